@@ -1,0 +1,159 @@
+//! The one idempotency table. The first answer to a client's key is kept beside the party whose
+//! partition served it, for the party's last [`KEYS_MAX`] keys or [`RETENTION_MS`], whichever
+//! ends first. The same key and body get the same answer without being applied again; the same
+//! key with another body is refused.
+
+use proto::record::Key;
+use proto::record::command::{Idempotency, Outcome};
+use proto::{Code, DriverId, RiderId, WallMs};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// How many keys of one party are remembered.
+pub const KEYS_MAX: usize = 64;
+/// How long, in milliseconds: 24 hours.
+pub const RETENTION_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Whose partition an answer is kept in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Party {
+    /// A rider's: also for his bookings and trips.
+    Rider(RiderId),
+    /// A driver's.
+    Driver(DriverId),
+}
+
+impl Party {
+    const fn key(self, key: u64) -> Key {
+        match self {
+            Self::Rider(id) => Key::RiderAnswer(id, key),
+            Self::Driver(id) => Key::DriverAnswer(id, key),
+        }
+    }
+}
+
+/// An answer as kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Digest of what the key was sent with.
+    pub body: u64,
+    /// When it was first answered.
+    pub at: WallMs,
+    /// What was answered.
+    pub outcome: Outcome,
+}
+
+/// The answers of all parties of a partition.
+#[derive(Debug, Default)]
+pub struct Answers {
+    by_key: BTreeMap<(Party, u64), Answer>,
+    /// Each party's keys, oldest first.
+    order: BTreeMap<Party, VecDeque<u64>>,
+}
+
+impl Answers {
+    /// The first answer to this key, or that it was used for something else, or nothing.
+    pub fn known(&self, party: Party, asked: Idempotency, now: WallMs) -> Option<Outcome> {
+        let answer = self.by_key.get(&(party, asked.key))?;
+        if now.since(answer.at) > RETENTION_MS {
+            return None;
+        }
+        Some(if answer.body == asked.body { answer.outcome.clone() } else { Err(Code::KeyReused) })
+    }
+
+    /// Keeps a first answer and drops what is too old or too many; tells which keys changed.
+    pub fn keep(&mut self, party: Party, asked: Idempotency, at: WallMs, outcome: &Outcome) -> Vec<Key> {
+        let mut changed = self.put(party, asked.key, Answer { body: asked.body, at, outcome: outcome.clone() });
+        let Self { by_key, order } = self;
+        let keys = order.entry(party).or_default();
+        while let Some(oldest) = keys.front().copied() {
+            let age_ms = by_key.get(&(party, oldest)).map_or(u64::MAX, |answer| at.since(answer.at));
+            if keys.len() <= KEYS_MAX && age_ms <= RETENTION_MS {
+                break;
+            }
+            keys.pop_front();
+            by_key.remove(&(party, oldest));
+            changed.push(party.key(oldest));
+        }
+        changed
+    }
+
+    fn put(&mut self, party: Party, key: u64, answer: Answer) -> Vec<Key> {
+        if self.by_key.insert((party, key), answer).is_some() {
+            // A key that outlived its retention and was used again: its place is now the newest.
+            self.order.entry(party).or_default().retain(|known| *known != key);
+        }
+        self.order.entry(party).or_default().push_back(key);
+        vec![party.key(key)]
+    }
+
+    /// A kept answer.
+    pub fn get(&self, party: Party, key: u64) -> Option<&Answer> {
+        self.by_key.get(&(party, key))
+    }
+
+    /// All keys in key order of their kind, for snapshots.
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        self.by_key.keys().map(|(party, key)| party.key(*key))
+    }
+
+    /// Puts a stored answer back, in its place by time.
+    pub fn restore(&mut self, party: Party, key: u64, answer: Answer) {
+        let Self { by_key, order } = self;
+        let at = answer.at;
+        by_key.insert((party, key), answer);
+        let keys = order.entry(party).or_default();
+        let place = keys.partition_point(|known| {
+            by_key.get(&(party, *known)).is_some_and(|other| (other.at, *known) < (at, key))
+        });
+        keys.insert(place, key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARTY: Party = Party::Rider(RiderId::from_raw(1));
+
+    fn asked(key: u64, body: u64) -> Idempotency {
+        Idempotency { key, body }
+    }
+
+    #[test]
+    fn the_first_answer_is_given_again_and_another_body_is_refused() {
+        let mut answers = Answers::default();
+        answers.keep(PARTY, asked(7, 1), WallMs(10), &Err(Code::RiderBusy));
+        assert_eq!(answers.known(PARTY, asked(7, 1), WallMs(11)), Some(Err(Code::RiderBusy)));
+        assert_eq!(answers.known(PARTY, asked(7, 2), WallMs(11)), Some(Err(Code::KeyReused)));
+        assert_eq!(answers.known(PARTY, asked(8, 1), WallMs(11)), None);
+    }
+
+    #[test]
+    fn the_last_64_keys_of_a_day_are_remembered() {
+        let mut answers = Answers::default();
+        for key in 0..=KEYS_MAX as u64 {
+            answers.keep(PARTY, asked(key, 1), WallMs(key), &Err(Code::RiderBusy));
+        }
+        assert_eq!(answers.known(PARTY, asked(0, 1), WallMs(99)), None);
+        assert!(answers.known(PARTY, asked(1, 1), WallMs(99)).is_some());
+        let late = WallMs(RETENTION_MS + 2);
+        assert_eq!(answers.known(PARTY, asked(1, 1), late), None);
+        let dropped = answers.keep(PARTY, asked(99, 1), WallMs(2 * RETENTION_MS), &Err(Code::RiderBusy));
+        assert_eq!(dropped.len(), 1 + KEYS_MAX);
+    }
+
+    #[test]
+    fn a_restored_table_forgets_in_the_same_order() {
+        let mut first = Answers::default();
+        for key in [5, 3, 9, 1] {
+            first.keep(PARTY, asked(key, 1), WallMs(100 - key), &Err(Code::RiderBusy));
+        }
+        let mut second = Answers::default();
+        for key in [9, 5, 1, 3] {
+            second.restore(PARTY, key, first.get(PARTY, key).cloned().expect("kept"));
+        }
+        let order: Vec<u64> = second.order[&PARTY].iter().copied().collect();
+        assert_eq!(order, [9, 5, 3, 1]);
+    }
+}

@@ -1,0 +1,169 @@
+//! The booking register. It *decides*: a driver who accepted has the ride only once the booking
+//! says so, and what it said never changes.
+//!
+//! ```text
+//!          OfferStart                Assign
+//!   open <------------> offering -------------> assigned ---> completed | cancelled
+//!     |    OfferEnd        |
+//!     +--------------------+--- Cancel ---> cancelled
+//!                          +--- Expire ---> expired
+//! ```
+
+use proto::record::booking::{Booking, BookingState, OFFERS_MAX, Offer, OfferState};
+use proto::record::command::OfferFate;
+use proto::record::event::What;
+use proto::record::{Actor, TripState};
+use proto::{Code, DriverId, OfferId, TripId, WallMs};
+
+/// What an accepted offer came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// The booking takes this driver: a trip is to be born under this id.
+    Born(TripId),
+    /// It took him before; this is the trip.
+    Again(TripId),
+}
+
+/// Records the intent to offer. Refused once the booking has ended, for an attempt that is past,
+/// for a driver who was offered it before, and beyond [`OFFERS_MAX`].
+pub fn offer_start(booking: &mut Booking, offer: &Offer, what: &mut Vec<What>) -> Result<(), Code> {
+    searching(booking)?;
+    if let Some((known, _)) = booking.offers.iter().find(|(known, _)| known.driver == offer.driver) {
+        return if known.id == offer.id { Ok(()) } else { Err(Code::OfferExpired) };
+    }
+    if offer.attempt < booking.attempt || booking.offers.len() >= OFFERS_MAX {
+        return Err(Code::OfferExpired);
+    }
+    booking.attempt = offer.attempt;
+    booking.offers.push((offer.clone(), OfferState::Pending));
+    booking.state = BookingState::Offering;
+    let Offer { id, driver, attempt, .. } = *offer;
+    what.push(What::OfferMade { offer: id, driver, attempt });
+    Ok(())
+}
+
+/// Ends a pending offer; an offer that ended before stays as it ended.
+pub fn offer_end(booking: &mut Booking, offer: OfferId, fate: OfferFate) -> Result<(), Code> {
+    let state = match fate {
+        OfferFate::Declined => OfferState::Declined,
+        OfferFate::Expired => OfferState::Expired,
+    };
+    let entry = booking.offers.iter_mut().find(|(known, _)| known.id == offer);
+    let (_, known) = entry.ok_or(Code::OfferNotFound)?;
+    if *known == OfferState::Pending {
+        *known = state;
+    }
+    if booking.state == BookingState::Offering && pending(booking).next().is_none() {
+        booking.state = BookingState::Open;
+    }
+    Ok(())
+}
+
+/// Decides for the driver of an accepted offer, once; asked again it says the same.
+pub fn assign(
+    booking: &mut Booking,
+    offer: OfferId,
+    driver: DriverId,
+    trip: TripId,
+    what: &mut Vec<What>,
+) -> Result<Decision, Code> {
+    if let BookingState::Assigned { offer: won, trip: born, .. } = booking.state {
+        return if won == offer { Ok(Decision::Again(born)) } else { Err(Code::OfferTaken) };
+    }
+    if !booking.state.is_searching() {
+        // A trip that is over keeps its answer: the accept may be asked about again.
+        let won = |(known, state): &&(Offer, OfferState)| {
+            known.id == offer && *state == OfferState::Accepted
+        };
+        return match (booking.offers.iter().find(won), booking.trip) {
+            (Some(_), Some(born)) => Ok(Decision::Again(born)),
+            _ => Err(Code::OfferTaken),
+        };
+    }
+    let live = |(known, state): &&(Offer, OfferState)| {
+        known.id == offer && known.driver == driver && *state == OfferState::Pending
+    };
+    if !booking.offers.iter().any(|offer| live(&offer)) {
+        return Err(Code::OfferExpired);
+    }
+    for (known, state) in &mut booking.offers {
+        if *state == OfferState::Pending {
+            *state = if known.id == offer { OfferState::Accepted } else { OfferState::Cancelled };
+        }
+    }
+    booking.state = BookingState::Assigned { offer, driver, trip };
+    booking.trip = Some(trip);
+    what.push(What::BookingAssigned { driver, trip });
+    Ok(Decision::Born(trip))
+}
+
+/// Calls it off before it has a driver. Calling it off again changes nothing.
+pub fn cancel(
+    booking: &mut Booking,
+    by: Actor,
+    reason: &str,
+    what: &mut Vec<What>,
+) -> Result<(), Code> {
+    if let BookingState::Cancelled { .. } = booking.state {
+        return Ok(());
+    }
+    searching(booking)?;
+    end_offers(booking);
+    booking.state = BookingState::Cancelled { by, reason: reason.into() };
+    what.push(What::BookingCancelled { by });
+    Ok(())
+}
+
+/// Gives up looking. A booking that found a driver, or ended, stays as it is.
+pub fn expire(booking: &mut Booking, what: &mut Vec<What>) {
+    if booking.state.is_searching() {
+        end_offers(booking);
+        booking.state = BookingState::Expired;
+        what.push(What::BookingExpired);
+    }
+}
+
+/// Follows its trip to the end.
+pub fn follow(booking: &mut Booking, trip: TripState, by: Actor, why: &str, what: &mut Vec<What>) {
+    match trip {
+        TripState::Completed => {
+            booking.state = BookingState::Completed;
+            what.push(What::BookingCompleted);
+        }
+        TripState::Cancelled => {
+            booking.state = BookingState::Cancelled { by, reason: why.into() };
+            what.push(What::BookingCancelled { by });
+        }
+        TripState::Assigned | TripState::Arrived | TripState::InProgress | TripState::Paused => {}
+    }
+}
+
+/// The offers that are out.
+pub fn pending(booking: &Booking) -> impl Iterator<Item = &Offer> {
+    let is_pending = |(_, state): &&(Offer, OfferState)| *state == OfferState::Pending;
+    booking.offers.iter().filter(is_pending).map(|(offer, _)| offer)
+}
+
+/// Notes when it changed.
+pub fn touch(booking: &mut Booking, at: WallMs) {
+    booking.updated_at = at;
+}
+
+fn searching(booking: &Booking) -> Result<(), Code> {
+    match booking.state {
+        BookingState::Open | BookingState::Offering => Ok(()),
+        BookingState::Assigned { .. } => Err(Code::BookingAssigned),
+        BookingState::Cancelled { .. }
+        | BookingState::Expired
+        | BookingState::Completed
+        | BookingState::Paid => Err(Code::BookingEnded),
+    }
+}
+
+fn end_offers(booking: &mut Booking) {
+    for (_, state) in &mut booking.offers {
+        if *state == OfferState::Pending {
+            *state = OfferState::Cancelled;
+        }
+    }
+}

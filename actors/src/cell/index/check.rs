@@ -1,0 +1,41 @@
+//! What must always hold of a [`Supply`].
+
+use super::{Bucket, NOWHERE, Supply};
+use crate::geo::{CellShape, cell_of};
+use std::cmp::Reverse;
+
+impl Supply {
+    /// Panics if the parts disagree. Asks H3 about every driver: for tests and simulation.
+    pub fn check_invariants(&self) {
+        let Self { slot_of, entries, vacant, bucket_of, buckets, by_seen, .. } = self;
+        assert_eq!(slot_of.len() + vacant.len(), entries.len(), "a slot is used or vacant");
+        assert_eq!(slot_of.len(), by_seen.len(), "every slot in use awaits the sweep once");
+        assert_eq!(bucket_of.len(), buckets.len(), "every bucket has its own cell");
+        for Reverse((seen_once, slot)) in by_seen {
+            let entry = &entries[*slot as usize];
+            assert_eq!(slot_of.get(&entry.driver), Some(slot), "the sweep knows {entry:?}");
+            assert!(*seen_once <= entry.seen, "the sweep would come late for {entry:?}");
+        }
+        let mut housed = 0;
+        for (cell, bucket) in bucket_of {
+            let Bucket { cell: own, shape, slots } = &buckets[*bucket as usize];
+            assert_eq!(cell, own, "a bucket knows its cell");
+            assert_eq!(*shape, CellShape::of(*cell), "a bucket knows its shape");
+            for (place, slot) in slots.iter().enumerate() {
+                let entry = &entries[*slot as usize];
+                assert_eq!(slot_of.get(&entry.driver), Some(slot), "{entry:?} is in use");
+                assert_eq!(entry.bucket, *bucket, "{entry:?} is in one bucket");
+                assert_eq!(entry.place as usize, place, "{entry:?} knows his place");
+                assert_eq!(cell_of(entry.point), *cell, "{entry:?} is in his cell");
+            }
+            housed += slots.len();
+        }
+        assert_eq!(housed, self.len, "drivers are counted");
+        for entry in slot_of.values().map(|slot| &entries[*slot as usize]) {
+            let ghost = entry.bucket == NOWHERE;
+            assert!(!ghost || entry.known.is_none(), "{entry:?} is a ghost with a standing");
+        }
+        let ghosts = slot_of.values().filter(|slot| entries[**slot as usize].bucket == NOWHERE);
+        assert_eq!(ghosts.count() + housed, slot_of.len(), "a driver is housed or a ghost");
+    }
+}

@@ -1,0 +1,76 @@
+//! Who is near. A search goes through the buckets by how near they can be at best and stops when no
+//! bucket left can better the answer. That is "ring by ring", without walking cells that hold
+//! nobody or belong to another ring key.
+
+use super::{Bucket, Entry, Known, Supply};
+use crate::cell::meets;
+use crate::geo::{SEARCH_RADIUS_MAX_M, distance_within};
+use proto::record::booking::Need;
+use proto::record::cell::Candidate;
+use proto::record::driver::{DriverStatus, Standing};
+use proto::{MonoMs, Point};
+
+/// What is searched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Query {
+    /// Centre of the circle; need not lie in this ring key.
+    pub center: Point,
+    /// Radius in metres, the rim included; [`SEARCH_RADIUS_MAX_M`] at most.
+    pub radius_m: u32,
+    /// What the drivers must be able to do; nothing to see all.
+    pub need: Option<Need>,
+    /// Only drivers that can be matched now.
+    pub free_only: bool,
+    /// Drivers not heard of for longer than this are left out, in milliseconds.
+    pub fresh_ms: u32,
+    /// At most so many.
+    pub max: u16,
+}
+
+impl Supply {
+    /// The drivers in a circle, nearest first, then by id. Those without a standing are left out.
+    pub fn search(&mut self, query: &Query, now: MonoMs) -> Vec<Candidate> {
+        self.counts.searches += 1;
+        let max = usize::from(query.max);
+        let radius_m = query.radius_m.min(SEARCH_RADIUS_MAX_M);
+        let mut order: Vec<(u32, &Bucket)> = self
+            .buckets
+            .iter()
+            .filter(|bucket| !bucket.slots.is_empty())
+            .map(|bucket| (bucket.shape.nearest_m(query.center), bucket))
+            .filter(|(nearest_m, _)| *nearest_m <= radius_m)
+            .collect();
+        order.sort_unstable_by_key(|(nearest_m, bucket)| (*nearest_m, bucket.cell));
+        let mut found: Vec<Candidate> = Vec::new();
+        for (nearest_m, bucket) in order {
+            let full = found.len() >= max;
+            if full && found.last().is_none_or(|worst| worst.distance_m < nearest_m) {
+                break;
+            }
+            self.counts.cells_touched += 1;
+            let entries = bucket.slots.iter().map(|slot| &self.entries[*slot as usize]);
+            found.extend(entries.filter_map(|entry| entry.candidate(query, radius_m, now)));
+            found.sort_unstable_by_key(|candidate| (candidate.distance_m, candidate.driver));
+            found.truncate(max);
+        }
+        found
+    }
+}
+
+impl Entry {
+    /// The entry as a search's answer, if it is one.
+    fn candidate(&self, query: &Query, radius_m: u32, now: MonoMs) -> Option<Candidate> {
+        let Known { version, capabilities, kind, status, seats_free } = self.known?;
+        let Self { driver, point, at, seen, .. } = *self;
+        if query.free_only && status != DriverStatus::Free {
+            return None;
+        }
+        let standing = Standing { driver, status, kind, capabilities, seats_free, version };
+        let stale = now.since(seen) > u64::from(query.fresh_ms);
+        if stale || query.need.is_some_and(|need| !meets(&standing, &need)) {
+            return None;
+        }
+        let distance_m = distance_within(query.center, point, radius_m)?;
+        Some(Candidate { driver, point, at, distance_m, status, version })
+    }
+}

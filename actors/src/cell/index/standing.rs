@@ -1,0 +1,76 @@
+//! What is known of the drivers beside their position: status, vehicle and free seats, with the
+//! version of the record they were read from. It comes from the driver's partition, which tells
+//! each change and is asked about those it has not spoken of.
+
+use super::{Entry, NOWHERE, Supply};
+use proto::record::cell::Candidate;
+use proto::record::driver::{Capabilities, DriverStatus, Standing, VehicleType};
+use proto::{DriverId, MonoMs};
+
+/// A driver without an answer about his standing is asked about again after this long: longer than
+/// an ask may take, short beside a rider's patience.
+pub const ASK_AGAIN_MS: u64 = 1_000;
+
+/// Entries that one call of [`Supply::unverified`] looks at: 256 KB of memory, some 20 us.
+pub const LOOKS_MAX: usize = 4_096;
+
+/// What became of a standing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restood {
+    /// The driver is not here, or a newer version is known.
+    Ignored,
+    /// Noted, or confirmed.
+    Noted,
+    /// Noted, and he can be matched now but could not before: wake the board. The distance is 0.
+    Freed(Candidate),
+}
+
+/// A [`Standing`] without the id, which the entry has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    pub(super) version: u64,
+    pub(super) capabilities: Capabilities,
+    pub(super) kind: VehicleType,
+    pub(super) status: DriverStatus,
+    pub(super) seats_free: u8,
+}
+
+impl Supply {
+    /// Takes a standing. The highest version wins; the same version again confirms it.
+    pub fn restand(&mut self, standing: &Standing, now: MonoMs) -> Restood {
+        let Standing { driver, status, kind, capabilities, seats_free, version } = *standing;
+        let Some(slot) = self.slot_of.get(&driver).copied() else { return Restood::Ignored };
+        let entry = &mut self.entries[slot as usize];
+        let newer = entry.known.is_none_or(|known| version >= known.version);
+        if entry.bucket == NOWHERE || !newer {
+            return Restood::Ignored;
+        }
+        let was_free = entry.known.is_some_and(|known| known.status == DriverStatus::Free);
+        entry.known = Some(Known { version, capabilities, kind, status, seats_free });
+        entry.ask_at = now.plus_ms(self.verify_ms);
+        if was_free || status != DriverStatus::Free {
+            return Restood::Noted;
+        }
+        let Entry { point, at, .. } = *entry;
+        Restood::Freed(Candidate { driver, point, at, distance_m: 0, status, version })
+    }
+
+    /// At most `max` drivers to ask their partitions about: those whose standing is missing or was
+    /// last confirmed too long ago. Goes round, so that everybody's turn comes; a driver named is
+    /// not named again for [`ASK_AGAIN_MS`].
+    pub fn unverified(&mut self, now: MonoMs, max: usize) -> Vec<DriverId> {
+        let mut drivers = Vec::new();
+        for _ in 0..self.entries.len().min(LOOKS_MAX) {
+            if drivers.len() == max {
+                break;
+            }
+            self.hand = if self.hand + 1 < self.entries.len() { self.hand + 1 } else { 0 };
+            let entry = &mut self.entries[self.hand];
+            if entry.bucket != NOWHERE && entry.ask_at <= now {
+                entry.ask_at = now.plus_ms(ASK_AGAIN_MS);
+                drivers.push(entry.driver);
+            }
+        }
+        drivers
+    }
+}

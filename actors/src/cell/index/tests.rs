@@ -1,0 +1,545 @@
+use super::*;
+use crate::geo::distance_m;
+use h3o::{LatLng, Resolution};
+use proptest::prelude::*;
+use proto::record::booking::Need;
+use proto::record::cell::Candidate;
+use proto::record::driver::{Capabilities, DriverStatus, Standing, VehicleType};
+use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
+
+const CHILD_SEAT: Capabilities = Capabilities(1);
+const VERIFY_MS: u64 = 30_000;
+
+/// So many metres north and east of Times Square.
+fn around(north_m: i32, east_m: i32) -> Point {
+    let (north, east) = (f64::from(north_m) / 111_195.0, f64::from(east_m) / 84_225.0);
+    Point::from_degrees(40.758 + north, -73.9855 + east).unwrap()
+}
+
+fn driver(id: u64) -> DriverId {
+    DriverId::from_raw(id)
+}
+
+fn ping(id: u64, point: Point, at_ms: u64) -> Ping {
+    let (heading_deg, speed_cms, accuracy_m) = (0, 0, 5);
+    Ping { driver: driver(id), point, heading_deg, speed_cms, accuracy_m, at: WallMs(at_ms) }
+}
+
+fn standing(id: u64, status: DriverStatus, version: u64) -> Standing {
+    Standing {
+        driver: driver(id),
+        status,
+        kind: VehicleType::Sedan,
+        capabilities: Capabilities(0),
+        seats_free: 4,
+        version,
+    }
+}
+
+fn everywhere(_: CellIndex) -> bool {
+    true
+}
+
+/// A supply with a free driver at each point; ids count from 1, phone time 1, received at 0.
+fn free_at(points: &[Point]) -> Supply {
+    let mut supply = Supply::new(VERIFY_MS);
+    for (id, point) in (1..).zip(points) {
+        supply.ping(&ping(id, *point, 1), MonoMs(0), everywhere);
+        supply.restand(&standing(id, DriverStatus::Free, 1), MonoMs(0));
+    }
+    supply
+}
+
+fn query() -> Query {
+    let (center, radius_m) = (around(0, 0), 5_000);
+    Query { center, radius_m, need: None, free_only: true, fresh_ms: 10_000, max: 32 }
+}
+
+fn ids(found: &[Candidate]) -> Vec<u64> {
+    found.iter().map(|candidate| candidate.driver.to_raw()).collect()
+}
+
+const STAYED: PingOutcome = PingOutcome::Applied { moved: false, unknown: false };
+
+#[test]
+fn a_ping_from_the_same_cell_moves_nothing_but_is_fresh() {
+    let centre = LatLng::from(cell_of(around(0, 0)));
+    let centre = Point::from_degrees(centre.lat(), centre.lng()).unwrap();
+    let mut supply = free_at(&[centre]);
+    let before = supply.counts();
+    for second in 1..=100 {
+        let near = Point::from_degrees(centre.lat() + second as f64 * 1e-5, centre.lng()).unwrap();
+        let outcome = supply.ping(&ping(1, near, 1 + second), MonoMs(second * 1_000), |_| {
+            panic!("the certain circle spares the question")
+        });
+        assert_eq!(outcome, STAYED);
+    }
+    let after = supply.counts();
+    assert_eq!(after.applied, before.applied + 100);
+    assert_eq!((after.bucket_writes, after.located), (before.bucket_writes, before.located));
+    assert_eq!(ids(&supply.search(&query(), MonoMs(110_000))), [1]);
+    assert_eq!(supply.fix(driver(1)).map(|fix| fix.seen), Some(MonoMs(100_000)));
+    assert!(supply.expire(MonoMs(110_000), 10_000, 10).is_empty());
+    supply.check_invariants();
+}
+
+#[test]
+fn a_ping_across_the_border_of_a_cell_moves_the_driver_once() {
+    let mut supply = free_at(&[around(0, 0)]);
+    let before = supply.counts().bucket_writes;
+    let outcome = supply.ping(&ping(1, around(3_000, 0), 2), MonoMs(1), everywhere);
+    assert_eq!(outcome, PingOutcome::Applied { moved: true, unknown: false });
+    assert_eq!(supply.counts().bucket_writes, before + 2, "out of one bucket, into another");
+    assert_eq!(supply.len(), 1);
+    supply.check_invariants();
+}
+
+#[test]
+fn the_newest_phone_time_wins_whatever_the_order() {
+    let mut supply = free_at(&[around(0, 0)]);
+    supply.ping(&ping(1, around(50, 0), 9), MonoMs(1), everywhere);
+    for at_ms in [8, 9] {
+        let late = ping(1, around(2_000, 0), at_ms);
+        assert_eq!(supply.ping(&late, MonoMs(2), everywhere), PingOutcome::Stale);
+    }
+    let fix = Fix { point: around(50, 0), at: WallMs(9), seen: MonoMs(1) };
+    assert_eq!(supply.fix(driver(1)), Some(fix), "a stale ping is no sign of life either");
+}
+
+#[test]
+fn a_driver_without_standing_is_never_nominated() {
+    let mut supply = Supply::new(VERIFY_MS);
+    let outcome = supply.ping(&ping(1, around(0, 0), 1), MonoMs(0), everywhere);
+    assert_eq!(outcome, PingOutcome::Applied { moved: true, unknown: true });
+    let all = Query { free_only: false, ..query() };
+    assert!(supply.search(&all, MonoMs(0)).is_empty());
+    supply.restand(&standing(1, DriverStatus::Offline, 1), MonoMs(0));
+    assert_eq!(ids(&supply.search(&all, MonoMs(0))), [1]);
+    assert!(supply.search(&query(), MonoMs(0)).is_empty());
+}
+
+#[test]
+fn only_the_newest_standing_counts_and_coming_free_is_told_once() {
+    use DriverStatus::{Free, Held, Offline, Taken};
+    let mut supply = Supply::new(VERIFY_MS);
+    let told = |supply: &mut Supply, status, version| {
+        supply.restand(&standing(1, status, version), MonoMs(0))
+    };
+    assert_eq!(told(&mut supply, Free, 1), Restood::Ignored, "not here yet");
+    supply.ping(&ping(1, around(0, 0), 1), MonoMs(0), everywhere);
+    let freed = |version| {
+        let (point, at, distance_m, status) = (around(0, 0), WallMs(1), 0, Free);
+        Restood::Freed(Candidate { driver: driver(1), point, at, distance_m, status, version })
+    };
+    assert_eq!(told(&mut supply, Free, 1), freed(1));
+    assert_eq!(told(&mut supply, Free, 1), Restood::Noted, "confirmed");
+    assert_eq!(told(&mut supply, Free, 2), Restood::Noted, "was free before");
+    assert_eq!(told(&mut supply, Held, 3), Restood::Noted);
+    assert_eq!(told(&mut supply, Free, 2), Restood::Ignored, "late");
+    assert!(supply.search(&query(), MonoMs(0)).is_empty());
+    assert_eq!(told(&mut supply, Taken, 4), Restood::Noted);
+    assert_eq!(told(&mut supply, Offline, 5), Restood::Noted);
+    assert_eq!(told(&mut supply, Free, 6), freed(6));
+}
+
+#[test]
+fn only_the_right_vehicle_with_all_it_needs_is_found() {
+    let mut supply = free_at(&[around(0, 0), around(10, 0), around(20, 0), around(30, 0)]);
+    let base = |id| standing(id, DriverStatus::Free, 2);
+    supply.restand(&Standing { kind: VehicleType::Suv, ..base(2) }, MonoMs(0));
+    supply.restand(&Standing { capabilities: Capabilities(3), ..base(3) }, MonoMs(0));
+    supply.restand(&Standing { seats_free: 2, ..base(4) }, MonoMs(0));
+    let mut found = |kind, capabilities, seats| {
+        let need = Some(Need { kind, capabilities, seats });
+        ids(&supply.search(&Query { need, ..query() }, MonoMs(0)))
+    };
+    assert_eq!(found(VehicleType::Sedan, Capabilities(0), 1), [1, 3, 4]);
+    assert_eq!(found(VehicleType::Sedan, Capabilities(0), 3), [1, 3]);
+    assert_eq!(found(VehicleType::Sedan, CHILD_SEAT, 1), [3]);
+    assert_eq!(found(VehicleType::Suv, Capabilities(0), 4), [2]);
+    assert_eq!(found(VehicleType::Suv, CHILD_SEAT, 4), [0_u64; 0]);
+    assert_eq!(found(VehicleType::Bike, Capabilities(0), 1), [0_u64; 0]);
+}
+
+#[test]
+fn what_was_not_heard_of_in_time_is_neither_found_nor_kept() {
+    let mut supply = free_at(&[around(0, 0), around(0, 10)]);
+    supply.ping(&ping(2, around(0, 10), 2), MonoMs(4_000), everywhere);
+    assert_eq!(ids(&supply.search(&query(), MonoMs(10_000))), [1, 2], "the limit is inside");
+    assert_eq!(ids(&supply.search(&query(), MonoMs(10_001))), [2]);
+    assert!(supply.expire(MonoMs(10_000), 10_000, 10).is_empty());
+    assert_eq!(supply.expire(MonoMs(14_000), 10_000, 10), [driver(1)]);
+    assert_eq!(supply.expire(MonoMs(14_001), 10_000, 10), [driver(2)]);
+    assert!(supply.is_empty());
+    supply.check_invariants();
+    supply.ping(&ping(3, around(0, 0), 1), MonoMs(20_000), everywhere);
+    assert_eq!((supply.len(), supply.entries.len()), (1, 2), "slots are used again");
+    supply.check_invariants();
+}
+
+#[test]
+fn a_sweep_is_bounded_and_starts_with_the_longest_silent() {
+    let mut supply = Supply::new(VERIFY_MS);
+    for id in 1..=100 {
+        supply.ping(&ping(id, around(0, 0), 1), MonoMs(id), everywhere);
+    }
+    let expected: Vec<DriverId> = (1..=30).map(driver).collect();
+    assert_eq!(supply.expire(MonoMs(50_000), 10_000, 30), expected);
+    assert_eq!(supply.len(), 70);
+    assert_eq!(supply.expire(MonoMs(50_000), 10_000, 1_000).len(), 70);
+}
+
+#[test]
+fn a_driver_who_leaves_the_ring_key_is_handed_on_and_a_late_ping_does_not_bring_him_back() {
+    let (here, there) = (cell_of(around(0, 0)), cell_of(around(3_000, 0)));
+    let (mut old, mut new) = (Supply::new(VERIFY_MS), Supply::new(VERIFY_MS));
+    old.ping(&ping(1, around(0, 0), 1), MonoMs(0), |cell| cell == here);
+    old.restand(&standing(1, DriverStatus::Free, 1), MonoMs(0));
+    let over = ping(1, around(3_000, 0), 3);
+    assert_eq!(old.ping(&over, MonoMs(1), |cell| cell == here), PingOutcome::Left { cell: there });
+    assert!(matches!(new.ping_in(&over, there, MonoMs(1)), PingOutcome::Applied { .. }));
+    let late = ping(1, around(0, 0), 2);
+    assert_eq!(old.ping(&late, MonoMs(2), |cell| cell == here), PingOutcome::Stale);
+    assert_eq!((old.len(), new.len()), (0, 1));
+    assert_eq!((old.fix(driver(1)), old.forget(driver(1))), (None, false));
+    old.check_invariants();
+    // He comes back; what was known of him is not believed.
+    let back = old.ping(&ping(1, around(0, 0), 4), MonoMs(3), |cell| cell == here);
+    assert_eq!(back, PingOutcome::Applied { moved: true, unknown: true });
+    old.check_invariants();
+    assert_eq!(old.unverified(MonoMs(3), 9), [driver(1)], "his partition is asked at once");
+    // A ghost is swept like a driver, but nobody hears of it.
+    new.forget(driver(1));
+    assert!(new.expire(MonoMs(60_000), 10_000, 10).is_empty());
+    assert!(new.entries.len() == 1 && new.vacant.len() == 1);
+    new.check_invariants();
+}
+
+#[test]
+fn the_forgotten_come_back_only_with_a_newer_ping() {
+    let mut supply = free_at(&[around(0, 0)]);
+    assert!(supply.forget(driver(1)));
+    assert!(!supply.forget(driver(1)));
+    assert!(!supply.forget(driver(2)));
+    assert!(supply.search(&query(), MonoMs(0)).is_empty());
+    assert_eq!(supply.restand(&standing(1, DriverStatus::Free, 9), MonoMs(0)), Restood::Ignored);
+    assert_eq!(supply.ping(&ping(1, around(0, 0), 1), MonoMs(1), everywhere), PingOutcome::Stale);
+    supply.ping(&ping(1, around(0, 0), 2), MonoMs(1), everywhere);
+    assert_eq!(supply.len(), 1);
+    supply.check_invariants();
+}
+
+#[test]
+fn everybodys_turn_to_be_asked_about_comes() {
+    let mut supply = Supply::new(VERIFY_MS);
+    for id in 1..=10 {
+        supply.ping(&ping(id, around(0, 0), 1), MonoMs(0), everywhere);
+    }
+    let mut asked: Vec<DriverId> = Vec::new();
+    for _ in 0..4 {
+        asked.extend(supply.unverified(MonoMs(0), 3));
+    }
+    asked.sort_unstable();
+    assert_eq!(asked, (1..=10).map(driver).collect::<Vec<_>>(), "each once");
+    assert!(supply.unverified(MonoMs(ASK_AGAIN_MS - 1), 99).is_empty());
+    supply.restand(&standing(4, DriverStatus::Free, 1), MonoMs(ASK_AGAIN_MS));
+    assert_eq!(supply.unverified(MonoMs(ASK_AGAIN_MS), 99).len(), 9, "4 is answered");
+    supply.forget(driver(5));
+    let later = supply.unverified(MonoMs(ASK_AGAIN_MS + VERIFY_MS), 99);
+    assert!(later.contains(&driver(4)) && !later.contains(&driver(5)), "{later:?}");
+}
+
+#[test]
+fn a_search_touches_no_cell_that_cannot_better_its_answer() {
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let points: Vec<Point> = (0..4_000)
+        .map(|_| around(rng.random_range(-4_000..4_000), rng.random_range(-4_000..4_000)))
+        .collect();
+    let mut supply = free_at(&points);
+    let cells = supply.buckets.len() as u64;
+    assert!(cells > 70, "{cells} cells");
+    let touched = |supply: &mut Supply, query: Query| {
+        let before = supply.counts().cells_touched;
+        supply.search(&query, MonoMs(0));
+        supply.counts().cells_touched - before
+    };
+    assert!(touched(&mut supply, Query { max: 8, ..query() }) <= 4);
+    assert!(touched(&mut supply, Query { radius_m: 500, max: 9_999, ..query() }) <= 7);
+    assert_eq!(touched(&mut supply, Query { max: 0, ..query() }), 0);
+    assert_eq!(touched(&mut supply, Query { center: around(40_000, 0), ..query() }), 0);
+    assert_eq!(touched(&mut supply, Query { radius_m: u32::MAX, max: 9_999, ..query() }), cells);
+}
+
+#[test]
+fn a_full_supply_takes_no_new_driver_and_serves_the_old() {
+    let mut supply = Supply::new(VERIFY_MS);
+    let (point, cell) = (around(0, 0), cell_of(around(0, 0)));
+    for id in 0..DRIVERS_MAX as u64 {
+        supply.ping_in(&ping(id, point, 1), cell, MonoMs(id));
+    }
+    let new = ping(u64::MAX, point, 1);
+    assert_eq!(supply.ping_in(&new, cell, MonoMs(0)), PingOutcome::Full);
+    let old = PingOutcome::Applied { moved: false, unknown: true };
+    assert_eq!(supply.ping_in(&ping(0, point, 2), cell, MonoMs(DRIVERS_MAX as u64)), old);
+    assert_eq!(supply.expire(MonoMs(10_002), 10_000, 2), [driver(1)]);
+    assert_eq!(
+        supply.ping_in(&new, cell, MonoMs(0)),
+        PingOutcome::Applied { moved: true, unknown: true }
+    );
+    assert_eq!((supply.len(), supply.counts().full), (DRIVERS_MAX, 1));
+}
+
+#[test]
+fn a_driver_costs_little_memory() {
+    let (entry, sweep, bucket) = (size_of::<Entry>(), size_of::<Reverse<(MonoMs, u32)>>(), 4);
+    // A leaf of a map has 11 pairs and 12 bytes of its own, and is some two thirds full.
+    let map = (11 * (size_of::<DriverId>() + size_of::<u32>()) + 12) / 7;
+    assert_eq!((entry, sweep, bucket, map), (64, 16, 4, 20));
+    assert_eq!(entry + sweep + bucket + map, 104, "as the module says");
+    assert!(2 * (entry + sweep + bucket) + map <= 190, "just after the vectors have doubled");
+}
+
+/// What the index should do, with a list and linear scans.
+#[derive(Debug, Default)]
+struct Oracle {
+    drivers: Vec<Naive>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Naive {
+    driver: DriverId,
+    point: Point,
+    at: WallMs,
+    seen: MonoMs,
+    here: bool,
+    standing: Option<Standing>,
+}
+
+impl Oracle {
+    fn find(&mut self, driver: DriverId) -> Option<&mut Naive> {
+        self.drivers.iter_mut().find(|naive| naive.driver == driver)
+    }
+
+    fn ping(&mut self, ping: &Ping, now: MonoMs, owns: impl Fn(CellIndex) -> bool) -> PingOutcome {
+        let Ping { driver, point, at, .. } = *ping;
+        let cell = cell_of(point);
+        let old = self.find(driver).copied();
+        if old.is_some_and(|old| at <= old.at) {
+            return PingOutcome::Stale;
+        }
+        let here = owns(cell);
+        let standing = old.and_then(|old| old.standing).filter(|_| here);
+        if old.is_some() || here {
+            self.drivers.retain(|naive| naive.driver != driver);
+            self.drivers.push(Naive { driver, point, at, seen: now, here, standing });
+        }
+        if !here {
+            return PingOutcome::Left { cell };
+        }
+        let same = old.is_some_and(|old| old.here && cell_of(old.point) == cell);
+        PingOutcome::Applied { moved: !same, unknown: standing.is_none() }
+    }
+
+    fn restand(&mut self, standing: &Standing) -> Restood {
+        let Some(naive) = self.find(standing.driver).filter(|naive| naive.here) else {
+            return Restood::Ignored;
+        };
+        let old = naive.standing.replace(*standing);
+        if old.is_some_and(|old| old.version > standing.version) {
+            naive.standing = old;
+            return Restood::Ignored;
+        }
+        let free = |standing: Standing| standing.status == DriverStatus::Free;
+        if free(*standing) && !old.is_some_and(free) {
+            let Naive { driver, point, at, .. } = *naive;
+            let Standing { status, version, .. } = *standing;
+            return Restood::Freed(Candidate { driver, point, at, distance_m: 0, status, version });
+        }
+        Restood::Noted
+    }
+
+    fn forget(&mut self, driver: DriverId) -> bool {
+        let Some(naive) = self.find(driver).filter(|naive| naive.here) else { return false };
+        (naive.here, naive.standing) = (false, None);
+        true
+    }
+
+    fn expire(&mut self, now: MonoMs, older_than_ms: u64) -> Vec<DriverId> {
+        let old = |naive: &Naive| now.since(naive.seen) > older_than_ms;
+        let gone = self.drivers.iter().filter(|naive| old(naive) && naive.here);
+        let mut gone: Vec<DriverId> = gone.map(|naive| naive.driver).collect();
+        gone.sort_unstable();
+        self.drivers.retain(|naive| !old(naive));
+        gone
+    }
+
+    fn search(&self, query: &Query, now: MonoMs) -> Vec<Candidate> {
+        let mut found = Vec::new();
+        for naive in self.drivers.iter().filter(|naive| naive.here) {
+            let Naive { driver, point, at, seen, .. } = *naive;
+            let Some(standing) = naive.standing else { continue };
+            let Standing { status, version, .. } = standing;
+            let distance_m = distance_m(query.center, point);
+            let fits = query.need.is_none_or(|need| {
+                standing.kind == need.kind
+                    && need.capabilities.0 & !standing.capabilities.0 == 0
+                    && need.seats <= standing.seats_free
+            });
+            let fresh = now.since(seen) <= u64::from(query.fresh_ms);
+            let free = status == DriverStatus::Free || !query.free_only;
+            if fits && fresh && free && distance_m <= query.radius_m {
+                found.push(Candidate { driver, point, at, distance_m, status, version });
+            }
+        }
+        found.sort_by_key(|candidate| (candidate.distance_m, candidate.driver));
+        found.truncate(usize::from(query.max));
+        found
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Ping { id: u64, point: Point, at_ms: u64 },
+    Restand(Standing),
+    Forget(u64),
+    Expire { older_than_ms: u64 },
+    Search(Query),
+}
+
+fn any_point() -> impl Strategy<Value = Point> {
+    // A few places often, so that drivers meet and distances tie; else anywhere within 5 km, part
+    // of it in another ring key.
+    prop_oneof![
+        2 => (0..6_i32).prop_map(|step| around(step * 150, 0)),
+        3 => (-5_000..5_000_i32, -5_000..5_000_i32).prop_map(|(north, east)| around(north, east)),
+    ]
+}
+
+fn any_kind() -> impl Strategy<Value = VehicleType> {
+    prop_oneof![4 => Just(VehicleType::Sedan), 1 => Just(VehicleType::Suv)]
+}
+
+fn any_standing() -> impl Strategy<Value = Standing> {
+    let status = prop_oneof![
+        4 => Just(DriverStatus::Free),
+        1 => Just(DriverStatus::Offline),
+        1 => Just(DriverStatus::Held),
+        1 => Just(DriverStatus::Taken),
+    ];
+    (0..16_u64, status, any_kind(), 0..4_u32, 0..5_u8, 0..20_u64).prop_map(
+        |(id, status, kind, bits, seats_free, version)| {
+            let capabilities = Capabilities(bits);
+            Standing { driver: driver(id), status, kind, capabilities, seats_free, version }
+        },
+    )
+}
+
+fn any_query() -> impl Strategy<Value = Query> {
+    let need = (any_kind(), 0..4_u32, 1..5_u8).prop_map(|(kind, bits, seats)| Need {
+        kind,
+        capabilities: Capabilities(bits),
+        seats,
+    });
+    let need = prop::option::of(need);
+    (any_point(), 0..9_000_u32, need, any::<bool>(), 0..20_000_u32, 0..12_u16).prop_map(
+        |(center, radius_m, need, free_only, fresh_ms, max)| Query {
+            center,
+            radius_m,
+            need,
+            free_only,
+            fresh_ms,
+            max,
+        },
+    )
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        8 => (0..16_u64, any_point(), 1..200_u64)
+            .prop_map(|(id, point, at_ms)| Op::Ping { id, point, at_ms }),
+        6 => any_standing().prop_map(Op::Restand),
+        1 => (0..16_u64).prop_map(Op::Forget),
+        1 => (0..30_000_u64).prop_map(|older_than_ms| Op::Expire { older_than_ms }),
+        5 => any_query().prop_map(Op::Search),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn the_index_answers_as_a_list_does(
+        script in prop::collection::vec((0..1_500_u64, any_op()), 1..150)
+    ) {
+        let key = cell_of(around(0, 0)).parent(Resolution::Six);
+        let owns = |cell: CellIndex| cell.parent(Resolution::Six) == key;
+        let (mut supply, mut oracle) = (Supply::new(VERIFY_MS), Oracle::default());
+        let mut now = MonoMs(0);
+        for (step, (pause_ms, op)) in (0..).zip(script) {
+            now = now.plus_ms(pause_ms);
+            match op {
+                Op::Ping { id, point, at_ms } => {
+                    // Phone times mostly grow, but some pings come late.
+                    let ping = ping(id, point, at_ms + step * 10);
+                    let expected = oracle.ping(&ping, now, owns);
+                    prop_assert_eq!(supply.ping(&ping, now, owns), expected);
+                }
+                Op::Restand(standing) => {
+                    prop_assert_eq!(supply.restand(&standing, now), oracle.restand(&standing));
+                }
+                Op::Forget(id) => {
+                    prop_assert_eq!(supply.forget(driver(id)), oracle.forget(driver(id)));
+                }
+                Op::Expire { older_than_ms } => {
+                    let mut gone = supply.expire(now, older_than_ms, usize::MAX);
+                    gone.sort_unstable();
+                    prop_assert_eq!(gone, oracle.expire(now, older_than_ms));
+                }
+                Op::Search(query) => {
+                    let found = supply.search(&query, now);
+                    prop_assert_eq!(&found, &oracle.search(&query, now));
+                    for candidate in found {
+                        let seen = supply.fix(candidate.driver).map(|fix| fix.seen);
+                        let fresh = |seen| now.since(seen) <= u64::from(query.fresh_ms);
+                        prop_assert!(seen.is_some_and(fresh), "a stale one was found");
+                    }
+                }
+            }
+            supply.check_invariants();
+            let here = oracle.drivers.iter().filter(|naive| naive.here).count();
+            prop_assert_eq!(supply.len(), here);
+        }
+    }
+
+    #[test]
+    fn two_ring_keys_and_their_handover_keep_one_copy_of_a_driver(
+        path in prop::collection::vec((-3_000..3_000_i32, 0..40_u64), 1..60)
+    ) {
+        // West and east of a line, as two supplies; pings may come out of order.
+        let west = |cell: CellIndex| LatLng::from(cell).lng() < -73.9855;
+        let east = |cell: CellIndex| !west(cell);
+        let mut supplies = [Supply::new(VERIFY_MS), Supply::new(VERIFY_MS)];
+        let (mut last, mut newest) = (0, 0);
+        for (step, (east_m, jitter_ms)) in (0..).zip(path) {
+            let (now, ping) = (MonoMs(step), ping(1, around(0, east_m), 1 + step * 10 + jitter_ms));
+            // As the shell does: to the key where he was last, and on if he left it.
+            let [first, second] = &mut supplies;
+            let outcome = if last == 0 {
+                first.ping(&ping, now, west)
+            } else {
+                second.ping(&ping, now, east)
+            };
+            match outcome {
+                PingOutcome::Left { cell } => {
+                    last = 1 - last;
+                    supplies[last].ping_in(&ping, cell, now);
+                    newest = ping.at.0;
+                }
+                PingOutcome::Applied { .. } => newest = ping.at.0,
+                PingOutcome::Stale => prop_assert!(ping.at.0 <= newest),
+                PingOutcome::Full => unreachable!(),
+            }
+            prop_assert_eq!(supplies[last].fix(driver(1)).map(|fix| fix.at.0), Some(newest));
+            prop_assert_eq!(supplies[0].len() + supplies[1].len(), 1);
+            supplies.iter().for_each(Supply::check_invariants);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Who gets a driver that several bookings want at once. Soft state of the driver's shell: losing
+//! it costs a claim, never a ride.
+//!
+//! A claim on a free driver whose neighbourhood has no other waiting booking is granted at once.
+//! Otherwise claims are collected for a short window and the best wins: least cost minus age, then
+//! the older booking id. The winner has the driver reserved until his offer is before him, or the
+//! reservation runs out.
+
+use crate::policy::Policy;
+use proto::record::ask::ClaimAnswer;
+use proto::{BookingId, MonoMs};
+
+/// How many claims one window collects: as many bookings as a freed car wakes, twice over. The
+/// claims beyond it lose at once and go for their next candidate.
+pub const CLAIMS_MAX: usize = 16;
+
+/// One booking's bid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// Names the waiting caller.
+    pub ticket: u64,
+    /// Who bids.
+    pub booking: BookingId,
+    /// Cost minus age, in milliseconds; less is better.
+    pub score_ms: i64,
+    /// Whether other bookings wait nearby.
+    pub contended: bool,
+}
+
+/// What the shell must do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Answer a caller.
+    Answer(u64, ClaimAnswer),
+    /// Call [`Claims::tick`] then.
+    WakeAt(MonoMs),
+}
+
+/// The claims on one driver.
+#[derive(Debug, Default)]
+pub struct Claims {
+    collecting: Vec<Claim>,
+    closes_at: MonoMs,
+    reserved: Option<(BookingId, MonoMs)>,
+}
+
+impl Claims {
+    /// Takes a claim. `free` says whether the driver's record lets him be offered anything.
+    pub fn claim(
+        &mut self,
+        now: MonoMs,
+        claim: Claim,
+        free: bool,
+        policy: &Policy,
+        out: &mut Vec<Effect>,
+    ) {
+        let answer = |answer| Effect::Answer(claim.ticket, answer);
+        if !free {
+            out.push(answer(ClaimAnswer::Busy));
+        } else if let Some(holder) = self.holder(now) {
+            let mine = holder == claim.booking;
+            out.push(answer(if mine { ClaimAnswer::Granted } else { ClaimAnswer::Busy }));
+        } else if !self.collecting.is_empty() {
+            if self.collecting.len() < CLAIMS_MAX {
+                self.collecting.push(claim);
+            } else {
+                out.push(answer(ClaimAnswer::Lost));
+            }
+        } else if claim.contended {
+            self.collecting.push(claim);
+            self.closes_at = now.plus_ms(policy.claim_window_ms.into());
+            out.push(Effect::WakeAt(self.closes_at));
+        } else {
+            self.grant(now, claim, policy, out);
+        }
+    }
+
+    /// Closes the window if it is over. Early or late calls are harmless.
+    pub fn tick(&mut self, now: MonoMs, free: bool, policy: &Policy, out: &mut Vec<Effect>) {
+        if self.collecting.is_empty() || now < self.closes_at {
+            return;
+        }
+        let mut claims = std::mem::take(&mut self.collecting);
+        claims.sort_by_key(|claim| (claim.score_ms, claim.booking, claim.ticket));
+        for (place, claim) in claims.into_iter().enumerate() {
+            match (free, place, self.holder(now)) {
+                (false, _, _) => out.push(Effect::Answer(claim.ticket, ClaimAnswer::Busy)),
+                (true, 0, None) => self.grant(now, claim, policy, out),
+                // The winner's own second bid, sent again after a lost answer.
+                (true, _, Some(holder)) if holder == claim.booking => {
+                    out.push(Effect::Answer(claim.ticket, ClaimAnswer::Granted));
+                }
+                (true, _, _) => out.push(Effect::Answer(claim.ticket, ClaimAnswer::Lost)),
+            }
+        }
+    }
+
+    /// For whom he is reserved.
+    pub fn holder(&self, now: MonoMs) -> Option<BookingId> {
+        self.reserved.filter(|(_, until)| now < *until).map(|(booking, _)| booking)
+    }
+
+    /// Ends a reservation: the offer is before him, or will not come.
+    pub fn settle(&mut self, booking: BookingId) {
+        if self.reserved.is_some_and(|(holder, _)| holder == booking) {
+            self.reserved = None;
+        }
+    }
+
+    /// Whether nobody waits and nobody is reserved.
+    pub fn is_idle(&self, now: MonoMs) -> bool {
+        self.collecting.is_empty() && self.holder(now).is_none()
+    }
+
+    fn grant(&mut self, now: MonoMs, claim: Claim, policy: &Policy, out: &mut Vec<Effect>) {
+        self.reserved = Some((claim.booking, now.plus_ms(policy.claim_reserve_ms.into())));
+        out.push(Effect::Answer(claim.ticket, ClaimAnswer::Granted));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use proto::{Slot, WallMs};
+
+    fn booking(n: u64) -> BookingId {
+        BookingId::mint(Slot(1), WallMs(n), n)
+    }
+
+    fn claim(n: u64, score_ms: i64, contended: bool) -> Claim {
+        Claim { ticket: n, booking: booking(n), score_ms, contended }
+    }
+
+    #[test]
+    fn an_uncontended_claim_is_granted_at_once_and_reserves() {
+        let (mut claims, policy, mut out) = (Claims::default(), Policy::default(), Vec::new());
+        claims.claim(MonoMs(0), claim(1, 50, false), true, &policy, &mut out);
+        claims.claim(MonoMs(1), claim(2, 10, false), true, &policy, &mut out);
+        claims.claim(MonoMs(2), claim(1, 50, false), true, &policy, &mut out);
+        claims.claim(MonoMs(600), claim(2, 10, false), true, &policy, &mut out);
+        use ClaimAnswer::{Busy, Granted};
+        let answers = [(1, Granted), (2, Busy), (1, Granted), (2, Granted)];
+        assert_eq!(out, answers.map(|(ticket, answer)| Effect::Answer(ticket, answer)));
+    }
+
+    #[test]
+    fn the_best_of_a_window_wins_and_the_others_are_told() {
+        let (mut claims, policy, mut out) = (Claims::default(), Policy::default(), Vec::new());
+        claims.claim(MonoMs(0), claim(1, 50, true), true, &policy, &mut out);
+        claims.claim(MonoMs(10), claim(2, 10, false), true, &policy, &mut out);
+        claims.tick(MonoMs(149), true, &policy, &mut out);
+        assert_eq!(out, [Effect::WakeAt(MonoMs(150))]);
+        claims.tick(MonoMs(150), true, &policy, &mut out);
+        let answers = [(2, ClaimAnswer::Granted), (1, ClaimAnswer::Lost)];
+        assert_eq!(out[1..], answers.map(|(ticket, answer)| Effect::Answer(ticket, answer)));
+    }
+
+    proptest! {
+        /// Whatever is claimed in whatever order: every claim is answered once, at most one
+        /// booking is granted per reservation, and it has the least score of its window.
+        #[test]
+        fn every_claim_is_answered_once_and_the_best_wins(
+            bids in proptest::collection::vec((0u64..400, -100i64..100, any::<bool>()), 1..40),
+        ) {
+            let (mut claims, policy) = (Claims::default(), Policy::default());
+            let (mut now, mut answers) = (MonoMs(0), Vec::new());
+            let mut out = Vec::new();
+            let mut window: Vec<Claim> = Vec::new();
+            for (n, (wait, score, contended)) in bids.iter().enumerate() {
+                now = now.plus_ms(*wait);
+                claims.tick(now, true, &policy, &mut out);
+                let bid = claim(n as u64 + 1, *score, *contended);
+                claims.claim(now, bid, true, &policy, &mut out);
+                window.push(bid);
+                for effect in out.drain(..) {
+                    if let Effect::Answer(ticket, answer) = effect { answers.push((ticket, answer)); }
+                }
+            }
+            claims.tick(now.plus_ms(1_000), true, &policy, &mut out);
+            for effect in out.drain(..) {
+                if let Effect::Answer(ticket, answer) = effect { answers.push((ticket, answer)); }
+            }
+            let mut tickets: Vec<u64> = answers.iter().map(|(ticket, _)| *ticket).collect();
+            tickets.sort_unstable();
+            prop_assert_eq!(tickets, (1..=bids.len() as u64).collect::<Vec<_>>());
+            // A loser lost to a claim of no worse score.
+            let score = |ticket: u64| window[(ticket - 1) as usize].score_ms;
+            for (place, (ticket, answer)) in answers.iter().enumerate() {
+                if *answer == ClaimAnswer::Lost {
+                    let won = answers[..place].iter().rev().find(|(_, a)| *a == ClaimAnswer::Granted);
+                    prop_assert!(won.is_some_and(|(winner, _)| score(*winner) <= score(*ticket)));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What a booking, a driver, a trip, a rider and a cell is.
+//!
+//! The crate has two halves. The **cores** are plain values without clock, socket, randomness or
+//! logging:
+//!
+//! * [`machine`]: the replicated state. Its parts are the registers [`rider`], [`booking`],
+//!   [`driver`] and [`trip`]; every business guard is in one of them.
+//!   [`answers`] is the one idempotency table.
+//! * [`dispatch`]: how one booking looks for its driver. [`claim`]: who gets a contended driver.
+//! * [`cell`]: where cars are and which bookings wait there. [`geo`]: distances and estimates.
+//! * [`policy`]: the numbers all of it is tuned by.
+//!
+//! The **shells** (`runtime`, feature of the same name) are ractor actors that receive, call a
+//! core, persist through the ledger and only then act.
+
+pub mod answers;
+pub mod booking;
+pub mod cell;
+pub mod claim;
+pub mod dispatch;
+pub mod driver;
+pub mod fault;
+pub mod geo;
+pub mod machine;
+pub mod policy;
+pub mod rider;
+#[cfg(feature = "runtime")]
+pub mod runtime;
+pub mod trip;

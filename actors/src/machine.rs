@@ -1,0 +1,436 @@
+//! The replicated state of a partition: its riders, drivers, bookings and trips, and the one
+//! place where a command becomes a change. Each register evaluates its own guards; this module
+//! only finds the entities, keeps the ones that belong together in step, and tells the ledger
+//! which keys changed.
+//!
+//! A refused command changes nothing, and only its outcome says so.
+
+use crate::answers::{Answer, Answers, Party};
+use crate::fault::Faults;
+use crate::{booking, driver, rider, trip};
+use proto::codec::{self, CodecError};
+use proto::machine::{Applied, StateMachine};
+use proto::record::command::{Command, Entity, Outcome, Proposal};
+use proto::record::event::{Event, What};
+use proto::record::{Booking, BookingState, Commitment, Driver, Key, Rider, Trip};
+use proto::{BookingId, Code, DriverId, RiderId, TripId, WallMs};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The state behind one partition's log.
+#[derive(Debug, Default)]
+pub struct Machine {
+    riders: BTreeMap<RiderId, Rider>,
+    drivers: BTreeMap<DriverId, Driver>,
+    bookings: BTreeMap<BookingId, Booking>,
+    trips: BTreeMap<TripId, Trip>,
+    answers: Answers,
+    /// Entities that someone must act for; follows from the rest, kept so that a takeover need
+    /// not look at everything.
+    open: BTreeSet<Key>,
+    faults: Faults,
+}
+
+/// What one command has done so far.
+#[derive(Debug, Default)]
+struct Effects {
+    changed: BTreeSet<Key>,
+    events: Vec<Event>,
+}
+
+impl Effects {
+    fn changed(&mut self, subject: Key, what: Vec<What>) {
+        self.changed.insert(subject);
+        self.events.extend(what.into_iter().map(|what| Event { subject, what }));
+    }
+}
+
+impl Machine {
+    /// An empty partition that makes the given mistakes; none outside of tests.
+    pub fn with_faults(faults: Faults) -> Self {
+        Self { faults, ..Self::default() }
+    }
+
+    /// Applies one command, or finds that its key was answered before.
+    fn propose(&mut self, at: WallMs, proposal: Proposal, effects: &mut Effects) -> Outcome {
+        let Proposal { idempotency, command } = proposal;
+        let asked = idempotency.zip(self.party(&command));
+        if let Some((asked, party)) = asked
+            && let Some(outcome) = self.answers.known(party, asked, at)
+        {
+            return outcome;
+        }
+        let outcome = self.command(at, command, effects);
+        // A party that does not exist has no table, so strangers can't fill one.
+        if let Some((asked, party)) = asked.filter(|(_, party)| self.exists(*party)) {
+            effects.changed.extend(self.answers.keep(party, asked, at, &outcome));
+        }
+        for key in &effects.changed {
+            if self.is_open(*key) { self.open.insert(*key) } else { self.open.remove(key) };
+        }
+        outcome
+    }
+
+    /// Whose answers a command's answer belongs to; nobody's if its entity does not exist.
+    fn party(&self, command: &Command) -> Option<Party> {
+        match command {
+            Command::RegisterRider { rider, .. } | Command::CreateBooking { rider, .. } => {
+                Some(Party::Rider(*rider))
+            }
+            Command::OfferStart { offer } => self.rider_of(offer.booking),
+            Command::OfferEnd { booking, .. }
+            | Command::ExpireBooking { booking }
+            | Command::CancelBooking { booking, .. }
+            | Command::Assign { booking, .. } => self.rider_of(*booking),
+            Command::StepTrip { trip, .. } | Command::Released { trip } => {
+                self.trips.get(trip).map(|trip| Party::Rider(trip.rider))
+            }
+            Command::Hold { offer } => Some(Party::Driver(offer.driver)),
+            Command::RegisterDriver { driver, .. }
+            | Command::SetDuty { driver, .. }
+            | Command::ExpireHold { driver, .. }
+            | Command::Decline { driver, .. }
+            | Command::Accept { driver, .. }
+            | Command::Confirm { driver, .. }
+            | Command::Release { driver, .. } => Some(Party::Driver(*driver)),
+        }
+    }
+
+    fn exists(&self, party: Party) -> bool {
+        match party {
+            Party::Rider(id) => self.riders.contains_key(&id),
+            Party::Driver(id) => self.drivers.contains_key(&id),
+        }
+    }
+
+    fn rider_of(&self, booking: BookingId) -> Option<Party> {
+        self.bookings.get(&booking).map(|booking| Party::Rider(booking.rider))
+    }
+
+    fn command(&mut self, at: WallMs, command: Command, effects: &mut Effects) -> Outcome {
+        let faults = self.faults;
+        match command {
+            Command::RegisterRider { rider: id, name } => {
+                let mut what = Vec::new();
+                let rider = rider::register(self.riders.get(&id), id, &name, &mut what)?;
+                self.riders.insert(id, rider.clone());
+                effects.changed(Key::Rider(id), what);
+                Ok(Entity::Rider(rider))
+            }
+            Command::CreateBooking { .. } => self.create_booking(at, command, effects),
+            Command::OfferStart { offer } => self.on_booking(at, offer.booking, effects, |booking, what| {
+                booking::offer_start(booking, &offer, what)
+            }),
+            Command::OfferEnd { booking, offer, fate } => {
+                self.on_booking(at, booking, effects, |booking, _| {
+                    booking::offer_end(booking, offer, fate)
+                })
+            }
+            Command::ExpireBooking { booking } => {
+                self.on_booking(at, booking, effects, |booking, what| {
+                    booking::expire(booking, what);
+                    Ok(())
+                })
+            }
+            Command::CancelBooking { booking, by, reason } => {
+                self.on_booking(at, booking, effects, |booking, what| {
+                    booking::cancel(booking, by, &reason, what)
+                })
+            }
+            Command::Assign { .. } => self.assign(at, command, effects),
+            Command::StepTrip { .. } => self.step_trip(at, command, effects),
+            Command::Released { trip: id } => {
+                let trip = self.trips.get_mut(&id).ok_or(Code::TripNotFound)?;
+                trip.release_due = false;
+                effects.changed(Key::Trip(id), Vec::new());
+                Ok(Entity::Trip(Box::new(trip.clone())))
+            }
+            Command::RegisterDriver { driver: id, name, city, vehicle, kyc_verified } => {
+                let known = self.drivers.get(&id);
+                let mut what = Vec::new();
+                let driver =
+                    driver::register(known, id, &name, city, &vehicle, kyc_verified, &mut what)?;
+                self.drivers.insert(id, driver.clone());
+                effects.changed(Key::Driver(id), what);
+                Ok(Entity::Driver(Box::new(driver)))
+            }
+            Command::SetDuty { driver, online } => {
+                self.on_driver(driver, effects, |driver, what| driver::set_duty(driver, online, what))
+            }
+            Command::Hold { offer } => {
+                self.on_driver(offer.driver, effects, |driver, what| driver::hold(driver, &offer, what))
+            }
+            Command::ExpireHold { driver, offer } => {
+                self.on_driver(driver, effects, |driver, what| {
+                    driver::expire_hold(driver, offer, faults, what);
+                    Ok(())
+                })
+            }
+            Command::Decline { driver, offer } => {
+                self.on_driver(driver, effects, |driver, what| driver::decline(driver, offer, what))
+            }
+            Command::Accept { driver, offer, key } => self
+                .on_driver(driver, effects, |driver, what| driver::accept(driver, offer, key, what)),
+            Command::Confirm { driver, offer, trip } => {
+                self.on_driver(driver, effects, |driver, _| {
+                    driver::confirm(driver, offer, trip);
+                    Ok(())
+                })
+            }
+            Command::Release { driver, offer, done } => {
+                self.on_driver(driver, effects, |driver, what| {
+                    driver::release(driver, offer, done, what);
+                    Ok(())
+                })
+            }
+        }
+    }
+
+    /// Changes a driver, all or nothing.
+    fn on_driver(
+        &mut self,
+        id: DriverId,
+        effects: &mut Effects,
+        change: impl FnOnce(&mut Driver, &mut Vec<What>) -> Result<(), Code>,
+    ) -> Outcome {
+        let driver = self.drivers.get_mut(&id).ok_or(Code::DriverNotFound)?;
+        let mut what = Vec::new();
+        change(driver, &mut what)?;
+        effects.changed(Key::Driver(id), what);
+        Ok(Entity::Driver(Box::new(driver.clone())))
+    }
+
+    /// Changes a booking, all or nothing, and lets its rider go when it has ended.
+    fn on_booking(
+        &mut self,
+        at: WallMs,
+        id: BookingId,
+        effects: &mut Effects,
+        change: impl FnOnce(&mut Booking, &mut Vec<What>) -> Result<(), Code>,
+    ) -> Outcome {
+        let booking = self.bookings.get_mut(&id).ok_or(Code::BookingNotFound)?;
+        let mut what = Vec::new();
+        change(booking, &mut what)?;
+        booking::touch(booking, at);
+        let booking = booking.clone();
+        effects.changed(Key::Booking(id), what);
+        self.let_rider_go(&booking, effects);
+        Ok(Entity::Booking(Box::new(booking)))
+    }
+
+    fn let_rider_go(&mut self, booking: &Booking, effects: &mut Effects) {
+        let active = booking.state.is_searching()
+            || matches!(booking.state, BookingState::Assigned { .. });
+        if let Some(rider) = self.riders.get_mut(&booking.rider)
+            && !active
+            && rider.active == Some(booking.id)
+        {
+            rider::finish(rider, booking.id);
+            effects.changed(Key::Rider(rider.id), Vec::new());
+        }
+    }
+
+    fn create_booking(&mut self, at: WallMs, command: Command, effects: &mut Effects) -> Outcome {
+        let Command::CreateBooking {
+            booking: id,
+            rider: rider_id,
+            city,
+            pickup,
+            destination,
+            need,
+            payment_method,
+            shown_estimate_minor,
+        } = command
+        else {
+            return Err(Code::BadRequest);
+        };
+        if let Some(booking) = self.bookings.get(&id) {
+            // The same command again, maybe long after: never a second life for an ended booking.
+            return Ok(Entity::Booking(Box::new(booking.clone())));
+        }
+        let rider = self.riders.get_mut(&rider_id).ok_or(Code::RiderNotFound)?;
+        rider::begin(rider, id)?;
+        effects.changed(Key::Rider(rider_id), Vec::new());
+        let booking = Booking {
+            id,
+            rider: rider_id,
+            city,
+            pickup,
+            destination,
+            need,
+            payment_method,
+            shown_estimate_minor,
+            state: BookingState::Open,
+            attempt: 0,
+            offers: Vec::new(),
+            trip: None,
+            created_at: at,
+            updated_at: at,
+        };
+        self.bookings.insert(id, booking.clone());
+        effects.changed(Key::Booking(id), vec![What::BookingCreated]);
+        Ok(Entity::Booking(Box::new(booking)))
+    }
+
+    /// The booking takes its driver and the trip is born, in one entry.
+    fn assign(&mut self, at: WallMs, command: Command, effects: &mut Effects) -> Outcome {
+        let Command::Assign { booking: id, offer, driver, trip: minted } = command else {
+            return Err(Code::BadRequest);
+        };
+        let booking = self.bookings.get_mut(&id).ok_or(Code::BookingNotFound)?;
+        let mut what = Vec::new();
+        match booking::assign(booking, offer, driver, minted, &mut what)? {
+            booking::Decision::Again(trip) => {
+                let trip = self.trips.get(&trip).ok_or(Code::TripNotFound)?;
+                Ok(Entity::Trip(Box::new(trip.clone())))
+            }
+            booking::Decision::Born(trip_id) => {
+                booking::touch(booking, at);
+                effects.changed(Key::Booking(id), what);
+                let mut what = Vec::new();
+                let trip = trip::born(booking, trip_id, at, &mut what).ok_or(Code::OfferNotFound)?;
+                self.trips.insert(trip_id, trip.clone());
+                effects.changed(Key::Trip(trip_id), what);
+                Ok(Entity::Trip(Box::new(trip)))
+            }
+        }
+    }
+
+    /// A trip moves, and its booking and rider follow, in one entry.
+    fn step_trip(&mut self, at: WallMs, command: Command, effects: &mut Effects) -> Outcome {
+        let Command::StepTrip { trip: id, step, by, driver, rider } = command else {
+            return Err(Code::BadRequest);
+        };
+        let trip = self.trips.get_mut(&id).ok_or(Code::TripNotFound)?;
+        let mut what = Vec::new();
+        trip::step(trip, &step, trip::Mover { by, driver, rider }, at, &mut what)?;
+        let moved = !what.is_empty();
+        effects.changed(Key::Trip(id), what);
+        let trip = trip.clone();
+        if moved && trip.state.is_over() {
+            let why = trip.transitions.last().map_or(String::new(), |last| last.reason.clone());
+            self.on_booking(at, trip.booking, effects, |booking, what| {
+                booking::follow(booking, trip.state, by, &why, what);
+                Ok(())
+            })?;
+        }
+        Ok(Entity::Trip(Box::new(trip)))
+    }
+
+    /// Whether someone must act for an entity.
+    fn is_open(&self, key: Key) -> bool {
+        match key {
+            Key::Booking(id) => self.bookings.get(&id).is_some_and(|b| b.state.is_searching()),
+            Key::Trip(id) => self.trips.get(&id).is_some_and(|trip| trip.release_due),
+            Key::Driver(id) => self.drivers.get(&id).is_some_and(|driver| match driver.current {
+                Some(Commitment::Held { .. }) => true,
+                Some(Commitment::Taken { trip, .. }) => trip.is_none(),
+                None => false,
+            }),
+            Key::Rider(_) | Key::RiderAnswer(..) | Key::DriverAnswer(..) => false,
+        }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = Key> {
+        let riders = self.riders.keys().map(|id| Key::Rider(*id));
+        let drivers = self.drivers.keys().map(|id| Key::Driver(*id));
+        let bookings = self.bookings.keys().map(|id| Key::Booking(*id));
+        let trips = self.trips.keys().map(|id| Key::Trip(*id));
+        riders.chain(drivers).chain(bookings).chain(trips).chain(self.answers.keys())
+    }
+
+    /// Asserts what must hold between the registers after every command.
+    ///
+    /// # Panics
+    /// If it does not: that is a bug, never a client's mistake.
+    pub fn check_invariants(&self) {
+        for rider in self.riders.values() {
+            if let Some(active) = rider.active {
+                let booking = &self.bookings[&active];
+                assert_eq!(booking.rider, rider.id, "{active} is another rider's");
+                let over = !booking.state.is_searching()
+                    && !matches!(booking.state, BookingState::Assigned { .. });
+                assert!(!over, "{} holds {active}, which has ended", rider.id);
+            }
+        }
+        for booking in self.bookings.values() {
+            let pending = booking::pending(booking).count();
+            assert_eq!(booking.state == BookingState::Offering, pending > 0, "{booking:?}");
+            if let BookingState::Assigned { trip, driver, .. } = booking.state {
+                let born = &self.trips[&trip];
+                assert_eq!((born.booking, born.driver), (booking.id, driver), "{booking:?}");
+                assert!(!born.state.is_over(), "{trip} is over, its booking is not");
+            }
+        }
+        for key in self.keys() {
+            assert_eq!(self.open.contains(&key), self.is_open(key), "{key:?} and open work");
+        }
+    }
+}
+
+impl StateMachine for Machine {
+    fn apply(&mut self, at: WallMs, command: &[u8]) -> Applied {
+        let mut effects = Effects::default();
+        let outcome = match codec::decode::<Proposal>(command) {
+            Ok(proposal) => self.propose(at, proposal, &mut effects),
+            Err(_) => Err(Code::BadRequest),
+        };
+        Applied {
+            outcome: codec::encode(&outcome),
+            changed: effects.changed.into_iter().map(Key::to_bytes).collect(),
+            events: effects.events.iter().map(codec::encode).collect(),
+        }
+    }
+
+    fn read(&self, key: &[u8]) -> Option<Vec<u8>> {
+        match Key::from_bytes(key).ok()? {
+            Key::Rider(id) => self.riders.get(&id).map(codec::encode),
+            Key::Driver(id) => self.drivers.get(&id).map(codec::encode),
+            Key::Booking(id) => self.bookings.get(&id).map(codec::encode),
+            Key::Trip(id) => self.trips.get(&id).map(codec::encode),
+            Key::RiderAnswer(id, key) => self.answers.get(Party::Rider(id), key).map(codec::encode),
+            Key::DriverAnswer(id, key) => self.answers.get(Party::Driver(id), key).map(codec::encode),
+        }
+    }
+
+    fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), CodecError> {
+        let key = Key::from_bytes(key)?;
+        match key {
+            Key::Rider(id) => self.riders.insert(id, codec::decode(value)?).map(drop),
+            Key::Driver(id) => self.drivers.insert(id, codec::decode(value)?).map(drop),
+            Key::Booking(id) => self.bookings.insert(id, codec::decode(value)?).map(drop),
+            Key::Trip(id) => self.trips.insert(id, codec::decode(value)?).map(drop),
+            Key::RiderAnswer(id, key) => {
+                let answer: Answer = codec::decode(value)?;
+                self.answers.restore(Party::Rider(id), key, answer);
+                None
+            }
+            Key::DriverAnswer(id, key) => {
+                let answer: Answer = codec::decode(value)?;
+                self.answers.restore(Party::Driver(id), key, answer);
+                None
+            }
+        };
+        if self.is_open(key) {
+            self.open.insert(key);
+        }
+        Ok(())
+    }
+
+    fn scan(&self, after: Option<&[u8]>, max: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let keys = self.keys().map(Key::to_bytes);
+        keys.skip_while(|key| after.is_some_and(|after| key.as_slice() <= after))
+            .take(max)
+            .filter_map(|key| self.read(&key).map(|value| (key, value)))
+            .collect()
+    }
+
+    fn open_work(&self) -> Vec<Vec<u8>> {
+        self.open.iter().map(|key| key.to_bytes()).collect()
+    }
+}
+
+/// The proposal of a step that Hansom takes by itself.
+pub fn system(command: Command) -> Vec<u8> {
+    codec::encode(&Proposal { idempotency: None, command })
+}
+

@@ -1,0 +1,116 @@
+//! Policy: every number that dispatch may be tuned by, with its unit and default. A value here is
+//! a product decision, not a protocol timer; shortening all of them alike only speeds the city up.
+
+use serde::{Deserialize, Serialize};
+
+/// Radius steps of a search. Three attempts, as wide as a city's dispatch ever looks.
+pub const ATTEMPTS: usize = 3;
+
+/// The values in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// How long a driver has to answer an offer, in milliseconds.
+    pub offer_ttl_ms: u32,
+    /// How long his phone shows it, in milliseconds; at most `offer_ttl_ms`.
+    pub offer_shown_ms: u32,
+    /// How long a booking looks for a driver before it expires, in milliseconds.
+    pub booking_ttl_ms: u32,
+    /// How long one radius is tried before the next, wider one, in milliseconds.
+    pub attempt_ms: u32,
+    /// The radius of each attempt, in metres, not shrinking.
+    pub search_radii_m: [u32; ATTEMPTS],
+    /// How many offers of one booking may be out at once, 1 to 64.
+    pub max_offers_per_attempt: u16,
+    /// How long claims on a contended driver are collected, in milliseconds.
+    pub claim_window_ms: u32,
+    /// How long a granted claim reserves its driver, in milliseconds.
+    pub claim_reserve_ms: u32,
+    /// Drivers farther than this from the pickup are not offered, in milliseconds of estimated
+    /// driving.
+    pub pickup_cap_ms: u32,
+    /// The speed the estimate assumes, in centimetres a second.
+    pub speed_cms: u32,
+    /// How much longer a road is than a straight line, in percent; 100 is straight.
+    pub detour_pct: u32,
+    /// Positions older than this are not matched, in milliseconds since the node received them.
+    pub fresh_ms: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            offer_ttl_ms: 15_000,
+            offer_shown_ms: 10_000,
+            booking_ttl_ms: 60_000,
+            attempt_ms: 20_000,
+            search_radii_m: [1_000, 3_000, 5_000],
+            max_offers_per_attempt: 1,
+            claim_window_ms: 150,
+            claim_reserve_ms: 500,
+            pickup_cap_ms: 300_000,
+            speed_cms: 600,
+            detour_pct: 130,
+            fresh_ms: 10_000,
+        }
+    }
+}
+
+/// A value that cannot be meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {problem}")]
+pub struct PolicyError {
+    /// Which field.
+    pub field: &'static str,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+impl Policy {
+    /// Checks that the values fit together.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        let refuse = |field, problem: &str| Err(PolicyError { field, problem: problem.into() });
+        if self.offer_ttl_ms == 0 || self.booking_ttl_ms == 0 || self.attempt_ms == 0 {
+            return refuse("offer_ttl_ms, booking_ttl_ms, attempt_ms", "must be above 0");
+        }
+        if self.offer_shown_ms > self.offer_ttl_ms {
+            return refuse("offer_shown_ms", "must be at most offer_ttl_ms");
+        }
+        if !self.search_radii_m.is_sorted() || self.search_radii_m[0] == 0 {
+            return refuse("search_radii_m", "must be above 0 and not shrink");
+        }
+        if self.search_radii_m[ATTEMPTS - 1] > crate::geo::SEARCH_RADIUS_MAX_M {
+            return refuse("search_radii_m", "must be at most the widest search the index answers");
+        }
+        if self.max_offers_per_attempt == 0 || self.max_offers_per_attempt > 64 {
+            return refuse("max_offers_per_attempt", "must be 1 to 64");
+        }
+        if self.claim_window_ms >= self.claim_reserve_ms {
+            return refuse("claim_window_ms", "must be below claim_reserve_ms");
+        }
+        if self.speed_cms == 0 || self.detour_pct < 100 {
+            return refuse("speed_cms, detour_pct", "must be above 0 and at least 100");
+        }
+        if self.fresh_ms == 0 {
+            return refuse("fresh_ms", "must be above 0");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_fit_together() {
+        assert_eq!(Policy::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn values_that_cannot_be_meant_are_named() {
+        let shown = Policy { offer_shown_ms: 20_000, ..Policy::default() };
+        assert_eq!(shown.check().map_err(|e| e.field), Err("offer_shown_ms"));
+        let radii = Policy { search_radii_m: [3_000, 1_000, 5_000], ..Policy::default() };
+        assert_eq!(radii.check().map_err(|e| e.field), Err("search_radii_m"));
+    }
+}

@@ -1,0 +1,262 @@
+//! The shells: ractor actors around the cores, and the runtime that spawns them on demand.
+//!
+//! A shell receives, calls its core, persists through the ledger and only then acts. It has no
+//! opinions: every guard is in `apply`, every choice in a core.
+//!
+//! | shell | key | holds | spawned by | leaves |
+//! |---|---|---|---|---|
+//! | driver | driver id | claims, the offer timer, accepts under way | first message | idle for a while |
+//! | booking | booking id | the dispatch | creation, takeover | settled |
+//! | trip | trip id | the release under way | first step, takeover | released, idle |
+//! | cell | ring key | positions, the demand board | first ping or search | empty for a while |
+//!
+//! **Ordering.** Messages of one sender to one shell arrive in order; a shell handles one at a
+//! time. What takes a network round trip runs in a task and comes back as a message.
+//! **Admission** is bounded before a mailbox is reached ([`IN_FLIGHT_MAX`]), because ractor's
+//! mailboxes have no bound of their own.
+//! **A crash** of a shell loses soft state only; the next message spawns it anew from the ledger.
+//!
+//! # Not done
+//! * A group that changes hands stops its shells at the next message they get refused, not at once.
+
+mod booking;
+mod cell;
+mod driver;
+mod registry;
+mod search;
+mod serve;
+mod soft;
+mod store;
+mod trip;
+pub mod world;
+
+pub use search::{Nearby, Wanted};
+
+use crate::fault::Faults;
+use crate::policy::Policy;
+use ledger::Ledger;
+use membership::{Membership, Placement};
+use proto::code::{Code, Refusal};
+use proto::envelope::Subject;
+use proto::record::Key;
+use proto::record::ask::Request;
+use proto::units::Clock;
+use proto::{BookingId, DriverId, GroupId, NodeId, TripId};
+use registry::Registry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Semaphore;
+use tracing::{info, warn};
+use world::{Context, Mint, Router, Sockets};
+
+/// Requests served at once. Each holds at most one mailbox place and a few kilobytes; beyond this
+/// the node answers `OVERLOADED` in microseconds rather than everything slowly.
+pub const IN_FLIGHT_MAX: usize = 4_096;
+/// How long a request that a shell makes for itself may take, in milliseconds.
+const BACKGROUND_MS: u32 = 1_000;
+/// The first pause of a step that must be driven to its end, and the longest, in milliseconds.
+const REDRIVE_MS: (u64, u64) = (50, 1_000);
+
+/// Everything the shells are handed.
+#[derive(Clone)]
+pub struct World {
+    /// Who we are.
+    pub node: NodeId,
+    /// Durable state.
+    pub ledger: Arc<dyn Ledger>,
+    /// Who is here and who owns which cell.
+    pub membership: Membership,
+    /// Which node holds which partition.
+    pub placement: Arc<Placement>,
+    /// The way to every owner, ourselves included.
+    pub router: Arc<dyn Router>,
+    /// The sockets we hold.
+    pub sockets: Arc<dyn Sockets>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub mint: Arc<dyn Mint>,
+    /// The numbers in force.
+    pub policy: Arc<Policy>,
+    /// Mistakes made on purpose; none outside of tests.
+    pub faults: Faults,
+}
+
+/// How much there is and what was done, for the metrics page.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Shells by kind.
+    pub driver_shells: u64,
+    /// Dispatches under way.
+    pub booking_shells: u64,
+    /// Trips with something to do.
+    pub trip_shells: u64,
+    /// Cells held.
+    pub cell_shells: u64,
+    /// Holds asked of drivers.
+    pub holds: u64,
+    /// Holds that drivers' records refused.
+    pub holds_refused: u64,
+    /// Bookings that got a driver.
+    pub assignments: u64,
+    /// Claims granted, lost and refused as busy.
+    pub claims_granted: u64,
+    /// See `claims_granted`.
+    pub claims_lost: u64,
+    /// See `claims_granted`.
+    pub claims_busy: u64,
+    /// Pings applied.
+    pub pings_applied: u64,
+    /// Pings older than what was known.
+    pub pings_stale: u64,
+    /// Searches that some owner did not answer in time.
+    pub searches_partial: u64,
+    /// Requests refused because too many were under way.
+    pub overloaded: u64,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    holds: AtomicU64,
+    holds_refused: AtomicU64,
+    assignments: AtomicU64,
+    claims_granted: AtomicU64,
+    claims_lost: AtomicU64,
+    claims_busy: AtomicU64,
+    pings_applied: AtomicU64,
+    pings_stale: AtomicU64,
+    searches_partial: AtomicU64,
+    overloaded: AtomicU64,
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+struct Inner {
+    world: World,
+    drivers: Registry<DriverId, driver::Message>,
+    bookings: Registry<BookingId, booking::Message>,
+    trips: Registry<TripId, trip::Message>,
+    cells: Registry<u64, cell::Message>,
+    soft: soft::Soft,
+    admission: Semaphore,
+    tally: Tally,
+}
+
+/// The shells of one node. Cheap to clone.
+#[derive(Clone)]
+pub struct Runtime(Arc<Inner>);
+
+impl Runtime {
+    /// A runtime that serves at once and takes over open work as groups come to be led here.
+    pub fn start(world: World) -> Self {
+        let runtime = Self(Arc::new(Inner {
+            drivers: Registry::new(),
+            bookings: Registry::new(),
+            trips: Registry::new(),
+            cells: Registry::new(),
+            soft: soft::Soft::default(),
+            admission: Semaphore::new(IN_FLIGHT_MAX),
+            tally: Tally::default(),
+            world,
+        }));
+        tokio::spawn(runtime.clone().follow_leadership());
+        runtime
+    }
+
+    /// Serves a request that this node owns. Refuses at once when too many are under way.
+    pub async fn serve(&self, request: Request, context: Context) -> Result<Vec<u8>, Refusal> {
+        let Ok(_permit) = self.0.admission.try_acquire() else {
+            count(&self.0.tally.overloaded);
+            return Err(Code::Overloaded.into());
+        };
+        // The request itself runs in a task: a caller that hangs up must not cut a state change
+        // at an await.
+        let runtime = self.clone();
+        let served = tokio::spawn(async move { serve::serve(&runtime, request, context).await });
+        served.await.unwrap_or_else(|_| Err(Refusal::new(Code::Retry, "the request's task died")))
+    }
+
+    /// What there is and what was done.
+    pub fn counts(&self) -> Counts {
+        let Inner { drivers, bookings, trips, cells, tally, .. } = &*self.0;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts {
+            driver_shells: drivers.len(),
+            booking_shells: bookings.len(),
+            trip_shells: trips.len(),
+            cell_shells: cells.len(),
+            holds: read(&tally.holds),
+            holds_refused: read(&tally.holds_refused),
+            assignments: read(&tally.assignments),
+            claims_granted: read(&tally.claims_granted),
+            claims_lost: read(&tally.claims_lost),
+            claims_busy: read(&tally.claims_busy),
+            pings_applied: read(&tally.pings_applied),
+            pings_stale: read(&tally.pings_stale),
+            searches_partial: read(&tally.searches_partial),
+            overloaded: read(&tally.overloaded),
+        }
+    }
+
+    /// Stops every shell. Nothing durable depends on it.
+    pub fn stop(&self) {
+        self.0.drivers.stop();
+        self.0.bookings.stop();
+        self.0.trips.stop();
+        self.0.cells.stop();
+    }
+
+    fn world(&self) -> &World {
+        &self.0.world
+    }
+
+    /// The context of a request that a shell makes for itself.
+    fn background(&self) -> Context {
+        let World { node, mint, .. } = self.world();
+        let trace = u128::from(mint.random()) << 64 | u128::from(mint.random());
+        Context { trace, subject: Subject::Node(*node), deadline_ms: BACKGROUND_MS }
+    }
+
+    /// Takes up the open work of every group that this node comes to lead.
+    async fn follow_leadership(self) {
+        let mut leadership = self.world().ledger.leadership();
+        let mut led = ledger::Leadership::new();
+        loop {
+            let now = leadership.borrow_and_update().clone();
+            for (group, term) in &now {
+                if led.get(group) != Some(term) {
+                    self.take_over(*group).await;
+                }
+            }
+            led = now;
+            if leadership.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn take_over(&self, group: GroupId) {
+        let open = match self.world().ledger.open_work(group).await {
+            Ok(open) => open,
+            Err(error) => {
+                warn!(%group, %error, "open work could not be read");
+                return;
+            }
+        };
+        let count = open.len();
+        for key in open {
+            match Key::from_bytes(&key) {
+                Ok(Key::Booking(id)) => self.take_up_booking(id),
+                Ok(Key::Driver(id)) => self.tell_driver(id, driver::Message::TakeUp),
+                Ok(Key::Trip(id)) => self.tell_trip(id, trip::Message::TakeUp),
+                Ok(Key::Rider(_) | Key::RiderAnswer(..) | Key::DriverAnswer(..)) => {}
+                Err(error) => warn!(%group, %error, "open work names no entity"),
+            }
+        }
+        if count > 0 {
+            info!(%group, count, "open work taken up");
+        }
+    }
+}

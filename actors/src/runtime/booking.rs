@@ -1,0 +1,312 @@
+//! The booking shell: carries out what the dispatch core decides for one booking that looks for
+//! its driver. Decisions about the booking itself (assign, cancel) go straight to the ledger; this
+//! shell is only told that it is settled, and leaves.
+
+use super::{REDRIVE_MS, Runtime, count};
+use crate::booking;
+use crate::dispatch::{Dispatch, Effect, Event, Ranked};
+use proto::record::ask::{Claim, HoldDriver, OfferNews, ReleaseDriver, Withdraw};
+use proto::record::cell::{Candidate, Demand};
+use proto::record::command::Command;
+use proto::record::{Booking, BookingState, Offer};
+use proto::{BookingId, Code, MonoMs, OfferId};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tracing::{debug, warn};
+
+/// How long a claim may take beyond its window, in milliseconds: a network round trip with room.
+const CLAIM_GRACE_MS: u32 = 100;
+/// How long a hold may take, in milliseconds: one commit, even on a busy disk.
+const HOLD_MS: u32 = 1_000;
+
+pub(super) enum Message {
+    /// Someone must find it a driver: it has just been created, or this node has just begun to
+    /// lead its partition.
+    TakeUp,
+    /// Something happened.
+    Happened(Event),
+    /// A driver's side says an offer ended.
+    News(OfferId, OfferNews),
+    /// A car came free.
+    Wake(Candidate),
+    /// It was won by an offer, or called off.
+    Settled(Option<OfferId>),
+    /// A timer.
+    Due(MonoMs),
+    /// Try again to record that it gave up.
+    Expire,
+}
+
+pub(super) struct Shell {
+    pub(super) runtime: Runtime,
+    pub(super) id: BookingId,
+}
+
+/// A dispatch under way; nothing before it began and after it ended.
+pub(super) type State = Option<Running>;
+
+pub(super) struct Running {
+    booking: Booking,
+    dispatch: Dispatch,
+    /// The earliest timer that is set, so that each deadline sets one.
+    due_at: Option<MonoMs>,
+    expire_pause_ms: u64,
+}
+
+impl Actor for Shell {
+    type Msg = Message;
+    type State = State;
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<Message>, (): ()) -> Result<State, ActorProcessingErr> {
+        Ok(None)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        message: Message,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            Message::TakeUp if state.is_none() => match self.runtime.booking(self.id).await {
+                Ok(booking) if booking.state.is_searching() => {
+                    self.begin(&myself, state, booking).await;
+                }
+                Ok(_) => self.runtime.0.bookings.retire(self.id, &myself),
+                Err(refusal) if refusal.code.retryable() => {
+                    let pause = Duration::from_millis(REDRIVE_MS.1);
+                    myself.send_after(pause, || Message::TakeUp);
+                }
+                Err(refusal) => {
+                    warn!(booking = %self.id, %refusal, "a booking could not be taken up");
+                    self.runtime.0.bookings.retire(self.id, &myself);
+                }
+            },
+            Message::TakeUp => {}
+            Message::Happened(event) => self.step(&myself, state, event).await,
+            Message::News(offer, news) => self.step(&myself, state, Event::News(offer, news)).await,
+            Message::Wake(candidate) => self.step(&myself, state, Event::Woken(candidate)).await,
+            Message::Settled(won) => {
+                if won.is_some() && state.is_some() {
+                    count(&self.runtime.0.tally.assignments);
+                }
+                self.step(&myself, state, Event::Settled(won)).await;
+            }
+            Message::Due(at) => {
+                if let Some(running) = state
+                    && running.due_at == Some(at)
+                {
+                    running.due_at = None;
+                }
+                self.step(&myself, state, Event::Tick).await;
+            }
+            Message::Expire => self.expire(&myself, state).await,
+        }
+        Ok(())
+    }
+}
+
+impl Shell {
+    async fn begin(&self, myself: &ActorRef<Message>, state: &mut State, booking: Booking) {
+        let world = self.runtime.world();
+        let now = world.clock.mono();
+        let age_ms = world.clock.wall().since(booking.created_at);
+        let offered: BTreeSet<_> = booking.offers.iter().map(|(offer, _)| offer.driver).collect();
+        let pending: Vec<Offer> = booking::pending(&booking).cloned().collect();
+        let mut effects = Vec::new();
+        let dispatch = Dispatch::begin(
+            now,
+            (*world.policy).clone(),
+            age_ms,
+            booking.attempt,
+            offered,
+            pending,
+            &mut effects,
+        );
+        let expire_pause_ms = REDRIVE_MS.0;
+        let running = Running { booking, dispatch, due_at: None, expire_pause_ms };
+        *state = Some(running);
+        self.act(myself, state, effects).await;
+    }
+
+    async fn step(&self, myself: &ActorRef<Message>, state: &mut State, event: Event) {
+        let Some(running) = state else { return };
+        let mut effects = Vec::new();
+        running.dispatch.step(self.runtime.world().clock.mono(), event, &mut effects);
+        self.act(myself, state, effects).await;
+    }
+
+    /// Performs effects in order; those that ask somebody else do so in a task.
+    async fn act(&self, myself: &ActorRef<Message>, state: &mut State, effects: Vec<Effect>) {
+        for effect in effects {
+            let Some(running) = state else { return };
+            match effect {
+                Effect::Search { radius_m } => self.search(myself, running, radius_m),
+                Effect::Claim { candidate, age_ms, contended } => {
+                    self.claim(myself, candidate, age_ms, contended);
+                }
+                Effect::Start { candidate, attempt } => {
+                    let offer = self.start(myself, running, candidate, attempt).await;
+                    let _own_mailbox = myself.cast(Message::Happened(Event::Started(offer)));
+                }
+                Effect::Hold(offer) => self.hold(myself, *offer),
+                Effect::EndOffer(offer, fate) => {
+                    let command = Command::OfferEnd { booking: self.id, offer, fate };
+                    let ended = self.runtime.propose_booking(self.id.slot(), None, command).await;
+                    if let Err(refusal) = ended {
+                        debug!(booking = %self.id, %offer, %refusal, "an offer's end was not recorded");
+                    }
+                }
+                Effect::Release(driver, offer) => {
+                    let runtime = self.runtime.clone();
+                    tokio::spawn(async move {
+                        // His own timer makes good for a lost message.
+                        let ask = ReleaseDriver { driver, offer, ended: None };
+                        let _lost = runtime.world().router.ask(ask, runtime.background()).await;
+                    });
+                }
+                Effect::Expire => self.expire(myself, state).await,
+                Effect::WakeAt(at) => self.wake_at(myself, running, at),
+                Effect::Finish => {
+                    self.withdraw(running);
+                    *state = None;
+                    self.runtime.0.bookings.retire(self.id, myself);
+                }
+            }
+        }
+    }
+
+    fn wake_at(&self, myself: &ActorRef<Message>, running: &mut Running, at: MonoMs) {
+        if running.due_at.is_none_or(|due_at| at < due_at) {
+            running.due_at = Some(at);
+            let wait_ms = at.since(self.runtime.world().clock.mono());
+            myself.send_after(Duration::from_millis(wait_ms), move || Message::Due(at));
+        }
+    }
+
+    fn search(&self, myself: &ActorRef<Message>, running: &Running, radius_m: u32) {
+        let (runtime, myself) = (self.runtime.clone(), myself.clone());
+        let (pickup, need) = (running.booking.pickup.point, running.booking.need);
+        let age_ms = running.dispatch.age_ms(runtime.world().clock.mono());
+        let demand = Demand { booking: self.id, pickup, need, age_ms, radius_m };
+        tokio::spawn(async move {
+            let found = runtime.candidates(demand).await;
+            let event = Event::Found { candidates: found.candidates, waiting: found.waiting };
+            let _shell_gone = myself.cast(Message::Happened(event));
+        });
+    }
+
+    fn claim(&self, myself: &ActorRef<Message>, candidate: Ranked, age_ms: u32, contended: bool) {
+        let (runtime, myself, booking) = (self.runtime.clone(), myself.clone(), self.id);
+        tokio::spawn(async move {
+            let Ranked { driver, cost_ms, .. } = candidate;
+            let ask = Claim { driver, booking, cost_ms, age_ms, contended };
+            let patience_ms = runtime.world().policy.claim_window_ms + CLAIM_GRACE_MS;
+            let context = runtime.background().within_ms(patience_ms);
+            let answer = runtime.world().router.ask(ask, context).await.ok();
+            let _shell_gone = myself.cast(Message::Happened(Event::Claimed(answer)));
+        });
+    }
+
+    /// Records the offer before anybody is held. Nothing if the booking would not have it.
+    async fn start(
+        &self,
+        myself: &ActorRef<Message>,
+        running: &mut Running,
+        candidate: Ranked,
+        attempt: u16,
+    ) -> Option<Offer> {
+        let world = self.runtime.world();
+        let created_at = world.clock.wall();
+        let offer = Offer {
+            id: world.mint.offer(self.id.slot(), created_at),
+            booking: self.id,
+            driver: candidate.driver,
+            attempt,
+            rank: candidate.rank,
+            distance_m: candidate.distance_m,
+            eta_s: candidate.eta_s,
+            cost_ms: candidate.cost_ms,
+            pickup: running.booking.pickup.point,
+            destination: running.booking.destination.point,
+            created_at,
+            ttl_ms: world.policy.offer_ttl_ms,
+            shown_ms: world.policy.offer_shown_ms,
+        };
+        let command = Command::OfferStart { offer: offer.clone() };
+        match self.runtime.propose_booking(self.id.slot(), None, command).await {
+            Ok(booking) => {
+                running.booking = booking;
+                Some(offer)
+            }
+            Err(refusal) => {
+                debug!(booking = %self.id, %refusal, "an offer could not be started");
+                if matches!(refusal.code, Code::BookingEnded | Code::BookingAssigned) {
+                    // Its end is normally told by whoever brought it about; this is for when that
+                    // word was lost. Giving up on a settled booking only asks how it was settled.
+                    let _own_mailbox = myself.cast(Message::Expire);
+                }
+                None
+            }
+        }
+    }
+
+    fn hold(&self, myself: &ActorRef<Message>, offer: Offer) {
+        let (runtime, myself) = (self.runtime.clone(), myself.clone());
+        tokio::spawn(async move {
+            let id = offer.id;
+            let context = runtime.background().within_ms(HOLD_MS);
+            let answer = runtime.world().router.ask(HoldDriver { offer }, context).await.ok();
+            let _shell_gone = myself.cast(Message::Happened(Event::Held(id, answer)));
+        });
+    }
+
+    /// Records that nobody was found, however often that takes. If a driver got in first, the
+    /// outcome says so, and either way the booking is settled.
+    async fn expire(&self, myself: &ActorRef<Message>, state: &mut State) {
+        let Some(running) = state else { return };
+        let command = Command::ExpireBooking { booking: self.id };
+        match self.runtime.propose_booking(self.id.slot(), None, command).await {
+            Ok(booking) => {
+                let won = match booking.state {
+                    BookingState::Assigned { offer, .. } => Some(offer),
+                    BookingState::Open
+                    | BookingState::Offering
+                    | BookingState::Cancelled { .. }
+                    | BookingState::Expired
+                    | BookingState::Completed
+                    | BookingState::Paid => None,
+                };
+                let _own_mailbox = myself.cast(Message::Settled(won));
+            }
+            Err(refusal) => {
+                debug!(booking = %self.id, %refusal, "giving up was not recorded");
+                let pause = Duration::from_millis(running.expire_pause_ms);
+                running.expire_pause_ms = (running.expire_pause_ms * 2).min(REDRIVE_MS.1);
+                myself.send_after(pause, || Message::Expire);
+            }
+        }
+    }
+
+    /// Comes off the boards; entries that the message misses die by themselves.
+    fn withdraw(&self, running: &Running) {
+        let (runtime, booking) = (self.runtime.clone(), self.id);
+        let (pickup, radius_m) = (running.booking.pickup.point, running.dispatch.radius_m());
+        for node in runtime.world().membership.view().owners_within(pickup, radius_m).into_keys() {
+            let runtime = runtime.clone();
+            tokio::spawn(async move {
+                let ask = Withdraw { node, booking, pickup, radius_m };
+                let _lost = runtime.world().router.ask(ask, runtime.background()).await;
+            });
+        }
+    }
+}
+
+impl Runtime {
+    /// Looks for a driver for a booking, from wherever its record says it is. Again is harmless.
+    pub(super) fn take_up_booking(&self, id: BookingId) {
+        self.0.bookings.tell(id, Message::TakeUp, || (Shell { runtime: self.clone(), id }, ()));
+    }
+}

@@ -1,0 +1,286 @@
+//! What this node does with a request it owns: one arm a request, each a line or two that names
+//! the shell or the command.
+
+use super::search::{Nearby, merge};
+use super::world::Context;
+use super::{Runtime, booking, cell, driver};
+use crate::cell::index::Query;
+use crate::geo;
+use futures_util::future::join_all;
+use proto::DriverId;
+use proto::code::{Code, Refusal};
+use proto::codec;
+use proto::record::Actor;
+use proto::record::ask::{Found, Moved, Request, Search, Standings};
+use proto::record::cell::{Ping, PingCounts};
+use proto::record::command::Command;
+use proto::record::driver::Standing;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use tokio::sync::oneshot;
+
+/// The most pings or ids in one request; beyond it the sender should have split.
+const BATCH_MAX: usize = 8_192;
+
+fn encoded<T: Serialize>(answer: Result<T, Refusal>) -> Result<Vec<u8>, Refusal> {
+    answer.map(|answer| codec::encode(&answer))
+}
+
+pub(super) async fn serve(
+    runtime: &Runtime,
+    request: Request,
+    _context: Context,
+) -> Result<Vec<u8>, Refusal> {
+    match request {
+        Request::RegisterDriver(ask) => {
+            let driver = DriverId::of_name(&ask.name);
+            let command = Command::RegisterDriver {
+                driver,
+                name: ask.name,
+                city: ask.city,
+                vehicle: ask.vehicle,
+                kyc_verified: ask.kyc_verified,
+            };
+            encoded(runtime.propose_driver(driver, ask.idempotency, command).await)
+        }
+        Request::GetDriver(ask) => encoded(runtime.driver(ask.driver).await),
+        Request::SetDuty(ask) => {
+            let message = |reply| driver::Message::SetDuty {
+                online: ask.online,
+                idempotency: ask.idempotency,
+                reply,
+            };
+            encoded(runtime.ask_driver(ask.driver, message).await)
+        }
+        Request::Claim(ask) => {
+            let message = |reply| driver::Message::Claim {
+                booking: ask.booking,
+                score_ms: ask.cost_ms.saturating_sub(i64::from(ask.age_ms)),
+                contended: ask.contended,
+                reply,
+            };
+            encoded(runtime.ask_driver(ask.driver, message).await)
+        }
+        Request::HoldDriver(ask) => {
+            let driver = ask.offer.driver;
+            let message = |reply| driver::Message::Hold { offer: Box::new(ask.offer), reply };
+            encoded(runtime.ask_driver(driver, message).await)
+        }
+        Request::Accept(ask) => {
+            let message = |reply| driver::Message::Accept {
+                offer: ask.offer,
+                idempotency: ask.idempotency,
+                reply,
+            };
+            encoded(runtime.ask_driver(ask.driver, message).await)
+        }
+        Request::Decline(ask) => {
+            let message = |reply| driver::Message::Decline {
+                offer: ask.offer,
+                idempotency: ask.idempotency,
+                reply,
+            };
+            encoded(runtime.ask_driver(ask.driver, message).await)
+        }
+        Request::ReleaseDriver(ask) => {
+            let message =
+                |reply| driver::Message::Release { offer: ask.offer, ended: ask.ended, reply };
+            encoded(runtime.ask_driver(ask.driver, message).await)
+        }
+        Request::Attach(ask) => {
+            runtime.0.soft.attach(ask.driver, ask.session);
+            let message = |reply| driver::Message::Before { reply };
+            encoded(runtime.ask_driver(ask.driver, message).await)
+        }
+        Request::Standings(ask) => encoded(standings(runtime, ask).await),
+
+        Request::RegisterRider(ask) => {
+            let rider = proto::RiderId::of_name(&ask.name);
+            let command = Command::RegisterRider { rider, name: ask.name };
+            encoded(runtime.propose_rider(rider.slot(), ask.idempotency, command).await)
+        }
+        Request::GetRider(ask) => encoded(runtime.rider(ask.rider).await),
+        Request::CreateBooking(ask) => {
+            let world = runtime.world();
+            let slot = ask.rider.slot();
+            let command = Command::CreateBooking {
+                booking: world.mint.booking(slot, world.clock.wall()),
+                rider: ask.rider,
+                city: ask.city,
+                pickup: ask.pickup,
+                destination: ask.destination,
+                need: ask.need,
+                payment_method: ask.payment_method,
+                shown_estimate_minor: ask.shown_estimate_minor,
+            };
+            let created = runtime.propose_booking(slot, ask.idempotency, command).await;
+            if let Ok(booking) = &created
+                && booking.state.is_searching()
+            {
+                // A repeat tells a shell that has begun, or one that finds the booking settled.
+                runtime.take_up_booking(booking.id);
+            }
+            encoded(created)
+        }
+        Request::GetBooking(ask) => encoded(runtime.booking(ask.booking).await),
+        Request::CancelBooking(ask) => encoded(cancel(runtime, ask).await),
+        Request::AssignBooking(ask) => {
+            let world = runtime.world();
+            let slot = ask.booking.slot();
+            let minted = world.mint.trip(slot, world.clock.wall());
+            let (booking, offer, driver) = (ask.booking, ask.offer, ask.driver);
+            let command = Command::Assign { booking, offer, driver, trip: minted };
+            let assigned = runtime.propose_trip(slot, None, command).await;
+            if assigned.is_ok() {
+                let settled = booking::Message::Settled(Some(offer));
+                runtime.0.bookings.tell_living(booking, settled);
+            }
+            encoded(assigned)
+        }
+        Request::TellBooking(ask) => {
+            let news = booking::Message::News(ask.offer, ask.news);
+            runtime.0.bookings.tell_living(ask.booking, news);
+            encoded(Ok(()))
+        }
+        Request::Wake(ask) => {
+            runtime.0.bookings.tell_living(ask.booking, booking::Message::Wake(ask.candidate));
+            encoded(Ok(()))
+        }
+        Request::GetTrip(ask) => encoded(runtime.trip(ask.trip).await),
+        Request::DriverStep(ask) => {
+            let (trip, driver, by) = (ask.trip, Some(ask.driver), Actor::Driver);
+            let command = Command::StepTrip { trip, step: ask.step, by, driver, rider: None };
+            encoded(runtime.step_trip(trip, ask.idempotency, command).await)
+        }
+        Request::RiderStep(ask) => {
+            let (trip, rider, by) = (ask.trip, Some(ask.rider), Actor::Rider);
+            let command = Command::StepTrip { trip, step: ask.step, by, driver: None, rider };
+            encoded(runtime.step_trip(trip, ask.idempotency, command).await)
+        }
+
+        Request::Pings(ask) => encoded(pings(runtime, ask.pings).await),
+        Request::Search(ask) => encoded(Ok(search(runtime, ask).await)),
+        Request::Withdraw(ask) => {
+            let view = runtime.world().membership.view();
+            for ring_key in view.owners_within(ask.pickup, ask.radius_m).into_values().flatten() {
+                runtime.0.cells.tell_living(ring_key, cell::Message::Withdraw(ask.booking));
+            }
+            encoded(Ok(()))
+        }
+        Request::Restand(ask) => {
+            let restand = cell::Message::Restand(vec![ask.standing]);
+            runtime.0.cells.tell_living(ask.ring_key, restand);
+            encoded(Ok(()))
+        }
+        Request::Moved(ask) => {
+            runtime.0.cells.tell_living(ask.ring_key, cell::Message::Forget(ask.driver));
+            encoded(Ok(()))
+        }
+        Request::PushDown(ask) => {
+            encoded(Ok(runtime.world().sockets.push(ask.connection, ask.push)))
+        }
+    }
+}
+
+/// Calls a booking off for its rider; if it has a driver, its trip is what must be cancelled.
+async fn cancel(
+    runtime: &Runtime,
+    ask: proto::record::ask::CancelBooking,
+) -> Result<proto::record::Booking, Refusal> {
+    let booking = runtime.booking(ask.booking).await?;
+    if booking.rider != ask.rider {
+        return Err(Code::Unauthorized.into());
+    }
+    let command =
+        Command::CancelBooking { booking: ask.booking, by: Actor::Rider, reason: ask.reason };
+    let slot = ask.booking.slot();
+    let cancelled = runtime.propose_booking(slot, ask.idempotency, command).await?;
+    let settled = booking::Message::Settled(None);
+    runtime.0.bookings.tell_living(ask.booking, settled);
+    Ok(cancelled)
+}
+
+/// Notes where drivers were seen, sends word to the cells they left, and says how they stand.
+async fn standings(runtime: &Runtime, ask: Standings) -> Result<Vec<Standing>, Refusal> {
+    if ask.seen.len() > BATCH_MAX {
+        return Err(Code::TooLarge.into());
+    }
+    let read = ask.seen.into_iter().map(|(driver, ring_key)| async move {
+        let standing = runtime.driver(driver).await;
+        if standing.is_ok()
+            && let Some(left) = runtime.0.soft.seen(driver, ring_key)
+        {
+            let runtime = runtime.clone();
+            tokio::spawn(async move {
+                // A stale twin lives at most the freshness window.
+                let ask = Moved { ring_key: left, driver, to: Some(ring_key) };
+                let _lost = runtime.world().router.ask(ask, runtime.background()).await;
+            });
+        }
+        standing
+    });
+    let mut standings = Vec::new();
+    for answer in join_all(read).await {
+        match answer {
+            Ok(driver) => standings.push(driver.standing()),
+            Err(refusal) if refusal.code == Code::DriverNotFound => {}
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    Ok(standings)
+}
+
+/// Hands pings to their cells' shells and adds up how they fared.
+async fn pings(runtime: &Runtime, pings: Vec<Ping>) -> Result<PingCounts, Refusal> {
+    if pings.len() > BATCH_MAX {
+        return Err(Code::TooLarge.into());
+    }
+    let view = runtime.world().membership.view();
+    let mut by_key: BTreeMap<u64, Vec<_>> = BTreeMap::new();
+    for ping in pings {
+        let cell = geo::cell_of(ping.point);
+        by_key.entry(view.ring_key(cell)).or_default().push((ping, cell));
+    }
+    let mut answers = Vec::new();
+    for (ring_key, pings) in by_key {
+        let (reply, answer) = oneshot::channel();
+        runtime.tell_cell(ring_key, cell::Message::Pings { pings, reply });
+        answers.push(answer);
+    }
+    let mut sum = PingCounts::default();
+    for counts in join_all(answers).await.into_iter().flatten() {
+        sum.applied += counts.applied;
+        sum.stale += counts.stale;
+        sum.refused += counts.refused;
+    }
+    let tally = &runtime.0.tally;
+    tally.pings_applied.fetch_add(sum.applied.into(), Ordering::Relaxed);
+    tally.pings_stale.fetch_add(sum.stale.into(), Ordering::Relaxed);
+    Ok(sum)
+}
+
+/// Asks this node's own cells within the circle. A demand is posted to every cell that the ring
+/// gives this node, even one that nobody has pinged yet.
+async fn search(runtime: &Runtime, ask: Search) -> Found {
+    let world = runtime.world();
+    let owned = world.membership.view().owners_within(ask.center, ask.radius_m);
+    let Search { center, radius_m, need, free_only, max, fresh_ms, post, .. } = ask;
+    let query = Query { center, radius_m, need, free_only, fresh_ms, max };
+    let mut answers = Vec::new();
+    for (owner, ring_keys) in owned {
+        for ring_key in ring_keys {
+            let (reply, answer) = oneshot::channel();
+            let message = cell::Message::Search { query, post, reply };
+            if post.is_some() && owner == world.node {
+                runtime.tell_cell(ring_key, message);
+            } else if !runtime.0.cells.tell_living(ring_key, message) {
+                continue;
+            }
+            answers.push(answer);
+        }
+    }
+    let found = join_all(answers).await.into_iter().flatten().map(|found| Some(Ok(found)));
+    let Nearby { candidates, waiting, .. } = merge(found, max);
+    Found { candidates, waiting }
+}

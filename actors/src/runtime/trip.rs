@@ -1,0 +1,138 @@
+//! The trip shell: takes a trip's steps in order, and sees to it that a driver whose trip is over
+//! is released, however often that takes.
+
+use super::driver::Reply;
+use super::{REDRIVE_MS, Runtime};
+use proto::TripId;
+use proto::code::{Code, Refusal};
+use proto::record::Trip;
+use proto::record::ask::ReleaseDriver;
+use proto::record::command::{Command, Idempotency};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tracing::warn;
+
+/// A shell without a step for this long leaves, in milliseconds.
+const IDLE_MS: u64 = 10_000;
+
+pub(super) enum Message {
+    Step { command: Box<Command>, idempotency: Option<Idempotency>, reply: Reply<Trip> },
+    /// This node has just begun to lead its partition, and the trip has something due.
+    TakeUp,
+    /// The driver has been released.
+    Released,
+    Idle,
+}
+
+pub(super) struct Shell {
+    pub(super) runtime: Runtime,
+    pub(super) id: TripId,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    releasing: bool,
+    stepped_since_idle: bool,
+}
+
+impl Actor for Shell {
+    type Msg = Message;
+    type State = State;
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<State, ActorProcessingErr> {
+        myself.send_after(Duration::from_millis(IDLE_MS), || Message::Idle);
+        Ok(State::default())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        message: Message,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            Message::Step { command, idempotency, reply } => {
+                state.stepped_since_idle = true;
+                let stepped = self.runtime.propose_trip(self.id.slot(), idempotency, *command).await;
+                if let Ok(trip) = &stepped {
+                    self.release_if_due(&myself, state, trip);
+                }
+                let _caller_gone = reply.send(stepped);
+            }
+            Message::TakeUp => match self.runtime.trip(self.id).await {
+                Ok(trip) => self.release_if_due(&myself, state, &trip),
+                Err(refusal) => {
+                    warn!(trip = %self.id, %refusal, "a trip could not be taken up");
+                    let pause = Duration::from_millis(REDRIVE_MS.1);
+                    myself.send_after(pause, || Message::TakeUp);
+                }
+            },
+            Message::Released => {
+                let command = Command::Released { trip: self.id };
+                match self.runtime.propose_trip(self.id.slot(), None, command).await {
+                    Ok(_) => self.runtime.0.trips.retire(self.id, &myself),
+                    Err(_) => {
+                        let pause = Duration::from_millis(REDRIVE_MS.1);
+                        myself.send_after(pause, || Message::Released);
+                    }
+                }
+            }
+            Message::Idle => {
+                if state.releasing || state.stepped_since_idle {
+                    state.stepped_since_idle = false;
+                    myself.send_after(Duration::from_millis(IDLE_MS), || Message::Idle);
+                } else {
+                    self.runtime.0.trips.retire(self.id, &myself);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Shell {
+    /// Tells the driver's shell until it has stored that he is free.
+    fn release_if_due(&self, myself: &ActorRef<Message>, state: &mut State, trip: &Trip) {
+        if !trip.release_due || state.releasing {
+            return;
+        }
+        state.releasing = true;
+        let (runtime, myself) = (self.runtime.clone(), myself.clone());
+        let ask =
+            ReleaseDriver { driver: trip.driver, offer: trip.offer, ended: Some((trip.id, trip.state)) };
+        tokio::spawn(async move {
+            let mut pause_ms = REDRIVE_MS.0;
+            while let Err(refusal) = runtime.world().router.ask(ask.clone(), runtime.background()).await {
+                if refusal.code == Code::DriverNotFound {
+                    break; // There is nobody to release.
+                }
+                if myself.get_status() > ractor::ActorStatus::Running {
+                    return; // Whoever leads the partition next takes the release up again.
+                }
+                tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+                pause_ms = (pause_ms * 2).min(REDRIVE_MS.1);
+            }
+            let _shell_gone = myself.cast(Message::Released);
+        });
+    }
+}
+
+impl Runtime {
+    pub(super) fn tell_trip(&self, id: TripId, message: Message) {
+        self.0.trips.tell(id, message, || (Shell { runtime: self.clone(), id }, ()));
+    }
+
+    /// Takes a step of a trip.
+    pub(super) async fn step_trip(
+        &self,
+        id: TripId,
+        idempotency: Option<Idempotency>,
+        command: Command,
+    ) -> Result<Trip, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.tell_trip(id, Message::Step { command: Box::new(command), idempotency, reply });
+        answer.await.unwrap_or_else(|_| Err(Refusal::new(Code::Retry, "the trip's shell died")))
+    }
+}

@@ -1,0 +1,79 @@
+//! What a ledger keeps its bytes in: an ordered map with atomic writes and an honest `sync`.
+//! The [layout](crate::layout) of keys is the ledger's; a store knows none of it.
+
+mod identity;
+mod memory;
+mod sled;
+
+pub use identity::Identity;
+pub use memory::{MemoryDisk, MemoryStore};
+pub use sled::{DirectoryError, SledStore};
+
+/// A key and its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
+/// Why a store did not do what it was asked. What it then holds of the last write is unknown.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The operating system refused.
+    #[error("cannot {doing}")]
+    Io {
+        /// What was attempted.
+        doing: &'static str,
+        /// What it said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The page store refused or found itself damaged.
+    #[error("the page store failed")]
+    Pages(#[from] ::sled::Error),
+    /// The bytes at a key are not what the layout says.
+    #[error("{what} at key {key:02x?} is not what was written")]
+    Corrupt {
+        /// What should be there.
+        what: &'static str,
+        /// Where.
+        key: Vec<u8>,
+    },
+    /// The process this store belonged to has crashed; only a [`MemoryStore`] says so.
+    #[error("the machine has crashed")]
+    Crashed,
+}
+
+/// Puts and deletes that happen together or not at all; of two for one key the later counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Batch {
+    changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl Batch {
+    /// Sets a value.
+    pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.changes.push((key, Some(value)));
+    }
+    /// Removes a value, if there is one.
+    pub fn delete(&mut self, key: Vec<u8>) {
+        self.changes.push((key, None));
+    }
+    /// The changes in order; nothing as value means delete.
+    pub fn into_changes(self) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
+        self.changes.into_iter()
+    }
+}
+
+/// An ordered map of bytes. One caller owns it; reads see all writes, synced or not.
+pub trait Store: Send + 'static {
+    /// The value at a key.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// At most `max` pairs in key order, of the keys that begin with `prefix` and are greater
+    /// than `after`.
+    fn scan(&self, prefix: &[u8], after: &[u8], max: usize) -> Result<Vec<Pair>, StoreError>;
+
+    /// Applies a batch. A crash before the next [`sync`](Store::sync) may undo it, but only whole,
+    /// and only together with every later one.
+    fn write(&mut self, batch: Batch) -> Result<(), StoreError>;
+
+    /// Returns once everything written will survive a crash.
+    fn sync(&mut self) -> Result<(), StoreError>;
+}

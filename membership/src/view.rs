@@ -1,0 +1,257 @@
+//! Who is here and who owns what, as one immutable value that is swapped whole: a request reads
+//! one view from beginning to end and never sees half of a change.
+
+use crate::cover;
+use crate::foundation::Foundation;
+use crate::member::Member;
+use crate::ready::{Expect, NotReady};
+use crate::ring::Ring;
+use crate::split::SplitTable;
+use h3o::CellIndex;
+use proto::{NodeId, Point};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What a view is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// The member that looks.
+    pub me: NodeId,
+    /// The live members. Of two with one id the higher generation stays.
+    pub members: Vec<Member>,
+    /// What it must see to be ready.
+    pub expect: Expect,
+    /// The foundation, if it is known.
+    pub foundation: Option<Foundation>,
+    /// Which cells are split.
+    pub splits: Arc<SplitTable>,
+    /// A reason not to be ready that no list of members shows.
+    pub fault: Option<NotReady>,
+}
+
+/// The cluster as one member sees it at one moment.
+#[derive(Debug, Clone)]
+pub struct View {
+    parts: Parts,
+    ring: Arc<Ring>,
+}
+
+impl View {
+    /// A view of these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self::reusing(parts, None)
+    }
+
+    /// A view that keeps the last one's ring if nothing about it has changed.
+    pub(crate) fn reusing(mut parts: Parts, last: Option<&Self>) -> Self {
+        let mut newest: BTreeMap<NodeId, Member> = BTreeMap::new();
+        for member in parts.members.drain(..) {
+            let known = newest.get(&member.id).map_or(0, |known| known.generation);
+            if member.generation >= known {
+                newest.insert(member.id, member);
+            }
+        }
+        parts.members = newest.into_values().collect();
+        let seats = |members: &[Member]| -> Vec<(NodeId, u32, String)> {
+            members.iter().map(|m| (m.id, m.weight, m.zone.clone())).collect()
+        };
+        let ring = match last {
+            Some(last) if seats(&last.parts.members) == seats(&parts.members) => {
+                Arc::clone(&last.ring)
+            }
+            Some(_) | None => Arc::new(Ring::new(seats(&parts.members))),
+        };
+        Self { parts, ring }
+    }
+
+    /// Whether this shows the same as `other`.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.parts == other.parts
+    }
+
+    /// A cluster of one, for `--single` and for tests.
+    pub fn single(me: Member, partitions: u16) -> Self {
+        Self::new(Parts {
+            me: me.id,
+            foundation: Some(Foundation { initial: BTreeSet::from([me.id]), partitions }),
+            members: vec![me],
+            expect: Expect::Itself,
+            splits: Arc::default(),
+            fault: None,
+        })
+    }
+
+    /// The member that looks.
+    pub const fn me(&self) -> NodeId {
+        self.parts.me
+    }
+
+    /// The live members in order of id, each once; `me` is always among them.
+    pub fn members(&self) -> &[Member] {
+        &self.parts.members
+    }
+
+    /// A live member.
+    pub fn member(&self, id: NodeId) -> Option<&Member> {
+        let at = self.parts.members.binary_search_by_key(&id, |member| member.id).ok()?;
+        self.parts.members.get(at)
+    }
+
+    /// The ring of the live members.
+    pub fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// The ring's checksum.
+    pub fn ring_version(&self) -> u64 {
+        self.ring.version()
+    }
+
+    /// The split table's checksum.
+    pub fn split_version(&self) -> u64 {
+        self.parts.splits.version()
+    }
+
+    /// The initial nodes and partitions, once known. They never change after that.
+    pub const fn foundation(&self) -> Option<&Foundation> {
+        self.parts.foundation.as_ref()
+    }
+
+    /// The key that owns a cell, r8 or finer.
+    pub fn ring_key(&self, cell: CellIndex) -> u64 {
+        self.parts.splits.ring_key(cell)
+    }
+
+    /// The member that owns a ring key.
+    pub fn cell_owner(&self, ring_key: u64) -> Option<NodeId> {
+        self.ring.lookup(ring_key)
+    }
+
+    /// The ring keys whose cells may hold something within `radius_m` of `center`, by owner. The
+    /// cells cover the whole circle; radii above [`cover::RADIUS_MAX_M`] count as that.
+    pub fn owners_within(&self, center: Point, radius_m: u32) -> BTreeMap<NodeId, Vec<u64>> {
+        let mut owners: BTreeMap<NodeId, Vec<u64>> = BTreeMap::new();
+        for key in cover::keys(center, radius_m, |cell| self.ring_key(cell)) {
+            if let Some(owner) = self.cell_owner(key) {
+                owners.entry(owner).or_default().push(key);
+            }
+        }
+        owners
+    }
+
+    /// Whether this member may serve, or why not.
+    pub fn ready(&self) -> Result<(), NotReady> {
+        if let Some(fault) = self.parts.fault {
+            return Err(fault);
+        }
+        let live: Vec<NodeId> = self.parts.members.iter().map(|member| member.id).collect();
+        self.parts.expect.check(&live, self.parts.foundation.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use h3o::{LatLng, Resolution};
+
+    fn member(id: u64, generation: u64, weight: u32) -> Member {
+        let address = "127.0.0.1:1".parse().unwrap();
+        Member {
+            id: NodeId(id),
+            generation,
+            peer: address,
+            http: address,
+            zone: String::new(),
+            weight,
+            version: String::new(),
+            split_version: 0,
+        }
+    }
+
+    fn parts(ids: &[u64], initial: &[u64], expect: Expect) -> Parts {
+        Parts {
+            me: NodeId(1),
+            members: ids.iter().map(|id| member(*id, 1, 1)).collect(),
+            expect,
+            foundation: Some(Foundation {
+                initial: initial.iter().map(|id| NodeId(*id)).collect(),
+                partitions: 64,
+            }),
+            splits: Arc::default(),
+            fault: None,
+        }
+    }
+
+    fn ready(ids: &[u64], initial: &[u64], expect: Expect) -> Result<(), NotReady> {
+        View::new(parts(ids, initial, expect)).ready()
+    }
+
+    #[test]
+    fn an_initial_node_is_ready_with_a_majority_of_the_initial_nodes() {
+        let expect = Expect::MajorityOfInitial;
+        assert_eq!(ready(&[1], &[1, 2, 3], expect), Err(NotReady::TooFew { seen: 1, expected: 2 }));
+        assert_eq!(ready(&[1, 3], &[1, 2, 3], expect), Ok(()));
+        assert_eq!(
+            ready(&[1, 2, 8, 9], &[1, 2, 3, 4, 5], expect),
+            Err(NotReady::TooFew { seen: 2, expected: 3 }),
+            "joined nodes make no majority"
+        );
+        assert_eq!(ready(&[1, 2], &[1, 2, 3, 4], expect).is_err(), true, "half is no majority");
+    }
+
+    #[test]
+    fn a_joined_node_is_ready_with_one_other_and_a_foundation() {
+        assert_eq!(
+            ready(&[1], &[2], Expect::Another),
+            Err(NotReady::TooFew { seen: 1, expected: 2 })
+        );
+        assert_eq!(ready(&[1, 2], &[2], Expect::Another), Ok(()));
+        let unfounded = Parts { foundation: None, ..parts(&[1, 2], &[2], Expect::Another) };
+        assert_eq!(View::new(unfounded).ready(), Err(NotReady::Unfounded));
+    }
+
+    #[test]
+    fn a_single_node_is_ready_alone_and_a_fault_comes_first() {
+        assert_eq!(ready(&[1], &[1], Expect::Itself), Ok(()));
+        let fault = Some(NotReady::Superseded { generation: 9 });
+        let parts = Parts { fault, ..parts(&[1], &[1], Expect::Itself) };
+        assert_eq!(View::new(parts).ready(), Err(NotReady::Superseded { generation: 9 }));
+    }
+
+    #[test]
+    fn of_two_generations_the_higher_stays() {
+        let mut two = parts(&[1], &[1], Expect::Itself);
+        two.members.extend([member(2, 7, 1), member(2, 6, 1), member(0, 1, 1)]);
+        let view = View::new(two);
+        let ids: Vec<(u64, u64)> = view.members().iter().map(|m| (m.id.0, m.generation)).collect();
+        assert_eq!(ids, [(0, 1), (1, 1), (2, 7)]);
+        assert_eq!(view.member(NodeId(2)).map(|m| m.generation), Some(7));
+        assert_eq!(view.member(NodeId(3)), None);
+    }
+
+    #[test]
+    fn the_owners_of_a_circle_own_its_keys_and_share_them_out() {
+        let view = View::new(parts(&[1, 2, 3], &[1], Expect::Itself));
+        let manhattan = Point::from_degrees(40.7580, -73.9855).unwrap();
+        let owners = view.owners_within(manhattan, 5_000);
+        let keys: Vec<u64> = owners.values().flatten().copied().collect();
+        assert!((4..=12).contains(&keys.len()), "5 km touch a handful of r6 cells: {keys:?}");
+        for (owner, keys) in &owners {
+            assert!(keys.iter().all(|key| view.cell_owner(*key) == Some(*owner)));
+        }
+        let here = LatLng::new(manhattan.lat(), manhattan.lng()).unwrap().to_cell(Resolution::Nine);
+        assert!(keys.contains(&view.ring_key(here)));
+    }
+
+    #[test]
+    fn a_change_that_the_ring_does_not_see_keeps_the_ring() {
+        let first = View::new(parts(&[1, 2], &[1], Expect::Itself));
+        let mut restarted = parts(&[1], &[1], Expect::Itself);
+        restarted.members.push(member(2, 2, 1));
+        let next = View::reusing(restarted, Some(&first));
+        assert!(Arc::ptr_eq(&first.ring, &next.ring) && !next.same(&first));
+        let third = View::reusing(parts(&[1], &[1], Expect::Itself), Some(&next));
+        assert!(third.ring_version() != next.ring_version());
+        assert_eq!(third.ring(), View::new(parts(&[1], &[1], Expect::Itself)).ring());
+    }
+}

@@ -1,0 +1,188 @@
+//! Who is here and who owns what, as an operator asks for it.
+
+use crate::pings::ring_key;
+use crate::router::{NodeRouter, Owner};
+use h3o::CellIndex;
+use membership::Membership;
+use proto::envelope::Route;
+use proto::ids::IdError;
+use proto::{BookingId, DriverId, NodeId, OfferId, Point, RiderId, Slot, TripId};
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// What this node knows of its cluster.
+#[derive(Debug)]
+pub struct Facts {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The live view.
+    pub membership: Membership,
+    /// Owners, and where partitions live.
+    pub router: Arc<NodeRouter>,
+}
+
+/// A member as `/v1/cluster` shows it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct MemberView {
+    /// Its id.
+    pub node: String,
+    /// Which start of it.
+    pub generation: u64,
+    /// Where peers reach it.
+    pub peer: String,
+    /// Where clients reach it.
+    pub http: String,
+    /// What fails with it.
+    pub zone: String,
+    /// Its part of the ring, 0 to 1.
+    pub share_of_ring: f64,
+    /// The partitions that live there.
+    pub groups: Vec<u16>,
+}
+
+/// The cluster as one node sees it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ClusterView {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Who answers.
+    pub node: String,
+    /// The ring's checksum, in hex.
+    pub ring_version: String,
+    /// The split table's checksum, in hex.
+    pub split_version: String,
+    /// Whether the node serves.
+    pub ready: bool,
+    /// The live members.
+    pub members: Vec<MemberView>,
+    /// How many partitions there are; nothing if that is not known yet.
+    pub partitions: Option<u16>,
+}
+
+/// Where a key lives.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LookupView {
+    /// What was asked for.
+    pub key: String,
+    /// `booking`, `trip`, `offer`, `driver`, `rider` or `cell`.
+    pub kind: String,
+    /// The hash slot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u16>,
+    /// The partition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<u16>,
+    /// The H3 cell whose owner it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ring_key: Option<String>,
+    /// Who owns it.
+    pub owner: Option<String>,
+    /// Where peers reach the owner; nothing if it is not alive.
+    pub address: Option<String>,
+    /// Whether the owner is alive.
+    pub alive: bool,
+}
+
+impl Facts {
+    /// Whether this node serves, or why not.
+    pub fn ready(&self) -> Result<(), String> {
+        self.membership.view().ready().map_err(|why| why.to_string())?;
+        if self.router.serves() { Ok(()) } else { Err("is still starting".to_owned()) }
+    }
+
+    /// The cluster as this node sees it.
+    pub fn cluster(&self) -> ClusterView {
+        let view = self.membership.view();
+        let shares = view.ring().shares();
+        let placement = self.router.placement();
+        let members = view.members().iter().map(|member| {
+            let groups = placement.map_or(Vec::new(), |place| place.groups_of(member.id));
+            MemberView {
+                node: member.id.to_string(),
+                generation: member.generation,
+                peer: member.peer.to_string(),
+                http: member.http.to_string(),
+                zone: member.zone.clone(),
+                share_of_ring: shares.get(&member.id).copied().unwrap_or(0.0),
+                groups: groups.into_iter().map(|group| group.0).collect(),
+            }
+        });
+        ClusterView {
+            cluster: self.cluster.clone(),
+            node: view.me().to_string(),
+            ring_version: format!("{:016x}", view.ring_version()),
+            split_version: format!("{:016x}", view.split_version()),
+            ready: self.ready().is_ok(),
+            members: members.collect(),
+            partitions: view.foundation().map(|foundation| foundation.partitions),
+        }
+    }
+
+    /// Where an id or a coordinate lives, or why the text is neither.
+    pub fn lookup(&self, key: &str) -> Result<LookupView, String> {
+        match parse(key)? {
+            Wanted::Slot(kind, slot) => {
+                let group = self.router.placement().map(|place| place.slots().group(slot).0);
+                let found = self.located(key, kind, Route::Slot(slot));
+                Ok(LookupView { slot: Some(slot.0), group, ..found })
+            }
+            Wanted::At(point) => {
+                let view = self.membership.view();
+                let cell = ring_key(&view, point).ok_or("lies in no cell")?;
+                let text = CellIndex::try_from(cell).map_or(String::new(), |cell| cell.to_string());
+                let found = self.located(key, "cell", Route::Cell(cell));
+                Ok(LookupView { ring_key: Some(text), ..found })
+            }
+        }
+    }
+
+    fn located(&self, key: &str, kind: &str, route: Route) -> LookupView {
+        let view = self.membership.view();
+        let (owner, at) = match self.router.owner(route) {
+            Owner::Me => (Some(view.me()), view.member(view.me()).map(|me| me.peer)),
+            Owner::Other { id, at } => (Some(id), at),
+            Owner::Unknown => (None, None),
+        };
+        LookupView {
+            key: key.to_owned(),
+            kind: kind.to_owned(),
+            slot: None,
+            group: None,
+            ring_key: None,
+            owner: owner.map(|owner: NodeId| owner.to_string()),
+            address: at.map(|at| at.to_string()),
+            alive: at.is_some(),
+        }
+    }
+}
+
+enum Wanted {
+    Slot(&'static str, Slot),
+    At(Point),
+}
+
+fn parse(key: &str) -> Result<Wanted, String> {
+    fn id<T: FromStr<Err = IdError>>(text: &str) -> Result<T, String> {
+        text.parse().map_err(|error: IdError| error.to_string())
+    }
+    if let Some((lat, lng)) = key.split_once(',') {
+        let degrees = |text: &str| text.trim().parse::<f64>();
+        let (Ok(lat), Ok(lng)) = (degrees(lat), degrees(lng)) else {
+            return Err("a coordinate is two numbers, as in 40.75,-73.98".to_owned());
+        };
+        return Point::from_degrees(lat, lng).map(Wanted::At).map_err(|error| error.to_string());
+    }
+    Ok(match key.get(..4) {
+        Some("bkg_") => Wanted::Slot("booking", id::<BookingId>(key)?.slot()),
+        Some("trp_") => Wanted::Slot("trip", id::<TripId>(key)?.slot()),
+        Some("off_") => Wanted::Slot("offer", id::<OfferId>(key)?.slot()),
+        Some("drv_") => Wanted::Slot("driver", id::<DriverId>(key)?.slot()),
+        Some("rdr_") => Wanted::Slot("rider", id::<RiderId>(key)?.slot()),
+        _ => {
+            return Err(
+                "must be an id (bkg_, trp_, off_, drv_, rdr_) or a coordinate, lat,lng".to_owned()
+            );
+        }
+    })
+}

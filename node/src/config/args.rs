@@ -1,0 +1,331 @@
+//! Flags, their environment variables and defaults, and the check that turns them into a
+//! [`Config`].
+
+use super::{Config, ConfigError, LimitsArgs, LogFormat, PolicyArgs, Secret};
+use actors::fault::Faults;
+use h3o::{CellIndex, Resolution};
+use membership::{Bootstrap, ClusterKey, SplitTable, seal};
+use proto::NodeId;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Used where every address is on this machine's loopback and no key is given, so that a first
+/// look at the cluster needs none. Everybody can read it here: it keeps nobody out.
+const LOOPBACK_SECRET: &str = "hansom on loopback, known to all";
+/// What is logged if nothing else is said. tarpc's span around each call costs more than the call.
+const LOG: &str = "info,tarpc=warn,chitchat=warn,sled=warn";
+/// The peer port of a cluster of one, and the first in the documentation's examples.
+const PEER_DEFAULT: &str = "127.0.0.1:7101";
+
+/// How to run a node.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    /// This node's number, 1 or more, unique in the cluster for as long as its disk lives.
+    #[arg(long, env = "HANSOM_NODE_ID", value_name = "N")]
+    pub node_id: Option<u64>,
+
+    /// The first nodes of the cluster with their peer addresses: literal, and equal on all of
+    /// them. They hold the durable partitions.
+    #[arg(long, env = "HANSOM_INITIAL_NODES", value_name = "ID=ADDR,...", conflicts_with_all = ["seeds", "single"])]
+    pub initial_nodes: Option<String>,
+
+    /// Peer addresses of nodes that run; for every node that is not among the first.
+    #[arg(long, env = "HANSOM_SEEDS", value_name = "ADDR,...", conflicts_with = "single")]
+    pub seeds: Option<String>,
+
+    /// Be a cluster of one.
+    #[arg(long, env = "HANSOM_SINGLE")]
+    pub single: bool,
+
+    /// The cluster's name; nodes of another name are not talked to.
+    #[arg(long, env = "HANSOM_CLUSTER", default_value = "hansom", value_name = "NAME")]
+    pub cluster: String,
+
+    /// The secret that all nodes share, 16 bytes or more, random (`openssl rand -hex 32`). Better
+    /// given by the environment, where `ps` does not show it. Needed unless all addresses are on
+    /// loopback.
+    #[arg(long, env = "HANSOM_CLUSTER_KEY", hide_env_values = true, value_name = "SECRET", value_parser = parse_secret)]
+    pub cluster_key: Option<Secret>,
+
+    /// Where durable state is kept [default: hansom-data/n<node-id>]
+    #[arg(long, env = "HANSOM_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Where to listen for clients (HTTP and WebSocket).
+    #[arg(long, env = "HANSOM_HTTP", default_value = "127.0.0.1:8001", value_name = "ADDR")]
+    pub http: SocketAddr,
+
+    /// The address under which clients reach this node, where it differs from --http.
+    #[arg(long, env = "HANSOM_HTTP_ADVERTISED", value_name = "ADDR")]
+    pub http_advertised: Option<SocketAddr>,
+
+    /// Where to listen for other nodes: TCP for calls, UDP on the same port for gossip
+    /// [default: this node's address in --initial-nodes, else 127.0.0.1:7101]
+    #[arg(long, env = "HANSOM_PEER", value_name = "ADDR")]
+    pub peer: Option<SocketAddr>,
+
+    /// The address under which other nodes reach this one, where it differs from --peer.
+    #[arg(long, env = "HANSOM_PEER_ADVERTISED", value_name = "ADDR")]
+    pub peer_advertised: Option<SocketAddr>,
+
+    /// What fails together with this node: a rack, a building.
+    #[arg(long, env = "HANSOM_ZONE", default_value = "", value_name = "NAME")]
+    pub zone: String,
+
+    /// Into how many partitions durable state is cut, for ever; equal on all first nodes.
+    #[arg(long, env = "HANSOM_PARTITIONS", default_value_t = 64, value_name = "N")]
+    pub partitions: u16,
+
+    /// H3 cells of resolution 6 whose load is spread over their resolution 7 children; equal on
+    /// all nodes.
+    #[arg(long, env = "HANSOM_SPLIT_CELLS", default_value = "", value_name = "CELL,...")]
+    pub split_cells: String,
+
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+
+    #[command(flatten)]
+    pub limits: LimitsArgs,
+
+    /// Which log lines are written, as in RUST_LOG: level, or target=level, ...
+    #[arg(long, env = "HANSOM_LOG", default_value = LOG, value_name = "FILTER")]
+    pub log: String,
+
+    /// How they look. They go to stderr.
+    #[arg(long, env = "HANSOM_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+
+    /// Make this known mistake, so that the checkers can be seen to catch it.
+    #[cfg(feature = "plant")]
+    #[arg(long, env = "HANSOM_PLANT", value_name = "FAULT")]
+    pub plant: Option<String>,
+
+    /// Print the configuration as it would be used, secrets hidden, and stop.
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  A cluster of one:
+    hansom node --single
+
+  Three nodes on this machine, each in its own terminal (then 2 and 3 with --http 127.0.0.1:8002, 8003):
+    hansom node --node-id 1 --initial-nodes 1=127.0.0.1:7101,2=127.0.0.1:7102,3=127.0.0.1:7103
+
+  A fourth that joins them:
+    hansom node --node-id 4 --peer 127.0.0.1:7104 --http 127.0.0.1:8004 --seeds 127.0.0.1:7101,127.0.0.1:7102
+
+  What would be used:
+    hansom node --single --print-config
+";
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape clap's value_parser wants")]
+fn parse_secret(text: &str) -> Result<Secret, String> {
+    Ok(Secret::new(text))
+}
+
+impl Args {
+    /// Checks everything. Nothing is opened or bound.
+    pub fn into_config(self) -> Result<Config, ConfigError> {
+        let node = self.node()?;
+        let bootstrap = self.bootstrap()?;
+        let peer = self.peer_address(node, &bootstrap)?;
+        advertisable("--http", self.http, self.http_advertised)?;
+        advertisable("--peer", peer, self.peer_advertised)?;
+        let key_is_public = self.cluster_key.is_none();
+        let secret = self.secret(&bootstrap, peer)?;
+        let derive = |purpose| {
+            ClusterKey::derive(&self.cluster, &secret, purpose).map_err(|error| {
+                ConfigError::new(format!("--cluster-key: {error}; try `openssl rand -hex 32`"))
+            })
+        };
+        let (hello_key, gossip_key) =
+            (derive(seal::Purpose::Hello)?, derive(seal::Purpose::Gossip)?);
+        if self.cluster.is_empty() || self.cluster.len() > membership::config::NAME_LEN_MAX {
+            return Err(ConfigError::new("--cluster must have 1 to 64 bytes"));
+        }
+        if self.zone.len() > membership::config::NAME_LEN_MAX {
+            return Err(ConfigError::new("--zone must have at most 64 bytes"));
+        }
+        crate::log::check(&self.log)
+            .map_err(|problem| ConfigError::new(format!("--log: {problem}")))?;
+        Ok(Config {
+            faults: self.faults()?,
+            splits: parse_splits(&self.split_cells)?,
+            policy: self.policy.into_policy()?,
+            limits: self.limits.into_limits()?,
+            data_dir: self.data_dir.unwrap_or_else(|| format!("hansom-data/{node}").into()),
+            cluster: self.cluster,
+            node,
+            zone: self.zone,
+            http: self.http,
+            http_advertised: self.http_advertised,
+            peer,
+            peer_advertised: self.peer_advertised,
+            bootstrap,
+            hello_key,
+            gossip_key,
+            key_is_public,
+            log: self.log,
+            log_format: self.log_format,
+        })
+    }
+
+    #[cfg(feature = "plant")]
+    fn faults(&self) -> Result<Faults, ConfigError> {
+        let Some(name) = &self.plant else { return Ok(Faults::default()) };
+        Faults::named(name).ok_or_else(|| {
+            ConfigError::new(format!("--plant: `{name}` is none of {}", Faults::NAMES.join(", ")))
+        })
+    }
+
+    #[cfg(not(feature = "plant"))]
+    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "the shape of its planting twin")]
+    fn faults(&self) -> Result<Faults, ConfigError> {
+        Ok(Faults::default())
+    }
+
+    fn node(&self) -> Result<NodeId, ConfigError> {
+        match self.node_id {
+            Some(0) => Err(ConfigError::new("--node-id must be 1 or more")),
+            Some(id) => Ok(NodeId(id)),
+            None if self.single => Ok(NodeId(1)),
+            None => Err(ConfigError::new("--node-id is missing: give this node a number, unique in the cluster")),
+        }
+    }
+
+    fn bootstrap(&self) -> Result<Bootstrap, ConfigError> {
+        if self.partitions == 0 {
+            return Err(ConfigError::new("--partitions must be 1 or more"));
+        }
+        let partitions = self.partitions;
+        match (&self.initial_nodes, &self.seeds, self.single) {
+            (Some(list), _, _) => {
+                Ok(Bootstrap::Initial { nodes: parse_initial(list)?, partitions })
+            }
+            (None, Some(list), _) => Ok(Bootstrap::Seeds(parse_seeds(list)?)),
+            (None, None, true) => Ok(Bootstrap::Single { partitions }),
+            (None, None, false) => Err(ConfigError::new(
+                "say how to find the cluster: --initial-nodes for its first nodes, --seeds for later ones, --single for a cluster of one",
+            )),
+        }
+    }
+
+    fn peer_address(&self, node: NodeId, bootstrap: &Bootstrap) -> Result<SocketAddr, ConfigError> {
+        let default = || PEER_DEFAULT.parse().map_err(|_| ConfigError::new("no default for --peer"));
+        let Bootstrap::Initial { nodes, .. } = bootstrap else {
+            return self.peer.map_or_else(default, Ok);
+        };
+        let listed = *nodes.get(&node).ok_or_else(|| {
+            let sentence = format!("--initial-nodes does not name this node; add {}=<its peer address>, on all nodes alike, or start it with --seeds", node.0);
+            ConfigError::new(sentence)
+        })?;
+        let bound = self.peer.unwrap_or(listed);
+        let reached = self.peer_advertised.unwrap_or(bound);
+        if reached != listed {
+            let sentence = format!("--initial-nodes names this node at {listed}, but --peer says {reached}; make them equal, or give --peer-advertised {listed}");
+            return Err(ConfigError::new(sentence));
+        }
+        Ok(bound)
+    }
+
+    fn secret(&self, bootstrap: &Bootstrap, peer: SocketAddr) -> Result<String, ConfigError> {
+        if let Some(Secret(secret)) = &self.cluster_key {
+            return Ok(secret.clone());
+        }
+        let mut addresses: Vec<SocketAddr> = vec![peer];
+        addresses.extend(self.peer_advertised);
+        match bootstrap {
+            Bootstrap::Initial { nodes, .. } => addresses.extend(nodes.values()),
+            Bootstrap::Seeds(seeds) => addresses.extend(seeds),
+            Bootstrap::Single { .. } => {}
+        }
+        match addresses.iter().find(|address| !address.ip().is_loopback()) {
+            None => Ok(LOOPBACK_SECRET.to_owned()),
+            Some(open) => Err(ConfigError::new(format!(
+                "{open} can be reached from other machines, so a secret is needed: set HANSOM_CLUSTER_KEY, equal on all nodes, to what `openssl rand -hex 32` prints"
+            ))),
+        }
+    }
+}
+
+/// Others are told an address they can use: not 0.0.0.0.
+fn advertisable(
+    flag: &str,
+    bound: SocketAddr,
+    advertised: Option<SocketAddr>,
+) -> Result<(), ConfigError> {
+    let told = advertised.unwrap_or(bound);
+    if told.ip().is_unspecified() || (advertised.is_some() && told.port() == 0) {
+        let sentence = format!("{flag} {told} is no address that others can use; give {flag}-advertised <address>:<port> beside it");
+        return Err(ConfigError::new(sentence));
+    }
+    Ok(())
+}
+
+fn items(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+fn parse_initial(list: &str) -> Result<BTreeMap<NodeId, SocketAddr>, ConfigError> {
+    let mut nodes = BTreeMap::new();
+    for item in items(list) {
+        let wrong = || {
+            ConfigError::new(format!(
+                "--initial-nodes: `{item}` is not <id>=<ip>:<port>, as in 1=127.0.0.1:7101"
+            ))
+        };
+        let (id, address) = item.split_once('=').ok_or_else(wrong)?;
+        let id: u64 = id.trim().parse().map_err(|_| wrong())?;
+        let address: SocketAddr = address.trim().parse().map_err(|_| wrong())?;
+        if id == 0 || address.port() == 0 {
+            return Err(wrong());
+        }
+        if nodes.values().any(|known| *known == address) {
+            return Err(ConfigError::new(format!("--initial-nodes names {address} twice")));
+        }
+        if nodes.insert(NodeId(id), address).is_some() {
+            return Err(ConfigError::new(format!("--initial-nodes names node {id} twice")));
+        }
+    }
+    let max = membership::foundation::INITIAL_NODES_MAX;
+    if nodes.is_empty() || nodes.len() > max {
+        return Err(ConfigError::new(format!("--initial-nodes must name 1 to {max} nodes")));
+    }
+    Ok(nodes)
+}
+
+fn parse_seeds(list: &str) -> Result<Vec<SocketAddr>, ConfigError> {
+    let seeds = items(list)
+        .map(|item| {
+            item.parse().map_err(|_| {
+                ConfigError::new(format!(
+                    "--seeds: `{item}` is not <ip>:<port>, as in 127.0.0.1:7101"
+                ))
+            })
+        })
+        .collect::<Result<Vec<SocketAddr>, _>>()?;
+    let max = membership::config::SEEDS_MAX;
+    if seeds.is_empty() || seeds.len() > max {
+        return Err(ConfigError::new(format!("--seeds must name 1 to {max} addresses")));
+    }
+    Ok(seeds)
+}
+
+fn parse_splits(list: &str) -> Result<SplitTable, ConfigError> {
+    let cells = items(list)
+        .map(|item| {
+            let cell: Option<CellIndex> = item.parse().ok();
+            cell.filter(|cell| cell.resolution() == Resolution::Six).ok_or_else(|| {
+                ConfigError::new(format!(
+                    "--split-cells: `{item}` is no H3 cell of resolution 6, as in 862a1072fffffff"
+                ))
+            })
+        })
+        .collect::<Result<Vec<CellIndex>, _>>()?;
+    SplitTable::new(cells)
+        .map_err(|error| ConfigError::new(format!("--split-cells: {error}")))
+}

@@ -1,0 +1,99 @@
+//! The numbers that dispatch is tuned by, as flags. Their meaning and defaults are
+//! [`Policy`]'s; a flag that is not given leaves the default.
+
+use super::ConfigError;
+use actors::policy::{ATTEMPTS, Policy};
+
+macro_rules! policy_args {
+    ($($(#[doc = $doc:literal])* $field:ident: $type:ty, $env:literal;)*) => {
+        /// Policy, as flags.
+        #[derive(Debug, Clone, Default, clap::Args)]
+        #[command(next_help_heading = "Policy")]
+        pub struct PolicyArgs {
+            $($(#[doc = $doc])* #[arg(long, env = $env, value_name = "N")] pub $field: Option<$type>,)*
+            /// The radius of each of the three attempts, in metres, not shrinking [default: 1000,3000,5000]
+            #[arg(long, env = "HANSOM_SEARCH_RADII_M", value_name = "M,M,M")]
+            pub search_radii_m: Option<String>,
+        }
+
+        impl PolicyArgs {
+            fn over(&self, mut policy: Policy) -> Policy {
+                $(if let Some(value) = self.$field { policy.$field = value; })*
+                policy
+            }
+        }
+    };
+}
+
+policy_args! {
+    /// How long a driver has to answer an offer, in milliseconds [default: 15000]
+    offer_ttl_ms: u32, "HANSOM_OFFER_TTL_MS";
+    /// How long his phone shows it, in milliseconds [default: 10000]
+    offer_shown_ms: u32, "HANSOM_OFFER_SHOWN_MS";
+    /// How long a booking looks for a driver, in milliseconds [default: 60000]
+    booking_ttl_ms: u32, "HANSOM_BOOKING_TTL_MS";
+    /// How long one radius is tried, in milliseconds [default: 20000]
+    attempt_ms: u32, "HANSOM_ATTEMPT_MS";
+    /// How many offers of one booking may be out at once, 1 to 64 [default: 1]
+    max_offers_per_attempt: u16, "HANSOM_MAX_OFFERS_PER_ATTEMPT";
+    /// How long claims on a contended driver are collected, in milliseconds [default: 150]
+    claim_window_ms: u32, "HANSOM_CLAIM_WINDOW_MS";
+    /// How long a granted claim reserves its driver, in milliseconds [default: 500]
+    claim_reserve_ms: u32, "HANSOM_CLAIM_RESERVE_MS";
+    /// Drivers farther than this from the pickup are not offered, in milliseconds of driving [default: 300000]
+    pickup_cap_ms: u32, "HANSOM_PICKUP_CAP_MS";
+    /// The speed that estimates assume, in centimetres a second [default: 600]
+    speed_cms: u32, "HANSOM_SPEED_CMS";
+    /// How much longer a road is than a straight line, in percent [default: 130]
+    detour_pct: u32, "HANSOM_DETOUR_PCT";
+    /// Positions older than this are not matched, in milliseconds [default: 10000]
+    fresh_ms: u32, "HANSOM_FRESH_MS";
+}
+
+impl PolicyArgs {
+    /// The policy with these flags over the defaults, checked.
+    pub(super) fn into_policy(self) -> Result<Policy, ConfigError> {
+        let mut policy = self.over(Policy::default());
+        if let Some(list) = &self.search_radii_m {
+            policy.search_radii_m = parse_radii(list)?;
+        }
+        policy.check().map_err(|error| {
+            let flags = error.field.replace('_', "-");
+            ConfigError::new(format!("--{}: {}", flags.replace(", ", ", --"), error.problem))
+        })?;
+        Ok(policy)
+    }
+}
+
+fn parse_radii(list: &str) -> Result<[u32; ATTEMPTS], ConfigError> {
+    let radii: Result<Vec<u32>, _> = list.split(',').map(|item| item.trim().parse()).collect();
+    radii.ok().and_then(|radii| radii.try_into().ok()).ok_or_else(|| {
+        ConfigError::new(format!(
+            "--search-radii-m: `{list}` is not three numbers, as in 1000,3000,5000"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_names_the_defaults_that_are_used() {
+        use clap::Args as _;
+        let command = PolicyArgs::augment_args(clap::Command::new("x"));
+        let policy = serde_json::to_value(Policy::default()).expect("policy is plain data");
+        let fields = policy.as_object().expect("a struct");
+        assert_eq!(command.get_arguments().count(), fields.len());
+        for argument in command.get_arguments() {
+            let field = argument.get_id().as_str();
+            let value = &fields[field];
+            let text = value.as_array().map_or_else(
+                || value.to_string(),
+                |radii| radii.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            );
+            let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains(&format!("[default: {text}]")), "{field}: {help} / {text}");
+        }
+    }
+}

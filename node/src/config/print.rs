@@ -1,0 +1,50 @@
+//! The configuration as `--print-config` shows it: flags and values, secrets hidden.
+
+use super::Config;
+use membership::Bootstrap;
+use std::fmt;
+
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |name: &str, value: &dyn fmt::Display| writeln!(f, "{name} = {value}");
+        line("node-id", &self.node.0)?;
+        match &self.bootstrap {
+            Bootstrap::Initial { nodes, partitions } => {
+                let list: Vec<String> =
+                    nodes.iter().map(|(id, address)| format!("{}={address}", id.0)).collect();
+                line("initial-nodes", &list.join(","))?;
+                line("partitions", partitions)?;
+            }
+            Bootstrap::Seeds(seeds) => {
+                let list: Vec<String> = seeds.iter().map(ToString::to_string).collect();
+                line("seeds", &list.join(","))?;
+            }
+            Bootstrap::Single { partitions } => {
+                line("single", &true)?;
+                line("partitions", partitions)?;
+            }
+        }
+        line("cluster", &self.cluster)?;
+        let key = if self.key_is_public { "(none: loopback only)" } else { "(hidden)" };
+        line("cluster-key", &key)?;
+        line("data-dir", &self.data_dir.display())?;
+        line("http", &self.http)?;
+        line("http-advertised", &self.http_advertised.unwrap_or(self.http))?;
+        line("peer", &self.peer)?;
+        line("peer-advertised", &self.peer_advertised.unwrap_or(self.peer))?;
+        line("zone", &self.zone)?;
+        let splits: Vec<String> = self.splits.cells().map(|cell| cell.to_string()).collect();
+        line("split-cells", &splits.join(","))?;
+        let policy = serde_json::to_value(&self.policy).map_err(|_| fmt::Error)?;
+        for (field, value) in policy.as_object().into_iter().flatten() {
+            let text = value.to_string();
+            line(&field.replace('_', "-"), &text.trim_matches(['[', ']']))?;
+        }
+        line("http-body-max-bytes", &self.limits.http_body_max_bytes)?;
+        line("connections-max", &self.limits.connections_max)?;
+        line("in-flight-max", &self.limits.in_flight_max)?;
+        line("log", &self.log)?;
+        let format = clap::ValueEnum::to_possible_value(&self.log_format);
+        line("log-format", &format.map_or(String::new(), |value| value.get_name().to_owned()))
+    }
+}

@@ -1,0 +1,50 @@
+//! Bookings: create, read, cancel.
+
+use super::App;
+use super::answer::{Reply, show};
+use super::call::{Call, Id, Sent};
+use super::requests::{NewBooking, Reason, Wish};
+use super::views::BookingView;
+use axum::extract::State;
+use axum::http::StatusCode;
+use proto::BookingId;
+use proto::record::CityId;
+use proto::record::ask::{CancelBooking, CreateBooking, GetBooking};
+
+pub(super) async fn create(State(app): State<App>, call: Call, sent: Sent<NewBooking>) -> Reply {
+    let (rider, idempotency) = (call.rider()?, call.idempotency(&sent));
+    let (city, shown_estimate_minor) =
+        (CityId(sent.value.city_id), sent.value.shown_estimate_minor);
+    let Wish { pickup, destination, need, payment_method } = sent.value.check()?;
+    let ask = CreateBooking {
+        rider,
+        city,
+        pickup,
+        destination,
+        need,
+        payment_method,
+        shown_estimate_minor,
+        idempotency,
+    };
+    show(StatusCode::CREATED, app.router.served(ask, call.context()).await, BookingView::from)
+}
+
+pub(super) async fn booking(
+    State(app): State<App>,
+    call: Call,
+    Id(booking): Id<BookingId>,
+) -> Reply {
+    let served = app.router.served(GetBooking { booking }, call.context()).await;
+    show(StatusCode::OK, served, BookingView::from)
+}
+
+pub(super) async fn cancel(
+    State(app): State<App>,
+    call: Call,
+    Id(booking): Id<BookingId>,
+    sent: Sent<Reason>,
+) -> Reply {
+    let (rider, idempotency) = (call.rider()?, call.idempotency(&sent));
+    let ask = CancelBooking { booking, rider, reason: sent.value.text()?, idempotency };
+    show(StatusCode::OK, app.router.served(ask, call.context()).await, BookingView::from)
+}

@@ -1,0 +1,207 @@
+//! What is read from a request: who asks, under which key and trace, which id, which body.
+
+use super::App;
+use super::problem::Problem;
+use actors::runtime::world::Context;
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode};
+use proto::code::{Code, Refusal};
+use proto::envelope::Subject;
+use proto::record::command::Idempotency;
+use proto::slot::frozen_hash;
+use proto::{DriverId, RiderId};
+use serde::de::DeserializeOwned;
+use std::str::FromStr;
+
+/// How long a handler waits for the owner, in milliseconds. A fifth of what a client should give a
+/// request with its retries, and an age for what is answered from memory and one disk sync.
+pub(super) const ASK_WITHIN_MS: u32 = 2_000;
+/// The longest idempotency key, in bytes.
+const KEY_MAX: usize = 255;
+
+/// The trace of a request, put there by the guard.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trace(pub(super) u128);
+
+/// A trace as headers and logs show it.
+pub(super) fn trace_text(trace: u128) -> String {
+    format!("{trace:032x}")
+}
+
+/// The trace that a client asked for, if it is one.
+pub(super) fn trace_of(headers: &HeaderMap) -> Option<u128> {
+    let text = headers.get("x-trace-id")?.to_str().ok()?;
+    (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok())?
+}
+
+/// Who asks for what.
+#[derive(Debug)]
+pub(super) struct Call {
+    trace: u128,
+    method: Method,
+    path: String,
+    driver: Option<DriverId>,
+    rider: Option<RiderId>,
+    key: Option<u64>,
+}
+
+impl Call {
+    /// The context of what is asked for this request.
+    pub(super) fn context(&self) -> Context {
+        let subject = match (self.driver, self.rider) {
+            (Some(driver), _) => Subject::Driver(driver),
+            (None, Some(rider)) => Subject::Rider(rider),
+            (None, None) => Subject::Anonymous,
+        };
+        Context { trace: self.trace, subject, deadline_ms: ASK_WITHIN_MS }
+    }
+    /// The driver who asks.
+    pub(super) fn driver(&self) -> Result<DriverId, Problem> {
+        self.driver.ok_or_else(|| Problem::bad("header X-Driver-ID", "is missing"))
+    }
+    /// The rider who asks.
+    pub(super) fn rider(&self) -> Result<RiderId, Problem> {
+        self.rider.ok_or_else(|| Problem::bad("header X-User-ID", "is missing"))
+    }
+    /// The party who asks, a driver first.
+    pub(super) fn party(&self) -> Result<Party, Problem> {
+        match (self.driver, self.rider) {
+            (Some(driver), _) => Ok(Party::Driver(driver)),
+            (None, Some(rider)) => Ok(Party::Rider(rider)),
+            (None, None) => Err(Problem::bad("header X-Driver-ID or X-User-ID", "is missing")),
+        }
+    }
+    /// The client's key, and the digest of what it came with.
+    pub(super) fn idempotency<T>(&self, sent: &Sent<T>) -> Option<Idempotency> {
+        let key = self.key?;
+        let text = [self.method.as_str().as_bytes(), self.path.as_bytes(), &sent.bytes];
+        Some(Idempotency { key, body: frozen_hash(&text.join(&0)) })
+    }
+}
+
+/// One of the two parties of a trip.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Party {
+    Driver(DriverId),
+    Rider(RiderId),
+}
+
+fn header<T: FromStr>(headers: &HeaderMap, name: &str) -> Result<Option<T>, Problem>
+where
+    T::Err: std::fmt::Display,
+{
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    let field = format!("header {name}");
+    let text = value.to_str().map_err(|_| Problem::bad(&field, "is not text"))?;
+    text.trim().parse().map(Some).map_err(|error| Problem::bad(&field, error))
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let (name, value) = match headers.get("idempotency-key") {
+        Some(value) => ("header Idempotency-Key", value),
+        None => match headers.get("x-idempotency-key") {
+            Some(value) => ("header X-Idempotency-Key", value),
+            None => return Ok(None),
+        },
+    };
+    if value.is_empty() || value.len() > KEY_MAX {
+        return Err(Problem::bad(name, format!("must have 1 to {KEY_MAX} bytes")));
+    }
+    Ok(Some(frozen_hash(value.as_bytes())))
+}
+
+impl FromRequestParts<App> for Call {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        Ok(Self {
+            trace: parts.extensions.get().map_or(0, |Trace(trace)| *trace),
+            method: parts.method.clone(),
+            path: parts.uri.path().to_owned(),
+            driver: header(&parts.headers, "x-driver-id")?,
+            rider: header(&parts.headers, "x-user-id")?,
+            key: key(&parts.headers)?,
+        })
+    }
+}
+
+/// The id in the path.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Id<T>(pub(super) T);
+
+impl<T: FromStr> FromRequestParts<App> for Id<T>
+where
+    T::Err: std::fmt::Display,
+{
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let Path(text) = Path::<String>::from_request_parts(parts, app)
+            .await
+            .map_err(|error| Problem::bad("id in the path", error.body_text()))?;
+        text.parse().map(Self).map_err(|error| Problem::bad("id in the path", error))
+    }
+}
+
+/// The parameters of the query.
+#[derive(Debug)]
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<App> for Asked<T> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        match Query::from_request_parts(parts, app).await {
+            Ok(Query(value)) => Ok(Self(value)),
+            Err(error) => Err(Problem::bad("query", error.body_text())),
+        }
+    }
+}
+
+/// The JSON body; an empty body counts as `{}`.
+#[derive(Debug)]
+pub(super) struct Sent<T> {
+    /// What it says.
+    pub(super) value: T,
+    bytes: Bytes,
+}
+
+impl<T: DeserializeOwned> FromRequest<App> for Sent<T> {
+    type Rejection = Problem;
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let bytes = read_body(request, app).await?;
+        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        Ok(Self { value: parse(text)?, bytes })
+    }
+}
+
+/// The body, at most as large as this node takes.
+async fn read_body(request: Request, app: &App) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, app).await.map_err(|error| {
+        if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            let max = app.limits.http_body_max_bytes;
+            Refusal::new(Code::TooLarge, format!("the body may have {max} bytes")).into()
+        } else {
+            Problem::bad("body", error.body_text())
+        }
+    })
+}
+
+fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    Json::from_bytes(text)
+        .map(|Json(value)| value)
+        .map_err(|error| Problem::bad("body", error.body_text()))
+}
+
+/// One thing or a list of them.
+#[derive(Debug)]
+pub(super) struct OneOrMany<T>(pub(super) Vec<T>);
+
+impl<T: DeserializeOwned> FromRequest<App> for OneOrMany<T> {
+    type Rejection = Problem;
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let bytes = read_body(request, app).await?;
+        let list = bytes.trim_ascii_start().starts_with(b"[");
+        if list { parse(&bytes).map(Self) } else { parse(&bytes).map(|one| Self(vec![one])) }
+    }
+}

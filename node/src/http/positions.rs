@@ -1,0 +1,89 @@
+//! Positions: pings in, and who is near a point.
+
+use super::App;
+use super::answer::Reply;
+use super::call::{Asked, Call, Id, OneOrMany, Sent};
+use super::problem::Problem;
+use super::requests::{Around, DriverFix, Fix, point};
+use super::views::{CountsView, NearbyView};
+use actors::runtime::{Nearby, Wanted};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use proto::code::Refusal;
+use proto::record::booking::Need;
+use proto::record::cell::{Ping, PingCounts};
+use proto::record::driver::Capabilities;
+use proto::{Code, DriverId};
+
+/// The most positions in one request.
+const BATCH_MAX: usize = 1_000;
+/// The most drivers one look around shows.
+const SHOWN_MAX: u16 = 200;
+/// How many it shows if nobody says.
+const SHOWN: u16 = 20;
+/// How far it looks if nobody says, in metres.
+const RADIUS_M: u32 = 2_000;
+
+pub(super) async fn locate(
+    State(app): State<App>,
+    call: Call,
+    OneOrMany(fixes): OneOrMany<DriverFix>,
+) -> Reply {
+    if fixes.len() > BATCH_MAX {
+        let detail = format!("{} positions, a request takes {BATCH_MAX}", fixes.len());
+        return Err(Refusal::new(Code::TooLarge, detail).into());
+    }
+    let now = app.clock.wall();
+    let pings: Result<Vec<Ping>, Problem> = fixes
+        .iter()
+        .enumerate()
+        .map(|(at, each)| {
+            each.fix.check(each.driver_id, now).map_err(|mut problem| {
+                problem.refusal.detail = format!("position {at}: {}", problem.refusal.detail);
+                problem
+            })
+        })
+        .collect();
+    apply(&app, &call, pings?).await
+}
+
+pub(super) async fn locate_one(
+    State(app): State<App>,
+    call: Call,
+    Id(driver): Id<DriverId>,
+    sent: Sent<Fix>,
+) -> Reply {
+    let ping = sent.value.check(driver, app.clock.wall())?;
+    apply(&app, &call, vec![ping]).await
+}
+
+async fn apply(app: &App, call: &Call, pings: Vec<Ping>) -> Reply {
+    let PingCounts { applied, stale, refused } = app.pings.apply(pings, call.context()).await;
+    let counts = CountsView { applied, stale, refused };
+    Ok((StatusCode::ACCEPTED, Json(counts)).into_response())
+}
+
+pub(super) async fn nearby(State(app): State<App>, Asked(around): Asked<Around>) -> Reply {
+    let center = point("lat, lng", around.lat, around.lng)?;
+    let radius_m = around.radius_m.unwrap_or(RADIUS_M);
+    let radius_max = actors::geo::SEARCH_RADIUS_MAX_M;
+    if !(1..=radius_max).contains(&radius_m) {
+        return Err(Problem::bad("radius_m", format!("must be 1 to {radius_max}")));
+    }
+    let max = around.limit.unwrap_or(SHOWN);
+    if !(1..=SHOWN_MAX).contains(&max) {
+        return Err(Problem::bad("limit", format!("must be 1 to {SHOWN_MAX}")));
+    }
+    // No seats are needed of whoever is only looked at, so that cars on a trip are seen too.
+    let need = around.vehicle_type.map(|kind| Need {
+        kind: kind.into(),
+        capabilities: Capabilities::default(),
+        seats: 0,
+    });
+
+    let wanted = Wanted { center, radius_m, need, free_only: false, max, post: None };
+    let Nearby { candidates, partial, .. } = app.router.nearby(wanted).await?;
+    Ok(Json(NearbyView::of(candidates, partial)).into_response())
+}

@@ -1,0 +1,145 @@
+//! A driver's answers to offers, and the steps of a trip.
+
+use super::App;
+use super::answer::{Reply, show};
+use super::call::{Call, Id, Party, Sent};
+use super::requests::{AcceptIn, EndIn, Nothing, Reason};
+use super::views::{DriverView, TripView};
+use crate::router::Served;
+use axum::extract::State;
+use axum::http::StatusCode;
+use proto::code::Refusal;
+use proto::record::ask::{
+    Accept, Decline, DriverStep, GetBooking, GetDriver, GetRider, GetTrip, RiderStep,
+};
+use proto::record::command::{Idempotency, TripStep};
+use proto::record::driver::Commitment;
+use proto::record::{Driver, Trip};
+use proto::{Code, OfferId, TripId};
+
+pub(super) async fn accept(State(app): State<App>, call: Call, sent: Sent<AcceptIn>) -> Reply {
+    let (driver, idempotency) = (call.driver()?, call.idempotency(&sent));
+    let ask = Accept { driver, offer: sent.value.offer_id, idempotency };
+    show(StatusCode::CREATED, app.router.served(ask, call.context()).await, TripView::from)
+}
+
+pub(super) async fn decline(
+    State(app): State<App>,
+    call: Call,
+    Id(offer): Id<OfferId>,
+    sent: Sent<Nothing>,
+) -> Reply {
+    let (driver, idempotency) = (call.driver()?, call.idempotency(&sent));
+    let ask = Decline { driver, offer, idempotency };
+    show(StatusCode::OK, app.router.served(ask, call.context()).await, DriverView::from)
+}
+
+pub(super) async fn trip(State(app): State<App>, call: Call, Id(trip): Id<TripId>) -> Reply {
+    let served = app.router.served(GetTrip { trip }, call.context()).await;
+    show(StatusCode::OK, served, TripView::from)
+}
+
+macro_rules! driver_steps {
+    ($($name:ident => $step:expr;)*) => {
+        $(pub(super) async fn $name(
+            State(app): State<App>,
+            call: Call,
+            Id(trip): Id<TripId>,
+            sent: Sent<Nothing>,
+        ) -> Reply {
+            let idempotency = call.idempotency(&sent);
+            driver_step(&app, &call, trip, $step, idempotency).await
+        })*
+    };
+}
+
+driver_steps! {
+    arrive => TripStep::Arrive;
+    start => TripStep::Start;
+    pause => TripStep::Pause;
+    resume => TripStep::Resume;
+}
+
+pub(super) async fn end(
+    State(app): State<App>,
+    call: Call,
+    Id(trip): Id<TripId>,
+    sent: Sent<EndIn>,
+) -> Reply {
+    let idempotency = call.idempotency(&sent);
+    let step = TripStep::End { odometer_m: sent.value.odometer_m()? };
+    driver_step(&app, &call, trip, step, idempotency).await
+}
+
+/// The driver or the rider may call a trip off.
+pub(super) async fn cancel(
+    State(app): State<App>,
+    call: Call,
+    Id(trip): Id<TripId>,
+    sent: Sent<Reason>,
+) -> Reply {
+    let idempotency = call.idempotency(&sent);
+    let step = TripStep::Cancel { reason: sent.value.text()? };
+    match call.party()? {
+        Party::Driver(_) => driver_step(&app, &call, trip, step, idempotency).await,
+        Party::Rider(rider) => {
+            let ask = RiderStep { trip, rider, step, idempotency };
+            show(StatusCode::OK, app.router.served(ask, call.context()).await, TripView::from)
+        }
+    }
+}
+
+async fn driver_step(
+    app: &App,
+    call: &Call,
+    trip: TripId,
+    step: TripStep,
+    idempotency: Option<Idempotency>,
+) -> Reply {
+    let ask = DriverStep { trip, driver: call.driver()?, step, idempotency };
+    show(StatusCode::OK, app.router.served(ask, call.context()).await, TripView::from)
+}
+
+/// The trip that a party is on: from the driver's commitment, or from the rider's booking.
+pub(super) async fn active(State(app): State<App>, call: Call) -> Reply {
+    let found = match call.party()? {
+        Party::Driver(driver) => {
+            let driver = app.router.served(GetDriver { driver }, call.context()).await;
+            map(driver, |driver| trip_of(&driver))
+        }
+        Party::Rider(rider) => {
+            let rider = app.router.served(GetRider { rider }, call.context()).await;
+            match map(rider, |rider| rider.active) {
+                Served { result: Ok(booking), .. } => {
+                    let booking = app.router.served(GetBooking { booking }, call.context()).await;
+                    map(booking, |booking| booking.trip)
+                }
+                Served { result: Err(refusal), by, hops } => {
+                    Served { result: Err(refusal), by, hops }
+                }
+            }
+        }
+    };
+    let served = match found {
+        Served { result: Ok(trip), .. } => {
+            let trip = app.router.served(GetTrip { trip }, call.context()).await;
+            map(trip, |trip: Trip| (!trip.state.is_over()).then_some(trip))
+        }
+        Served { result: Err(refusal), by, hops } => Served { result: Err(refusal), by, hops },
+    };
+    show(StatusCode::OK, served, TripView::from)
+}
+
+fn trip_of(driver: &Driver) -> Option<TripId> {
+    match &driver.current {
+        Some(Commitment::Taken { trip, .. }) => *trip,
+        Some(Commitment::Held { .. }) | None => None,
+    }
+}
+
+/// What `part` finds in the answer; nothing means that there is no active trip.
+fn map<T, U>(served: Served<T>, part: impl FnOnce(T) -> Option<U>) -> Served<U> {
+    let Served { result, by, hops } = served;
+    let result = result.and_then(|value| part(value).ok_or(Refusal::from(Code::NoActiveTrip)));
+    Served { result, by, hops }
+}

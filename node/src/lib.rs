@@ -1,0 +1,27 @@
+//! One process of the cluster.
+//!
+//! * [`config`]: what it is started with, checked before a port is bound.
+//! * [`mod@node`]: the start-up, from the data directory to the open door.
+//! * [`peer`]: calls between nodes. [`router`]: which of them a request goes to.
+//! * [`http`]: the client's side, HTTP and WebSocket. [`pings`], [`sockets`]: its hot paths.
+//! * [`cluster`]: who is here and who owns what; [`tools`]: the commands that ask a node for it.
+//! * [`clock`], [`mint`], [`net`]: time, chance and network, each in one file behind a trait.
+//! * [`metrics`], [`log`]: what it tells its operator.
+
+pub mod clock;
+pub mod cluster;
+pub mod config;
+pub mod http;
+pub mod log;
+pub mod metrics;
+pub mod mint;
+pub mod net;
+pub mod node;
+pub mod peer;
+pub mod pings;
+pub mod router;
+pub mod sockets;
+pub mod tools;
+
+pub use config::{Args, Config};
+pub use node::{Node, Seams, run};

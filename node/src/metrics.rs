@@ -1,0 +1,207 @@
+//! Every metric of the process, declared once. Names are `hansom_<noun>_<unit or _total>`; labels
+//! come from closed sets (codes, request names, route templates), never from ids.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use proto::record::cell::PingCounts;
+
+/// Buckets of request durations, in seconds: a local read to a request that timed out.
+const SECONDS: [f64; 12] =
+    [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// What an HTTP request was and became.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HttpLabels {
+    /// The method, or `other`.
+    pub method: &'static str,
+    /// The route template, or `none`.
+    pub path: String,
+    /// The status.
+    pub status: u16,
+}
+
+/// Which route template.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PathLabels {
+    /// The route template, or `none`.
+    pub path: String,
+}
+
+/// What a request between nodes was and became.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AskLabels {
+    /// The request's name.
+    pub ask: &'static str,
+    /// `OK` or the code of the refusal.
+    pub outcome: &'static str,
+}
+
+/// What became of something.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabels {
+    /// `OK` or the code of the refusal.
+    pub outcome: &'static str,
+}
+
+/// Over how many forwards a request came that was served here.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HopsLabels {
+    /// 0, 1 or 2.
+    pub hops: u8,
+}
+
+/// How a ping fared.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PingLabels {
+    /// `applied`, `stale` or `refused` by the owner; `superseded` or `overflow` before it was
+    /// sent; `lost` with a failed request.
+    pub fate: &'static str,
+}
+
+/// Which kind of thing is counted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KindLabels {
+    /// The kind.
+    pub kind: &'static str,
+}
+
+/// All metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// HTTP requests by method, route and status.
+    pub http_requests: Family<HttpLabels, Counter>,
+    /// How long they took.
+    pub http_seconds: Family<PathLabels, Histogram>,
+    /// Requests served by this node's own actors.
+    pub asks: Family<AskLabels, Counter>,
+    /// The same by how often they were forwarded.
+    pub hops: Family<HopsLabels, Counter>,
+    /// Requests sent on to another node.
+    pub forwards: Family<OutcomeLabels, Counter>,
+    /// Requests that this node refused to route.
+    pub refusals: Family<OutcomeLabels, Counter>,
+    /// Pings by what became of them.
+    pub pings: Family<PingLabels, Counter>,
+    /// Pushes that found no socket or a full queue.
+    pub pushes_dropped: Gauge,
+    /// Open WebSockets.
+    pub sockets: Gauge,
+    /// Peers with a live connection.
+    pub peers_connected: Gauge,
+    /// Live members, this one included.
+    pub members_live: Gauge,
+    /// Whether this node serves.
+    pub ready: Gauge,
+    /// What the runtime counts.
+    pub runtime: Family<KindLabels, Gauge>,
+}
+
+/// The name of an outcome.
+pub fn outcome<T>(result: &Result<T, proto::code::Refusal>) -> &'static str {
+    match result {
+        Ok(_) => "OK",
+        Err(refusal) => refusal.code.as_str(),
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let seconds = || Histogram::new(SECONDS);
+        let http_seconds = Family::new_with_constructor(seconds as fn() -> Histogram);
+        let mut metrics = Self {
+            registry: Registry::with_prefix("hansom"),
+            http_requests: Family::default(),
+            http_seconds,
+            asks: Family::default(),
+            hops: Family::default(),
+            forwards: Family::default(),
+            refusals: Family::default(),
+            pings: Family::default(),
+            pushes_dropped: Gauge::default(),
+            sockets: Gauge::default(),
+            peers_connected: Gauge::default(),
+            members_live: Gauge::default(),
+            ready: Gauge::default(),
+            runtime: Family::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    /// Names everything once; the names are tested to say their unit. Counters get `_total` from
+    /// the encoder.
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register("http_requests", "HTTP requests", self.http_requests.clone());
+        r.register("http_request_duration_seconds", "Time to answer", self.http_seconds.clone());
+        r.register("asks", "Requests served by this node's actors", self.asks.clone());
+        r.register("asks_by_hops", "The same by number of forwards", self.hops.clone());
+        r.register("forwards", "Requests sent on to another node", self.forwards.clone());
+        r.register("routing_refusals", "Requests not routed", self.refusals.clone());
+        r.register("pings", "Pings by what became of them", self.pings.clone());
+        r.register("pushes_dropped_count", "Pushes without socket or room", self.pushes_dropped.clone());
+        r.register("sockets_open_count", "Open WebSockets", self.sockets.clone());
+        r.register("peers_connected_count", "Peers with a connection", self.peers_connected.clone());
+        r.register("members_live_count", "Live members", self.members_live.clone());
+        r.register("ready_bool", "1 if this node serves", self.ready.clone());
+        r.register("runtime_count", "What the actors count", self.runtime.clone());
+    }
+
+    /// Counts the answer to a batch of pings.
+    pub fn count_pings(&self, counts: PingCounts) {
+        let PingCounts { applied, stale, refused } = counts;
+        for (fate, n) in [("applied", applied), ("stale", stale), ("refused", refused)] {
+            self.ping(fate, u64::from(n));
+        }
+    }
+    /// Counts `n` pings with one fate.
+    pub fn ping(&self, fate: &'static str, n: u64) {
+        if n > 0 {
+            self.pings.get_or_create(&PingLabels { fate }).inc_by(n);
+        }
+    }
+    /// Everything, in the text format.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        match prometheus_client::encoding::text::encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            Err(error) => format!("# not encoded: {error}\n"),
+        }
+    }
+}
+
+/// A count as a gauge takes it.
+pub fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_their_unit() {
+        let text = Metrics::default().text();
+        let types: Vec<(&str, &str)> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+            .collect();
+        assert_eq!(types.len(), 13, "{text}");
+        for (name, kind) in types {
+            assert!(name.starts_with("hansom_"), "{name}");
+            let ends: &[&str] = match kind {
+                "counter" => &[""], // the encoder adds `_total`
+                "histogram" => &["_seconds", "_bytes"],
+                _ => &["_count", "_bool", "_bytes"],
+            };
+            assert!(ends.iter().any(|end| name.ends_with(end)), "{name} {kind}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The start-up, as a story: whose directory it is, what it holds, who else is there, the actors,
+//! the open door. Everything that could fail for want of a file, a port or a sensible word fails
+//! here, before the first request.
+//!
+//! Stopping is killing: whatever was acknowledged is on the disk already, so a stop only spares
+//! the others the detection.
+
+mod seams;
+mod start;
+
+pub use seams::{Seams, Storage};
+pub use start::StartError;
+
+use crate::config::{Args, Config};
+use crate::peer::pool::Pool;
+use actors::runtime::Runtime;
+use ledger::Local;
+use membership::Membership;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// A running node. Dropping it is a crash.
+pub struct Node {
+    http: SocketAddr,
+    peer: SocketAddr,
+    membership: Membership,
+    pool: Arc<Pool>,
+    engine: Arc<OnceLock<Engine>>,
+    tasks: JoinSet<()>,
+    failures: mpsc::Receiver<StartError>,
+}
+
+/// What serves, once the node knows where partitions live.
+struct Engine {
+    runtime: Runtime,
+    ledger: Arc<Local>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("http", &self.http).field("peer", &self.peer).finish()
+    }
+}
+
+impl Node {
+    /// Starts a node. When this returns its ports are bound and its own partitions are loaded;
+    /// whether it serves is for `/readyz` to say.
+    pub async fn start(config: Config, seams: Seams) -> Result<Self, StartError> {
+        start::start(config, seams).await
+    }
+    /// Where clients reach it.
+    pub const fn http(&self) -> SocketAddr {
+        self.http
+    }
+    /// Where peers reach it.
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+    /// The cluster as it sees it.
+    pub const fn membership(&self) -> &Membership {
+        &self.membership
+    }
+    /// Waits until it fails for a reason that only showed after the start: a node that joins
+    /// opens its store when it has learned what the cluster is.
+    pub async fn failed(&mut self) -> StartError {
+        match self.failures.recv().await {
+            Some(error) => error,
+            None => std::future::pending().await,
+        }
+    }
+    /// Closes the doors, says goodbye and closes the store.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+        self.pool.close();
+        self.membership.stop().await;
+        if let Some(Engine { runtime, ledger }) = self.engine.get() {
+            runtime.stop();
+            ledger.stop().await;
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.pool.close();
+        if let Some(Engine { runtime, .. }) = self.engine.get() {
+            runtime.stop();
+        }
+    }
+}
+
+/// `hansom node`: runs a node until it is told to stop. 0 if it was, 1 if it could not run, 2 if
+/// its configuration makes no sense.
+pub async fn run(args: Args) -> ExitCode {
+    let print = args.print_config;
+    let config = match args.into_config() {
+        Ok(config) => config,
+        Err(error) => return complain(&format!("hansom node: {error}"), 2),
+    };
+    if print {
+        return tell(&config);
+    }
+    if let Err(error) = crate::log::start(&config.log, config.log_format) {
+        return complain(&format!("hansom node: {error}"), 1);
+    }
+    match serve(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&format!("hansom node: {}", chain(&error)), 1),
+    }
+}
+
+async fn serve(config: Config) -> Result<(), StartError> {
+    let mut node = Node::start(config, Seams::real()?).await?;
+    tokio::select! {
+        error = node.failed() => Err(error),
+        () = told_to_stop() => {
+            tracing::info!("stopping");
+            node.stop().await;
+            Ok(())
+        }
+    }
+}
+
+/// Waits for SIGTERM or an interrupt from the keyboard.
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => {
+            tracing::warn!(%error, "cannot listen for SIGTERM; kill the process to stop it");
+            return std::future::pending().await;
+        }
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[expect(clippy::print_stderr, reason = "the front door's talk")]
+fn complain(sentence: &str, status: u8) -> ExitCode {
+    eprintln!("{sentence}");
+    ExitCode::from(status)
+}
+
+#[expect(clippy::print_stdout, reason = "the front door's data")]
+fn tell(config: &Config) -> ExitCode {
+    print!("{config}");
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,288 @@
+//! Finds the owner of a request: served here, forwarded to the owner, or refused with a hint.
+//!
+//! Any node takes any request. Durable state belongs to the home of its slot's group, cells to the
+//! ring's owner of their key, sockets to the node that holds them. A request is forwarded at most
+//! twice; a relay reads the envelope's header only.
+
+mod decide;
+
+pub use decide::{Decision, Owner, decide};
+
+use crate::metrics::{AskLabels, HopsLabels, Metrics, OutcomeLabels, outcome};
+use crate::peer::pool::Pool;
+use crate::peer::service::Serve;
+use actors::runtime::world::{Context, Router};
+use actors::runtime::{Nearby, Runtime, Wanted};
+use futures_util::future::BoxFuture;
+use membership::{Membership, Placement};
+use proto::code::{Code, Refusal};
+use proto::codec;
+use proto::envelope::{Envelope, HOPS_MAX, Reply, Route, VERSION};
+use proto::record::ask::{Ask, Request};
+use proto::units::Clock;
+use proto::NodeId;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// The longest a request may wait for its answer, in milliseconds, whatever its sender says.
+pub const DEADLINE_MAX_MS: u32 = 10_000;
+/// What a forward costs on the way back, in milliseconds: so much less does the next node wait,
+/// that its refusal arrives before the sender has given up.
+const HOP_MS: u32 = 1;
+
+/// This node's own actors. A returned future may be dropped at any await, when whoever asked has
+/// gone; what must not be cut in half goes on without it.
+pub trait Local: Send + Sync + 'static {
+    /// Serves a request that this node owns. Refuses when too many are under way.
+    fn serve(
+        &self,
+        request: Request,
+        context: Context,
+    ) -> BoxFuture<'_, Result<Vec<u8>, Refusal>>;
+    /// Searches over all owners of the cells within a circle.
+    fn nearby(&self, wanted: Wanted) -> BoxFuture<'_, Nearby>;
+}
+
+impl Local for Runtime {
+    fn serve(
+        &self,
+        request: Request,
+        context: Context,
+    ) -> BoxFuture<'_, Result<Vec<u8>, Refusal>> {
+        Box::pin(Self::serve(self, request, context))
+    }
+    fn nearby(&self, wanted: Wanted) -> BoxFuture<'_, Nearby> {
+        Box::pin(Self::nearby(self, wanted))
+    }
+}
+
+/// The router of a node. It refuses everything as NOT_READY until it is told where partitions
+/// live, and what it owns until it has actors.
+#[derive(Debug)]
+pub struct NodeRouter {
+    me: NodeId,
+    membership: Membership,
+    pool: Arc<Pool>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    placement: OnceLock<Arc<Placement>>,
+    local: OnceLock<LocalActors>,
+}
+
+struct LocalActors(Arc<dyn Local>);
+
+impl std::fmt::Debug for LocalActors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LocalActors")
+    }
+}
+
+/// An answer, who gave it, and how often it was forwarded.
+#[derive(Debug)]
+pub struct Served<T> {
+    /// The answer or the refusal.
+    pub result: Result<T, Refusal>,
+    /// Who served or refused it.
+    pub by: NodeId,
+    /// Forwards.
+    pub hops: u8,
+}
+
+impl NodeRouter {
+    /// A router without placement and actors.
+    pub fn new(
+        membership: Membership,
+        pool: Arc<Pool>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            me: membership.view().me(),
+            membership,
+            pool,
+            clock,
+            metrics,
+            placement: OnceLock::new(),
+            local: OnceLock::new(),
+        })
+    }
+    /// Says where partitions live; the first word counts.
+    pub fn place(&self, placement: Arc<Placement>) {
+        let _ = self.placement.set(placement);
+    }
+    /// Where partitions live, once known.
+    pub fn placement(&self) -> Option<&Arc<Placement>> {
+        self.placement.get()
+    }
+    /// Says who serves here; the first word counts.
+    pub fn attach(&self, local: Arc<dyn Local>) {
+        let _ = self.local.set(LocalActors(local));
+    }
+
+    /// Whether it can serve anything: it knows where partitions live and has actors.
+    pub fn serves(&self) -> bool {
+        self.placement.get().is_some() && self.local.get().is_some()
+    }
+    /// Who is near, as all owners together see it.
+    pub async fn nearby(&self, wanted: Wanted) -> Result<Nearby, Refusal> {
+        Ok(self.local()?.nearby(wanted).await)
+    }
+
+    /// The typed answer to a request, who gave it and over how many hops.
+    pub async fn served<A: Ask>(&self, ask: A, context: Context) -> Served<A::Answer> {
+        let Served { result, by, hops } = self.answer(ask.wrap(), context).await;
+        let result = result.and_then(|bytes| {
+            codec::decode(&bytes).map_err(|error| Refusal::new(Code::BadPeer, error.to_string()))
+        });
+        Served { result, by, hops }
+    }
+
+    /// Who owns a route, as this node sees it.
+    pub fn owner(&self, route: Route) -> Owner {
+        let view = self.membership.view();
+        let id = match route {
+            Route::Slot(slot) => {
+                self.placement.get().map(|place| place.home(place.slots().group(slot)))
+            }
+            Route::Cell(key) => view.cell_owner(key),
+            Route::Node(node) => Some(node),
+        };
+        match id {
+            None => Owner::Unknown,
+            Some(id) if id == self.me => Owner::Me,
+            Some(id) => Owner::Other { id, at: view.member(id).map(|member| member.peer) },
+        }
+    }
+
+    async fn answer(&self, request: Request, context: Context) -> Served<Vec<u8>> {
+        let context = context.within_ms(context.deadline_ms.min(DEADLINE_MAX_MS));
+        let route = request.route();
+        match decide(0, self.owner(route)) {
+            Decision::Local => {
+                Served { result: self.serve_here(request, context, 0).await, by: self.me, hops: 0 }
+            }
+            Decision::Forward { to, at } => {
+                let payload = codec::encode(&request).into();
+                let Context { trace, subject, deadline_ms } = context;
+                match Envelope::seal(route, subject, trace, deadline_ms, payload) {
+                    Ok(envelope) => {
+                        let reply = self.forward(to, at, envelope).await;
+                        let (by, hops) = (reply.served_by, reply.hops);
+                        Served { result: reply.open().map(|bytes| bytes.to_vec()), by, hops }
+                    }
+                    Err(refusal) => Served { result: Err(refusal), by: self.me, hops: 0 },
+                }
+            }
+            Decision::Refuse(refusal) => {
+                self.count_refusal(&refusal);
+                Served { result: Err(refusal), by: self.me, hops: 0 }
+            }
+        }
+    }
+
+    /// Serves, forwards or refuses what a peer sent.
+    async fn relay(&self, envelope: Envelope) -> Reply {
+        let arrived = self.clock.mono();
+        let hops = envelope.hops;
+        if let Err(refusal) = check_header(&envelope) {
+            self.count_refusal(&refusal);
+            return Reply::seal(self.me, hops, Err(refusal));
+        }
+        match decide(hops, self.owner(envelope.route)) {
+            Decision::Local => {
+                let result = self.open_and_serve(&envelope).await;
+                Reply::seal(self.me, hops, result.map(Into::into))
+            }
+            Decision::Forward { to, at } => {
+                let spent = self.clock.mono().since(arrived);
+                let spent = u32::try_from(spent).unwrap_or(u32::MAX).saturating_add(HOP_MS);
+                let deadline_ms = envelope.deadline_ms.min(DEADLINE_MAX_MS).saturating_sub(spent);
+                self.forward(to, at, Envelope { deadline_ms, ..envelope }).await
+            }
+            Decision::Refuse(refusal) => {
+                self.count_refusal(&refusal);
+                Reply::seal(self.me, hops, Err(refusal))
+            }
+        }
+    }
+
+    async fn open_and_serve(&self, envelope: &Envelope) -> Result<Vec<u8>, Refusal> {
+        let request: Request = codec::decode(envelope.open()?)
+            .map_err(|error| Refusal::new(Code::BadPeer, format!("request {error}")))?;
+        let context = Context {
+            trace: envelope.trace,
+            subject: envelope.subject,
+            deadline_ms: envelope.deadline_ms.min(DEADLINE_MAX_MS),
+        };
+        self.serve_here(request, context, envelope.hops).await
+    }
+
+    async fn forward(&self, to: NodeId, at: std::net::SocketAddr, envelope: Envelope) -> Reply {
+        let hops = envelope.hops + 1;
+        let reply = self.pool.call(to, at, Envelope { hops, ..envelope }).await;
+        let reply =
+            reply.unwrap_or_else(|refusal| Reply::seal(self.me, hops - 1, Err(refusal)));
+        let labels = OutcomeLabels { outcome: outcome(&reply.result) };
+        self.metrics.forwards.get_or_create(&labels).inc();
+        reply
+    }
+
+    /// Serves, and stops waiting at the deadline.
+    async fn serve_here(
+        &self,
+        request: Request,
+        context: Context,
+        hops: u8,
+    ) -> Result<Vec<u8>, Refusal> {
+        let ask = request.name();
+        let result = self.try_serve(request, context).await;
+        let labels = AskLabels { ask, outcome: outcome(&result) };
+        self.metrics.asks.get_or_create(&labels).inc();
+        self.metrics.hops.get_or_create(&HopsLabels { hops }).inc();
+        result
+    }
+
+    async fn try_serve(&self, request: Request, context: Context) -> Result<Vec<u8>, Refusal> {
+        let within = Duration::from_millis(context.deadline_ms.into());
+        match tokio::time::timeout(within, self.local()?.serve(request, context)).await {
+            Ok(result) => result,
+            Err(_) => Err(Refusal::new(Code::Retry, "not served in time; it may still happen")),
+        }
+    }
+
+    fn local(&self) -> Result<&dyn Local, Refusal> {
+        let local = self.local.get().map(|LocalActors(local)| &**local);
+        local.ok_or_else(|| Refusal::new(Code::NotReady, "this node is still starting"))
+    }
+
+    fn count_refusal(&self, refusal: &Refusal) {
+        let labels = OutcomeLabels { outcome: refusal.code.as_str() };
+        self.metrics.refusals.get_or_create(&labels).inc();
+    }
+}
+
+/// What a relay must know of an envelope; the payload is the owner's to check.
+fn check_header(envelope: &Envelope) -> Result<(), Refusal> {
+    if envelope.version != VERSION || envelope.hops > HOPS_MAX {
+        let (version, hops) = (envelope.version, envelope.hops);
+        let detail = format!("envelope version {version} after {hops} hops, this node takes version {VERSION} after at most {HOPS_MAX}");
+        return Err(Refusal::new(Code::BadPeer, detail));
+    }
+    Ok(())
+}
+
+impl Router for NodeRouter {
+    fn send(
+        &self,
+        request: Request,
+        context: Context,
+    ) -> ledger::BoxFuture<'_, Result<Vec<u8>, Refusal>> {
+        Box::pin(async move { self.answer(request, context).await.result })
+    }
+}
+
+impl Serve for NodeRouter {
+    fn serve(&self, envelope: Envelope) -> BoxFuture<'_, Reply> {
+        Box::pin(self.relay(envelope))
+    }
+}

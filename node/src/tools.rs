@@ -1,0 +1,159 @@
+//! `hansom ring` and `hansom lookup`: what a node knows of its cluster, for people and scripts.
+
+use crate::cluster::{ClusterView, LookupView};
+use comfy_table::{Table, presets};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long a node may take to answer.
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// Which node is asked, and how its answer is shown.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Asking {
+    /// Any node of the cluster.
+    #[arg(long, env = "HANSOM_NODE", default_value = "http://127.0.0.1:8001", value_name = "URL")]
+    pub node: String,
+    /// JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Who is in the cluster, who owns how much of it, and under which versions.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  hansom ring
+  hansom ring --node http://10.0.0.5:8001 --json")]
+pub struct RingArgs {
+    #[command(flatten)]
+    pub asking: Asking,
+}
+
+/// Where an id or a coordinate lives.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  hansom lookup bkg_0G06NWT0CBSZJPG0000000001A
+  hansom lookup 40.7580,-73.9855
+  hansom lookup -- -33.8688,151.2093    (a latitude that begins with a minus)")]
+pub struct LookupArgs {
+    /// An id (bkg_, trp_, off_, drv_, rdr_) or lat,lng.
+    #[arg(allow_hyphen_values = true)]
+    pub key: String,
+    #[command(flatten)]
+    pub asking: Asking,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum ToolError {
+    #[error("{node} does not answer; is it running, and is --node right? ({source})")]
+    Unreachable { node: String, source: reqwest::Error },
+    #[error("{node} refuses: {problem}")]
+    Refused { node: String, problem: String },
+}
+
+/// `hansom ring`.
+pub async fn ring(args: RingArgs) -> ExitCode {
+    let found: Result<ClusterView, ToolError> = ask(&args.asking.node, "/v1/cluster", &[]).await;
+    finish("hansom ring", &args.asking, found, ring_table)
+}
+
+/// `hansom lookup`.
+pub async fn lookup(args: LookupArgs) -> ExitCode {
+    let query = [("key", args.key.as_str())];
+    let found: Result<LookupView, ToolError> =
+        ask(&args.asking.node, "/v1/cluster/lookup", &query).await;
+    finish("hansom lookup", &args.asking, found, lookup_table)
+}
+
+async fn ask<T: DeserializeOwned>(
+    node: &str,
+    path: &str,
+    query: &[(&str, &str)],
+) -> Result<T, ToolError> {
+    let unreachable = |source| ToolError::Unreachable { node: node.to_owned(), source };
+    let client = reqwest::Client::builder().timeout(WITHIN).build().map_err(unreachable)?;
+    let url = format!("{}{path}", node.trim_end_matches('/'));
+    let response = client.get(url).query(query).send().await.map_err(unreachable)?;
+    if response.status().is_success() {
+        return response.json().await.map_err(unreachable);
+    }
+    let status = response.status();
+    let body: serde_json::Value = response.json().await.unwrap_or_default();
+    let problem = body["detail"].as_str().map_or(status.to_string(), ToOwned::to_owned);
+    Err(ToolError::Refused { node: node.to_owned(), problem })
+}
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "data and talk of a command")]
+fn finish<T: Serialize>(
+    command: &str,
+    asking: &Asking,
+    found: Result<T, ToolError>,
+    table: impl FnOnce(&T) -> String,
+) -> ExitCode {
+    match found {
+        Ok(found) if asking.json => match serde_json::to_string_pretty(&found) {
+            Ok(text) => {
+                println!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("{command}: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        Ok(found) => {
+            println!("{}", table(&found));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{command}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn ring_table(view: &ClusterView) -> String {
+    let mut members = Table::new();
+    members.load_preset(presets::UTF8_FULL_CONDENSED);
+    members.set_header(["member", "generation", "share of ring", "partitions", "peer", "http", "zone"]);
+    for member in &view.members {
+        members.add_row([
+            member.node.clone(),
+            member.generation.to_string(),
+            format!("{:.1} %", member.share_of_ring * 100.0),
+            member.groups.len().to_string(),
+            member.peer.clone(),
+            member.http.clone(),
+            member.zone.clone(),
+        ]);
+    }
+    let partitions = view.partitions.map_or("not yet known".to_owned(), |n| n.to_string());
+    let ready = if view.ready { "ready" } else { "not ready" };
+    format!(
+        "cluster {}, as {} sees it ({ready})\n{members}\npartitions {partitions} · ring {} · split table {}",
+        view.cluster, view.node, view.ring_version, view.split_version
+    )
+}
+
+fn lookup_table(found: &LookupView) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_FULL_CONDENSED);
+    let mut row = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            table.add_row([name.to_owned(), value]);
+        }
+    };
+    row("key", Some(found.key.clone()));
+    row("kind", Some(found.kind.clone()));
+    row("slot", found.slot.map(|slot| slot.to_string()));
+    row("partition", found.group.map(|group| format!("g{group}")));
+    row("ring key", found.ring_key.clone());
+    row("owner", Some(found.owner.clone().unwrap_or("not yet known".to_owned())));
+    row("address", Some(found.address.clone().unwrap_or("down".to_owned())));
+    table.to_string()
+}

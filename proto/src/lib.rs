@@ -1,0 +1,27 @@
+//! The words every other crate speaks: ids, units, error codes, records, the one codec and the
+//! peer envelope. It depends on nothing of ours, opens no socket and reads no clock.
+//!
+//! * [`ids`]: who and what. 128-bit ids carry the hash slot that owns them, so any node routes
+//!   from the id alone.
+//! * [`slot`]: the frozen hash, hash slots and the groups (partitions) that hold them.
+//! * [`units`]: times, distances, coordinates; integers only.
+//! * [`code`]: every reason a request may be refused, each with a stable number.
+//! * [`codec`]: the only place where values become bytes.
+//! * [`record`]: what is stored and what crosses the wire between nodes.
+//! * [`envelope`]: the one frame a request travels in between nodes.
+//! * [`machine`]: the contract between the ledger, which sees bytes, and the state behind them.
+#![warn(missing_docs)]
+
+pub mod code;
+pub mod codec;
+pub mod envelope;
+pub mod ids;
+pub mod machine;
+pub mod record;
+pub mod slot;
+pub mod units;
+
+pub use code::Code;
+pub use ids::{BookingId, DriverId, NodeId, OfferId, RiderId, TripId};
+pub use slot::{GroupId, Slot};
+pub use units::{MonoMs, Point, WallMs};

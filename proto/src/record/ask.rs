@@ -1,0 +1,385 @@
+//! Requests between nodes and their answers. Each request names its answer's type and its route,
+//! so `router.ask(Accept { .. })` gives a trip or a refusal and cannot give anything else.
+
+use super::booking::Need;
+use super::cell::{Candidate, Demand, Ping, PingCounts};
+use super::command::{Idempotency, TripStep};
+use super::driver::{OfferEnd, Standing, Vehicle};
+use super::{Booking, CityId, Driver, Offer, Place, Rider, Trip};
+use crate::envelope::Route;
+use crate::ids::{BookingId, DriverId, NodeId, OfferId, RiderId, TripId};
+use crate::record::trip::TripState;
+use crate::units::Point;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// A request that knows its route and the type of its answer.
+pub trait Ask: Serialize + Send + 'static {
+    /// What comes back if it is not refused.
+    type Answer: Serialize + DeserializeOwned + Send + 'static;
+    /// Who must serve it.
+    fn route(&self) -> Route;
+    /// The request as it travels.
+    fn wrap(self) -> Request;
+}
+
+macro_rules! asks {
+    ($($(#[doc = $doc:literal])* $name:ident { $($(#[doc = $fdoc:literal])* $field:ident: $type:ty,)* }
+       -> $answer:ty, |$me:ident| $route:expr;)*) => {
+        $(
+            $(#[doc = $doc])*
+            #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+            pub struct $name { $($(#[doc = $fdoc])* pub $field: $type,)* }
+            impl Ask for $name {
+                type Answer = $answer;
+                fn route(&self) -> Route { let $me = self; $route }
+                fn wrap(self) -> Request { Request::$name(self) }
+            }
+        )*
+        /// Every request a node may get from another.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum Request { $($(#[doc = $doc])* $name($name),)* }
+
+        impl Request {
+            /// The request's name, for logs and metrics.
+            pub const fn name(&self) -> &'static str {
+                match self { $(Self::$name(_) => stringify!($name),)* }
+            }
+            /// Who must serve it.
+            pub fn route(&self) -> Route {
+                match self { $(Self::$name(ask) => ask.route(),)* }
+            }
+        }
+    };
+}
+
+/// What the driver's shell says to a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClaimAnswer {
+    /// The driver is reserved for the booking for a moment: start the offer.
+    Granted,
+    /// A better claim won.
+    Lost,
+    /// The driver is off duty, held, taken or reserved.
+    Busy,
+}
+
+/// What the driver's record says to a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HoldAnswer {
+    /// The offer is before him.
+    Held,
+    /// He is held or taken by another, or off duty.
+    Busy,
+    /// The offer ended for him before.
+    Gone,
+}
+
+/// How an offer went with its driver, as told to the booking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OfferNews {
+    /// He said no.
+    Declined,
+    /// His time ran out.
+    Expired,
+}
+
+/// What goes down a driver's socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Push {
+    /// An offer to answer.
+    Offer(Offer),
+    /// An offer that can no longer be answered.
+    OfferEnded {
+        /// Which.
+        offer: OfferId,
+        /// Why.
+        how: OfferEnd,
+    },
+    /// A trip moved.
+    Trip {
+        /// Which.
+        trip: TripId,
+        /// Where it stands.
+        state: TripState,
+    },
+}
+
+/// The socket through which a party is reached. The newest epoch wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Session {
+    /// When it was opened, by its node's wall clock, in milliseconds.
+    pub epoch: u64,
+    /// The node that holds it.
+    pub node: NodeId,
+    /// Which of that node's connections.
+    pub connection: u64,
+}
+
+/// What a search found at one owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Nearest first.
+    pub candidates: Vec<Candidate>,
+    /// Other bookings waiting on the boards of the searched cells.
+    pub waiting: u32,
+}
+
+asks! {
+    // The driver's partition.
+    /// Registers a driver.
+    RegisterDriver {
+        /// Unique in the cluster.
+        name: String,
+        /// Where.
+        city: CityId,
+        /// With what.
+        vehicle: Vehicle,
+        /// Whether his identity was verified.
+        kyc_verified: bool,
+        /// The client's key.
+        idempotency: Option<Idempotency>,
+    } -> Driver, |ask| Route::Slot(DriverId::of_name(&ask.name).slot());
+    /// Reads a driver.
+    GetDriver {
+        /// Who.
+        driver: DriverId,
+    } -> Driver, |ask| Route::Slot(ask.driver.slot());
+    /// Goes on or off duty.
+    SetDuty {
+        /// Who.
+        driver: DriverId,
+        /// On or off.
+        online: bool,
+        /// The client's key.
+        idempotency: Option<Idempotency>,
+    } -> Driver, |ask| Route::Slot(ask.driver.slot());
+    /// Asks for a driver, softly: grants and reserves, or not.
+    Claim {
+        /// Who.
+        driver: DriverId,
+        /// For which booking.
+        booking: BookingId,
+        /// What taking him costs, in milliseconds; less is better.
+        cost_ms: i64,
+        /// How long the booking has waited, in milliseconds.
+        age_ms: u32,
+        /// Whether other bookings wait nearby, so that claims should be collected.
+        contended: bool,
+    } -> ClaimAnswer, |ask| Route::Slot(ask.driver.slot());
+    /// Puts an offer before a driver and pushes it to his phone.
+    HoldDriver {
+        /// The offer; names the driver.
+        offer: Offer,
+    } -> HoldAnswer, |ask| Route::Slot(ask.offer.driver.slot());
+    /// The driver says yes. The answer is the trip.
+    Accept {
+        /// Who.
+        driver: DriverId,
+        /// Which offer.
+        offer: OfferId,
+        /// The client's key.
+        idempotency: Option<Idempotency>,
+    } -> Trip, |ask| Route::Slot(ask.driver.slot());
+    /// The driver says no.
+    Decline {
+        /// Who.
+        driver: DriverId,
+        /// Which offer.
+        offer: OfferId,
+        /// The client's key.
+        idempotency: Option<Idempotency>,
+    } -> Driver, |ask| Route::Slot(ask.driver.slot());
+    /// Frees the driver of this very offer.
+    ReleaseDriver {
+        /// Who.
+        driver: DriverId,
+        /// Which offer.
+        offer: OfferId,
+        /// The trip that came of it and how it ended; nothing if none did.
+        ended: Option<(TripId, TripState)>,
+    } -> (), |ask| Route::Slot(ask.driver.slot());
+    /// Says through which socket a driver is reached. The answer is what is before him, so that a
+    /// reconnecting phone misses nothing.
+    Attach {
+        /// Who.
+        driver: DriverId,
+        /// How.
+        session: Session,
+    } -> Vec<Push>, |ask| Route::Slot(ask.driver.slot());
+    /// Tells the node of the drivers' partitions in which cells they were seen, and asks for their
+    /// standings. Drivers that are not registered are left out of the answer.
+    Standings {
+        /// The node asked.
+        node: NodeId,
+        /// Who, and the ring key of the cell he is in.
+        seen: Vec<(DriverId, u64)>,
+    } -> Vec<Standing>, |ask| Route::Node(ask.node);
+
+    // The rider's partition.
+    /// Registers a rider.
+    RegisterRider {
+        /// Unique in the cluster.
+        name: String,
+        /// The client's key.
+        idempotency: Option<Idempotency>,
+    } -> Rider, |ask| Route::Slot(RiderId::of_name(&ask.name).slot());
+    /// Reads a rider.
+    GetRider {
+        /// Who.
+        rider: RiderId,
+    } -> Rider, |ask| Route::Slot(ask.rider.slot());
+    /// Opens a booking and starts to look for a driver.
+    CreateBooking {
+        /// Whose.
+        rider: RiderId,
+        /// Where.
+        city: CityId,
+        /// From.
+        pickup: Place,
+        /// To.
+        destination: Place,
+        /// What it needs.
+        need: Need,
+        /// How the rider pays.
+        payment_method: String,
+        /// What the rider was shown.
+        shown_estimate_minor: Option<u64>,
+        /// The client's key.
+        idempotency: Option<Idempotency>,
+    } -> Booking, |ask| Route::Slot(ask.rider.slot());
+    /// Reads a booking.
+    GetBooking {
+        /// Which.
+        booking: BookingId,
+    } -> Booking, |ask| Route::Slot(ask.booking.slot());
+    /// Calls a booking off.
+    CancelBooking {
+        /// Which.
+        booking: BookingId,
+        /// The rider who asks, who must be its own.
+        rider: RiderId,
+        /// Why.
+        reason: String,
+        /// The client's key.
+        idempotency: Option<Idempotency>,
+    } -> Booking, |ask| Route::Slot(ask.booking.slot());
+    /// A driver accepted: decide. A refusal is final and frees the driver.
+    AssignBooking {
+        /// Which.
+        booking: BookingId,
+        /// The accepted offer.
+        offer: OfferId,
+        /// Who accepted.
+        driver: DriverId,
+    } -> Trip, |ask| Route::Slot(ask.booking.slot());
+    /// An offer ended at the driver.
+    TellBooking {
+        /// Which.
+        booking: BookingId,
+        /// Which offer.
+        offer: OfferId,
+        /// How.
+        news: OfferNews,
+    } -> (), |ask| Route::Slot(ask.booking.slot());
+    /// A car came free near a waiting booking.
+    Wake {
+        /// Which.
+        booking: BookingId,
+        /// The car.
+        candidate: Candidate,
+    } -> (), |ask| Route::Slot(ask.booking.slot());
+    /// Reads a trip.
+    GetTrip {
+        /// Which.
+        trip: TripId,
+    } -> Trip, |ask| Route::Slot(ask.trip.slot());
+    /// A driver moves his trip.
+    DriverStep {
+        /// Which.
+        trip: TripId,
+        /// Who.
+        driver: DriverId,
+        /// How.
+        step: TripStep,
+        /// The client's key.
+        idempotency: Option<Idempotency>,
+    } -> Trip, |ask| Route::Slot(ask.trip.slot());
+    /// A rider calls his trip off.
+    RiderStep {
+        /// Which.
+        trip: TripId,
+        /// Who.
+        rider: RiderId,
+        /// How.
+        step: TripStep,
+        /// The client's key.
+        idempotency: Option<Idempotency>,
+    } -> Trip, |ask| Route::Slot(ask.trip.slot());
+
+    // Cells.
+    /// Positions for cells that the node owns.
+    Pings {
+        /// The node that owns their cells, as the sender sees the ring.
+        node: NodeId,
+        /// At most a few thousand.
+        pings: Vec<Ping>,
+    } -> PingCounts, |ask| Route::Node(ask.node);
+    /// The nearest drivers within a circle, of the cells that the node owns.
+    Search {
+        /// The node asked.
+        node: NodeId,
+        /// Centre.
+        center: Point,
+        /// Radius in metres.
+        radius_m: u32,
+        /// What they must be able to do; nothing to see all.
+        need: Option<Need>,
+        /// Only drivers that can be matched now.
+        free_only: bool,
+        /// At most so many.
+        max: u16,
+        /// Positions older than this are left out, in milliseconds.
+        fresh_ms: u32,
+        /// The booking that searches, to be told of cars that come free.
+        post: Option<Demand>,
+    } -> Found, |ask| Route::Node(ask.node);
+    /// Takes a booking off the boards that the node keeps.
+    Withdraw {
+        /// The node asked.
+        node: NodeId,
+        /// Which.
+        booking: BookingId,
+        /// Where it stood.
+        pickup: Point,
+        /// How far it was posted.
+        radius_m: u32,
+    } -> (), |ask| Route::Node(ask.node);
+    /// A driver's standing changed.
+    Restand {
+        /// The ring key of the cell he was seen in last.
+        ring_key: u64,
+        /// How he stands.
+        standing: Standing,
+    } -> (), |ask| Route::Cell(ask.ring_key);
+    /// A driver was seen in a cell of another ring key.
+    Moved {
+        /// The ring key he left.
+        ring_key: u64,
+        /// Who.
+        driver: DriverId,
+        /// The ring key he is in now; nothing if he is no longer known.
+        to: Option<u64>,
+    } -> (), |ask| Route::Cell(ask.ring_key);
+
+    // Sockets.
+    /// Sends something down a socket that the node holds. False if it is gone.
+    PushDown {
+        /// The node that holds the socket.
+        node: NodeId,
+        /// Which.
+        connection: u64,
+        /// What.
+        push: Push,
+    } -> bool, |ask| Route::Node(ask.node);
+}

@@ -1,0 +1,233 @@
+//! Commands: what is proposed to the ledger, and the outcomes that come back. Every business
+//! guard is evaluated when a command is applied, so retries, duplicates and zombies are refused
+//! by the order of the log. Ids and durations come inside the command.
+
+use super::booking::{Need, Offer};
+use super::driver::Vehicle;
+use super::{Actor, Booking, CityId, Driver, Place, Rider, Trip};
+use crate::code::Code;
+use crate::ids::{BookingId, DriverId, OfferId, RiderId, TripId};
+use serde::{Deserialize, Serialize};
+
+/// A client's idempotency key and the digest of what it was sent with, both frozen hashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idempotency {
+    /// Hash of the key.
+    pub key: u64,
+    /// Hash of method, path and body.
+    pub body: u64,
+}
+
+/// What is proposed: a command, and the client's key if a client asked for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// Answers a repeat with the first outcome.
+    pub idempotency: Option<Idempotency>,
+    /// What to do.
+    pub command: Command,
+}
+
+/// One step of a trip.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TripStep {
+    /// The driver is at the pickup.
+    Arrive,
+    /// The rider is on board.
+    Start,
+    /// A stop on the way.
+    Pause,
+    /// On again.
+    Resume,
+    /// Over.
+    End {
+        /// The driver's odometer, in metres.
+        odometer_m: Option<u32>,
+    },
+    /// Called off.
+    Cancel {
+        /// Why, in the client's words.
+        reason: String,
+    },
+}
+
+/// Why a booking ended an offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OfferFate {
+    /// The driver declined, or could not be held.
+    Declined,
+    /// Its time ran out.
+    Expired,
+}
+
+/// What may be proposed. The first group belongs to the rider's partition, the second to the
+/// driver's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Registers a rider. The same name again is no change.
+    RegisterRider {
+        /// The hash of `name`.
+        rider: RiderId,
+        /// Unique in the cluster.
+        name: String,
+    },
+    /// Opens a booking for a rider who has none.
+    CreateBooking {
+        /// The new id.
+        booking: BookingId,
+        /// Whose.
+        rider: RiderId,
+        /// Where.
+        city: CityId,
+        /// From.
+        pickup: Place,
+        /// To.
+        destination: Place,
+        /// What it needs.
+        need: Need,
+        /// How the rider pays.
+        payment_method: String,
+        /// What the rider was shown.
+        shown_estimate_minor: Option<u64>,
+    },
+    /// Records the intent to offer before any driver is held. A stale attempt or a driver offered
+    /// before is refused.
+    OfferStart {
+        /// The offer; names booking, driver and attempt.
+        offer: Offer,
+    },
+    /// Ends a pending offer.
+    OfferEnd {
+        /// Of which booking.
+        booking: BookingId,
+        /// Which.
+        offer: OfferId,
+        /// Why.
+        fate: OfferFate,
+    },
+    /// Gives up looking.
+    ExpireBooking {
+        /// Which.
+        booking: BookingId,
+    },
+    /// Calls a booking off before it has a driver.
+    CancelBooking {
+        /// Which.
+        booking: BookingId,
+        /// Who.
+        by: Actor,
+        /// Why.
+        reason: String,
+    },
+    /// Decides: the booking takes the driver who accepted, and the trip is born, in one entry.
+    Assign {
+        /// Which.
+        booking: BookingId,
+        /// The accepted offer.
+        offer: OfferId,
+        /// Who accepted.
+        driver: DriverId,
+        /// The id of the trip, if this is the first time.
+        trip: TripId,
+    },
+    /// Moves a trip.
+    StepTrip {
+        /// Which.
+        trip: TripId,
+        /// How.
+        step: TripStep,
+        /// Who; the party must be the trip's own.
+        by: Actor,
+        /// The driver, where a driver moves it.
+        driver: Option<DriverId>,
+        /// The rider, where a rider moves it.
+        rider: Option<RiderId>,
+    },
+    /// The driver of a finished trip has been released.
+    Released {
+        /// Which trip.
+        trip: TripId,
+    },
+
+    /// Registers a driver. The same details again are no change.
+    RegisterDriver {
+        /// The hash of `name`.
+        driver: DriverId,
+        /// Unique in the cluster.
+        name: String,
+        /// Where.
+        city: CityId,
+        /// With what.
+        vehicle: Vehicle,
+        /// Whether his identity was verified.
+        kyc_verified: bool,
+    },
+    /// Goes on or off duty. Off duty declines an offer he holds; on a trip it is refused.
+    SetDuty {
+        /// Who.
+        driver: DriverId,
+        /// On or off.
+        online: bool,
+    },
+    /// Puts an offer before a free driver.
+    Hold {
+        /// The offer; names the driver.
+        offer: Offer,
+    },
+    /// The offer's time ran out. Frees a driver who holds it, never one who took it.
+    ExpireHold {
+        /// Who.
+        driver: DriverId,
+        /// Which offer.
+        offer: OfferId,
+    },
+    /// The driver says no.
+    Decline {
+        /// Who.
+        driver: DriverId,
+        /// Which offer.
+        offer: OfferId,
+    },
+    /// The driver says yes. From here on only the booking's answer frees him.
+    Accept {
+        /// Who.
+        driver: DriverId,
+        /// Which offer.
+        offer: OfferId,
+        /// The client's key, hashed.
+        key: Option<u64>,
+    },
+    /// The booking said yes: notes the trip.
+    Confirm {
+        /// Who.
+        driver: DriverId,
+        /// Which offer.
+        offer: OfferId,
+        /// The trip.
+        trip: TripId,
+    },
+    /// Frees the driver of this very offer: the booking said no, or the trip is over.
+    Release {
+        /// Who.
+        driver: DriverId,
+        /// Which offer.
+        offer: OfferId,
+        /// Whether a trip came of it.
+        done: bool,
+    },
+}
+
+/// The state of the entity a command was about, after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Entity {
+    /// A rider.
+    Rider(Rider),
+    /// A driver.
+    Driver(Box<Driver>),
+    /// A booking.
+    Booking(Box<Booking>),
+    /// A trip.
+    Trip(Box<Trip>),
+}
+
+/// What a command came to: the entity as it now is, or a final refusal that changed nothing.
+pub type Outcome = Result<Entity, Code>;

@@ -1,0 +1,116 @@
+//! Keys of durable entities. Byte order is by kind, then by id.
+
+use crate::codec::CodecError;
+use crate::ids::{BookingId, DriverId, RiderId, TripId};
+use crate::slot::Slot;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Which entity.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Key {
+    /// A rider.
+    Rider(RiderId),
+    /// A driver.
+    Driver(DriverId),
+    /// A booking.
+    Booking(BookingId),
+    /// A trip.
+    Trip(TripId),
+    /// The first answer to a client's idempotency key, kept in a rider's partition.
+    RiderAnswer(RiderId, u64),
+    /// The same, kept in a driver's partition.
+    DriverAnswer(DriverId, u64),
+}
+
+impl Key {
+    /// The slot that owns the entity.
+    pub fn slot(self) -> Slot {
+        match self {
+            Self::Rider(id) => id.slot(),
+            Self::Driver(id) => id.slot(),
+            Self::Booking(id) => id.slot(),
+            Self::Trip(id) => id.slot(),
+            Self::RiderAnswer(id, _) => id.slot(),
+            Self::DriverAnswer(id, _) => id.slot(),
+        }
+    }
+    /// The key as stored: a kind byte and the id, big-endian, so that byte order is id order.
+    pub fn to_bytes(self) -> Vec<u8> {
+        let (kind, id): (u8, Vec<u8>) = match self {
+            Self::Rider(id) => (1, id.to_raw().to_be_bytes().into()),
+            Self::Driver(id) => (2, id.to_raw().to_be_bytes().into()),
+            Self::Booking(id) => (3, id.to_raw().to_be_bytes().into()),
+            Self::Trip(id) => (4, id.to_raw().to_be_bytes().into()),
+            Self::RiderAnswer(id, key) => (5, pair(id.to_raw(), key)),
+            Self::DriverAnswer(id, key) => (6, pair(id.to_raw(), key)),
+        };
+        [vec![kind], id].concat()
+    }
+    /// The key that [`Key::to_bytes`] gave.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
+        let malformed = || CodecError::Malformed("no entity key".into());
+        let (kind, id) = bytes.split_first().ok_or(CodecError::Empty)?;
+        let narrow = || id.try_into().map(u64::from_be_bytes).map_err(|_| malformed());
+        let wide = || id.try_into().map(u128::from_be_bytes).map_err(|_| malformed());
+        match kind {
+            1 => narrow().map(RiderId::from_raw).map(Self::Rider),
+            2 => narrow().map(DriverId::from_raw).map(Self::Driver),
+            3 => wide().map(BookingId::from_raw).map(Self::Booking),
+            4 => wide().map(TripId::from_raw).map(Self::Trip),
+            5 => wide().map(unpair).map(|(id, key)| Self::RiderAnswer(RiderId::from_raw(id), key)),
+            6 => {
+                wide().map(unpair).map(|(id, key)| Self::DriverAnswer(DriverId::from_raw(id), key))
+            }
+            _ => Err(malformed()),
+        }
+    }
+}
+
+fn pair(id: u64, key: u64) -> Vec<u8> {
+    (u128::from(id) << 64 | u128::from(key)).to_be_bytes().into()
+}
+
+fn unpair(raw: u128) -> (u64, u64) {
+    ((raw >> 64) as u64, (raw & u128::from(u64::MAX)) as u64)
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rider(id) => fmt::Display::fmt(id, f),
+            Self::Driver(id) => fmt::Display::fmt(id, f),
+            Self::Booking(id) => fmt::Display::fmt(id, f),
+            Self::Trip(id) => fmt::Display::fmt(id, f),
+            Self::RiderAnswer(id, key) => write!(f, "{id}/{key:016x}"),
+            Self::DriverAnswer(id, key) => write!(f, "{id}/{key:016x}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_key_comes_back_from_its_bytes(small: u64, wide: u128, key: u64) {
+            for key in [
+                Key::Rider(RiderId::from_raw(small)),
+                Key::Driver(DriverId::from_raw(small)),
+                Key::Booking(BookingId::from_raw(wide)),
+                Key::Trip(TripId::from_raw(wide)),
+                Key::RiderAnswer(RiderId::from_raw(small), key),
+                Key::DriverAnswer(DriverId::from_raw(small), key),
+            ] {
+                prop_assert_eq!(Key::from_bytes(&key.to_bytes()), Ok(key));
+            }
+        }
+
+        #[test]
+        fn random_bytes_are_a_key_or_an_error(bytes: Vec<u8>) {
+            let _either = Key::from_bytes(&bytes);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What the clients saw, in the order they saw it: the evidence for [`crate::checker`]. Only what
+//! a client can swear to is written down: when it first asked, when it had the answer in hand, and
+//! which answer. Nothing here comes from a node's logs or metrics.
+
+use crate::wire::as_text;
+use proto::units::{Clock, MonoMs};
+use proto::{BookingId, DriverId, OfferId, RiderId, TripId};
+use serde::Serialize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A move of a trip that its driver asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// At the pickup.
+    Arrive,
+    /// The rider is aboard.
+    Start,
+    /// At the destination.
+    End,
+}
+
+impl Step {
+    /// The last part of its path, and its name in the report.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Arrive => "arrive",
+            Self::Start => "start",
+            Self::End => "end",
+        }
+    }
+}
+
+/// One thing that one client saw.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// A driver was registered.
+    DriverAcked {
+        /// Who.
+        #[serde(serialize_with = "as_text")]
+        driver: DriverId,
+    },
+    /// A booking was created.
+    BookingAcked {
+        /// Which.
+        #[serde(serialize_with = "as_text")]
+        booking: BookingId,
+        /// Whose.
+        #[serde(serialize_with = "as_text")]
+        rider: RiderId,
+        /// When the rider first asked, in milliseconds of the run.
+        asked_ms: u64,
+    },
+    /// A rider got no answer to his booking within the client's patience with the cluster.
+    BookingUnsettled {
+        /// Whose.
+        #[serde(serialize_with = "as_text")]
+        rider: RiderId,
+    },
+    /// A rider asked to call his booking off. From now on it may be over.
+    CancelAsked {
+        /// Which.
+        #[serde(serialize_with = "as_text")]
+        booking: BookingId,
+    },
+    /// A booking was called off.
+    CancelAcked {
+        /// Which.
+        #[serde(serialize_with = "as_text")]
+        booking: BookingId,
+    },
+    /// An offer reached a driver's client for the first time.
+    OfferSeen {
+        /// Which.
+        #[serde(serialize_with = "as_text")]
+        offer: OfferId,
+        /// For which booking.
+        #[serde(serialize_with = "as_text")]
+        booking: BookingId,
+        /// Whose client.
+        #[serde(serialize_with = "as_text")]
+        driver: DriverId,
+    },
+    /// A driver's yes was answered with a trip.
+    AcceptAcked {
+        /// To which offer.
+        #[serde(serialize_with = "as_text")]
+        offer: OfferId,
+        /// Of which booking.
+        #[serde(serialize_with = "as_text")]
+        booking: BookingId,
+        /// The trip.
+        #[serde(serialize_with = "as_text")]
+        trip: TripId,
+        /// Whose.
+        #[serde(serialize_with = "as_text")]
+        driver: DriverId,
+    },
+    /// A driver asked to move a trip, for the first time. From now on it may have moved.
+    StepAsked {
+        /// Which.
+        #[serde(serialize_with = "as_text")]
+        trip: TripId,
+        /// Who.
+        #[serde(serialize_with = "as_text")]
+        driver: DriverId,
+        /// How.
+        step: Step,
+    },
+    /// A trip was moved.
+    StepAcked {
+        /// Which.
+        #[serde(serialize_with = "as_text")]
+        trip: TripId,
+        /// Who.
+        #[serde(serialize_with = "as_text")]
+        driver: DriverId,
+        /// How.
+        step: Step,
+    },
+    /// A request was refused, finally. Not a crime; for whoever reads the history.
+    Refused {
+        /// Method and path.
+        request: String,
+        /// Why.
+        code: String,
+        /// The same in a sentence.
+        detail: String,
+    },
+    /// A request got no final answer in time.
+    Unsettled {
+        /// Method and path.
+        request: String,
+    },
+}
+
+/// Something seen, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Seen {
+    /// Milliseconds since the run began, by the clients' one clock.
+    pub at_ms: u64,
+    /// What.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// The record. One for all clients, so that what one saw before the other stands before it.
+#[derive(Debug)]
+pub struct History {
+    clock: Arc<dyn Clock>,
+    began: MonoMs,
+    // As long as the run: about eight entries of 100 bytes a booking, 13 MB for the whole hour.
+    seen: Mutex<Vec<Seen>>,
+}
+
+impl History {
+    /// An empty one that begins now.
+    pub fn begin(clock: Arc<dyn Clock>) -> Self {
+        let began = clock.mono();
+        Self { clock, began, seen: Mutex::default() }
+    }
+
+    /// A moment of the process's clock, in milliseconds of the run.
+    pub fn ms(&self, at: MonoMs) -> u64 {
+        at.since(self.began)
+    }
+
+    /// Writes down what was seen now.
+    pub fn note(&self, what: What) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock, so that times do not fall.
+        let at_ms = self.ms(self.clock.mono());
+        seen.push(Seen { at_ms, what });
+    }
+
+    /// Everything so far.
+    pub fn read(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

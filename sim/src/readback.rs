@@ -1,0 +1,186 @@
+//! Reads back, through the API and from any node, every booking, trip and driver that a client was
+//! ever told of. Done after all clients have stopped, so that it stands still.
+
+use crate::client::{Answer, Ask, Client};
+use crate::dice::Dice;
+use crate::history::{Seen, What};
+use crate::wire::{self, BookingStatus, TripStatus};
+use futures_util::stream::{self, StreamExt};
+use proto::{BookingId, DriverId, TripId};
+use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// A record as it was read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read<T> {
+    /// It is there.
+    Is(T),
+    /// The cluster says that it has no such record, with this code.
+    Missing(String),
+    /// The cluster did not say anything for a minute.
+    NoAnswer,
+}
+
+impl<T> Read<T> {
+    /// The record, if it is there.
+    pub fn is(&self) -> Option<&T> {
+        match self {
+            Self::Is(record) => Some(record),
+            Self::Missing(_) | Self::NoAnswer => None,
+        }
+    }
+}
+
+/// A booking at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BookingAtEnd {
+    /// Where it stands.
+    pub status: BookingStatus,
+    /// Who has it.
+    pub driver: Option<DriverId>,
+    /// Its trip.
+    pub trip: Option<TripId>,
+}
+
+/// A trip at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TripAtEnd {
+    /// Of which booking.
+    pub booking: BookingId,
+    /// Whose.
+    pub driver: DriverId,
+    /// Where it stands.
+    pub status: TripStatus,
+    /// What it went through, and when by the cluster's clocks, in milliseconds since 1970.
+    pub path: Vec<(TripStatus, u64)>,
+}
+
+/// A driver at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriverAtEnd {
+    /// The trip that he is committed to.
+    pub trip: Option<TripId>,
+    /// The booking that he is committed to.
+    pub booking: Option<BookingId>,
+}
+
+/// Everything at the end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AtEnd {
+    /// Every booking that a client heard of.
+    pub bookings: BTreeMap<BookingId, Read<BookingAtEnd>>,
+    /// Every trip that a client or a booking named.
+    pub trips: BTreeMap<TripId, Read<TripAtEnd>>,
+    /// Every driver.
+    pub drivers: BTreeMap<DriverId, Read<DriverAtEnd>>,
+}
+
+/// Reads under way at once.
+const READERS: usize = 48;
+/// The last trip's driver is freed by a message that follows the ack of the end; how often he is
+/// looked at again before he is called stuck, and how long after.
+const LOOKS_AGAIN: u32 = 20;
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// Reads everything that this history names.
+pub(crate) async fn read_back(client: &Client, seen: &[Seen], seed: u64) -> AtEnd {
+    let (booking_ids, mut trip_ids, driver_ids) = named(seen);
+    let bookings = read_all(client, seed, booking_ids, "/v1/bookings", |b: wire::Booking| {
+        BookingAtEnd { status: b.status, driver: b.driver_id, trip: b.trip_id }
+    })
+    .await;
+    trip_ids.extend(bookings.values().filter_map(|read| read.is()?.trip));
+    let mut trips = read_all(client, seed, trip_ids, "/v1/trips", trip_at_end).await;
+    let mut drivers = read_all(client, seed, driver_ids, "/v1/drivers", driver_at_end).await;
+    // A driver may name a trip of which nobody was told: read it, for it may be the second one.
+    let unknown = drivers.values().filter_map(|read| read.is()?.trip);
+    let unknown: BTreeSet<TripId> = unknown.filter(|trip| !trips.contains_key(trip)).collect();
+    trips.extend(read_all(client, seed, unknown, "/v1/trips", trip_at_end).await);
+    for _ in 0..LOOKS_AGAIN {
+        let stuck: BTreeSet<DriverId> =
+            drivers.iter().filter(|(_, read)| is_stuck(read, &trips)).map(|(id, _)| *id).collect();
+        if stuck.is_empty() {
+            break;
+        }
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        drivers.extend(read_all(client, seed, stuck, "/v1/drivers", driver_at_end).await);
+    }
+    AtEnd { bookings, trips, drivers }
+}
+
+/// Whether a driver is committed to a trip that is over.
+pub(crate) fn is_stuck(driver: &Read<DriverAtEnd>, trips: &BTreeMap<TripId, Read<TripAtEnd>>) -> bool {
+    let trip = driver.is().and_then(|driver| driver.trip);
+    let trip = trip.and_then(|trip| trips.get(&trip)).and_then(Read::is);
+    trip.is_some_and(|trip| trip.status.is_over())
+}
+
+fn trip_at_end(trip: wire::Trip) -> TripAtEnd {
+    let path = trip.transitions.iter().map(|step| (step.to, step.at_ms)).collect();
+    let (booking, driver, status) = (trip.booking_id, trip.driver_id, trip.status);
+    TripAtEnd { booking, driver, status, path }
+}
+
+fn driver_at_end(driver: wire::Driver) -> DriverAtEnd {
+    DriverAtEnd { trip: driver.current_trip_id, booking: driver.current_booking_id }
+}
+
+/// Every id in the history.
+fn named(seen: &[Seen]) -> (BTreeSet<BookingId>, BTreeSet<TripId>, BTreeSet<DriverId>) {
+    let (mut bookings, mut trips, mut drivers) =
+        (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for Seen { what, .. } in seen {
+        match what {
+            What::DriverAcked { driver } => {
+                drivers.insert(*driver);
+            }
+            What::BookingAcked { booking, .. }
+            | What::CancelAsked { booking }
+            | What::CancelAcked { booking } => {
+                bookings.insert(*booking);
+            }
+            What::OfferSeen { booking, driver, .. } => {
+                bookings.insert(*booking);
+                drivers.insert(*driver);
+            }
+            What::AcceptAcked { booking, trip, driver, .. } => {
+                bookings.insert(*booking);
+                trips.insert(*trip);
+                drivers.insert(*driver);
+            }
+            What::StepAsked { trip, driver, .. } | What::StepAcked { trip, driver, .. } => {
+                trips.insert(*trip);
+                drivers.insert(*driver);
+            }
+            What::BookingUnsettled { .. } | What::Refused { .. } | What::Unsettled { .. } => {}
+        }
+    }
+    (bookings, trips, drivers)
+}
+
+async fn read_all<K, W, T>(
+    client: &Client,
+    seed: u64,
+    ids: BTreeSet<K>,
+    path: &str,
+    make: impl Fn(W) -> T + Copy,
+) -> BTreeMap<K, Read<T>>
+where
+    K: Ord + std::fmt::Display,
+    W: DeserializeOwned,
+{
+    let read = |id: K| async move {
+        let ask = Ask::get(format!("{path}/{id}"));
+        let mut dice = Dice::of(seed, &ask.name());
+        let read = match client.ask::<W>(&ask, &mut dice).await {
+            Answer::Done(record) => Read::Is(make(record)),
+            Answer::Refused(refused) => {
+                Read::Missing(format!("{} {}: {}", refused.status, refused.code, refused.detail))
+            }
+            Answer::Unsettled => Read::NoAnswer,
+        };
+        (id, read)
+    };
+    stream::iter(ids).map(read).buffer_unordered(READERS).collect().await
+}

@@ -1,0 +1,329 @@
+//! The city at work: registers everybody, opens the drivers' sockets, starts the city's clock, lets
+//! each rider ask at his time, and waits until the last one has his answer.
+//!
+//! Everything is a task on one runtime: 4,500 drivers are 9,000 tasks and 4,500 sockets, no
+//! threads. The nodes are real processes or, in tests, a fake; the city sees addresses only.
+
+use crate::city::City;
+use crate::client::{Answer, Ask, Client};
+use crate::dice::Dice;
+use crate::driver::{self, Me};
+use crate::history::{History, What};
+use crate::pace::{CityMs, Pace};
+use crate::rider;
+use crate::roads::Roads;
+use crate::tally::Tally;
+use crate::wire;
+use futures_util::stream::{self, StreamExt};
+use proto::units::Clock;
+use proto::{DriverId, RiderId};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How people and cars behave. Times are city time unless they say otherwise.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Habits {
+    /// City seconds in a wall second.
+    pub speed: f64,
+    /// How long a rider waits for a driver to be found.
+    pub patience_ms: u64,
+    /// How long a driver looks at an offer before he answers: from, to.
+    pub think_ms: (u64, u64),
+    /// How probably he says yes.
+    pub acceptance: f64,
+    /// How long getting in takes, and getting out.
+    pub boarding_ms: u64,
+    /// How often a phone reports its position, if the wall clock allows.
+    pub ping_ms: u64,
+}
+
+impl Habits {
+    /// The habits behind the published results, and an ordinary phone.
+    pub fn usual(speed: f64) -> Self {
+        Self {
+            speed,
+            patience_ms: 300_000,
+            think_ms: (1_000, 4_000),
+            acceptance: 1.0,
+            boarding_ms: 30_000,
+            ping_ms: 4_000,
+        }
+    }
+
+    /// The ping period in wall time: scaled with the city, at most a second (an index must not
+    /// work with older positions), and so long that the whole fleet stays below
+    /// [`PINGS_PER_SECOND_MAX`].
+    pub fn ping_period(&self, fleet: usize) -> Duration {
+        let scaled_s = self.ping_ms as f64 / 1000.0 / self.speed;
+        let crowd_s = fleet as f64 / PINGS_PER_SECOND_MAX;
+        Duration::from_secs_f64(scaled_s.max(crowd_s).clamp(PING_PERIOD_MIN_S, 1.0))
+    }
+}
+
+/// What one process that shares two cores with the cluster should send at most.
+const PINGS_PER_SECOND_MAX: f64 = 5_000.0;
+/// More often than this a position is not news even in a city at 60 times its speed.
+const PING_PERIOD_MIN_S: f64 = 0.25;
+
+/// What every client shares.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) client: Client,
+    pub(crate) nodes: Arc<[SocketAddr]>,
+    pub(crate) history: Arc<History>,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) pace: Pace,
+    pub(crate) roads: Roads,
+    pub(crate) habits: Habits,
+    pub(crate) ping_period: Duration,
+}
+
+/// Registrations under way at once while the city is built.
+const BUILDERS: usize = 64;
+/// How long the fleet may take to open its sockets; protocol time.
+const SOCKETS_WITHIN_MS: u64 = 30_000;
+/// After the last rider has asked: the longest patience, pickup and ride there may be, in city
+/// time, before the run is called stuck. Twenty minutes of each is more than any city here needs.
+const TAIL_CITY_MS: u64 = 3 * 20 * 60_000;
+/// And in wall time, for what is not scaled: a restart and its retries.
+const TAIL_WALL_MS: u64 = 90_000;
+
+/// Why the city could not run. What the cluster does wrong is not here: that is the verdict's.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkloadError {
+    /// The HTTP client could not be built.
+    #[error("cannot build an HTTP client: {0}")]
+    Client(#[from] reqwest::Error),
+    /// Before the first ride, somebody was refused.
+    #[error("{request} was refused with {status} {code}: {detail}")]
+    Refused {
+        /// Method and path.
+        request: String,
+        /// HTTP status.
+        status: u16,
+        /// Stable code.
+        code: String,
+        /// The same in a sentence.
+        detail: String,
+    },
+    /// Before the first ride, somebody got no answer.
+    #[error("{request} got no final answer")]
+    Unsettled {
+        /// Method and path.
+        request: String,
+    },
+    /// The drivers' sockets did not open.
+    #[error("only {open} of {wanted} drivers' sockets opened")]
+    Sockets {
+        /// How many did.
+        open: u64,
+        /// How many should.
+        wanted: usize,
+    },
+}
+
+/// A city with its people registered and its cars reporting, about to start its clock.
+#[derive(Debug)]
+pub struct Workload {
+    client: Client,
+    nodes: Arc<[SocketAddr]>,
+    history: Arc<History>,
+    tally: Arc<Tally>,
+    clock: Arc<dyn Clock>,
+    habits: Habits,
+    seed: u64,
+}
+
+/// Who was registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct People {
+    /// In the order of the fleet.
+    pub(crate) drivers: Vec<DriverId>,
+    /// In the order of the requests.
+    pub(crate) riders: Vec<RiderId>,
+}
+
+impl Workload {
+    /// A workload for a cluster that answers at these addresses.
+    pub fn new(
+        nodes: Vec<SocketAddr>,
+        history: Arc<History>,
+        tally: Arc<Tally>,
+        clock: Arc<dyn Clock>,
+        habits: Habits,
+        seed: u64,
+    ) -> Result<Self, WorkloadError> {
+        let nodes: Arc<[SocketAddr]> = nodes.into();
+        let client = Client::new(Arc::clone(&nodes), Arc::clone(&tally), Arc::clone(&clock))?;
+        Ok(Self { client, nodes, history, tally, clock, habits, seed })
+    }
+
+    /// The HTTP client, for reading back.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Registers everybody and puts the drivers on duty.
+    pub async fn register(&self, city: &City) -> Result<People, WorkloadError> {
+        let drivers = stream::iter(0..city.fleet.len())
+            .map(|i| self.register_driver(i))
+            .buffered(BUILDERS)
+            .collect::<Vec<_>>()
+            .await;
+        let riders = stream::iter(0..city.requests.len())
+            .map(|i| self.register_rider(i))
+            .buffered(BUILDERS)
+            .collect::<Vec<_>>()
+            .await;
+        let drivers = drivers.into_iter().collect::<Result<_, _>>()?;
+        let riders = riders.into_iter().collect::<Result<_, _>>()?;
+        Ok(People { drivers, riders })
+    }
+
+    async fn must<T: serde::de::DeserializeOwned>(
+        &self,
+        ask: Ask,
+        dice: &mut Dice,
+    ) -> Result<T, WorkloadError> {
+        match self.client.ask(&ask, dice).await {
+            Answer::Done(value) => Ok(value),
+            Answer::Refused(refused) => Err(WorkloadError::Refused {
+                request: ask.name(),
+                status: refused.status,
+                code: refused.code,
+                detail: refused.detail,
+            }),
+            Answer::Unsettled => Err(WorkloadError::Unsettled { request: ask.name() }),
+        }
+    }
+
+    async fn register_driver(&self, number: usize) -> Result<DriverId, WorkloadError> {
+        let name = format!("driver {number}");
+        let mut dice = Dice::of(self.seed, &format!("register {name}"));
+        let body = serde_json::json!({
+            "name": name, "city_id": 1, "kyc_verified": true,
+            "vehicle": { "type": "SEDAN", "seats": 4, "capabilities": [], "plate": format!("H {number}") },
+        });
+        let ask = Ask::post("/v1/drivers", body.to_string(), &mut dice);
+        let driver: wire::Driver = self.must(ask, &mut dice).await?;
+        let id = driver.driver_id;
+        let ask = Ask::post(format!("/v1/drivers/{id}/online"), "{}".into(), &mut dice);
+        let _on_duty: wire::Driver = self.must(ask, &mut dice).await?;
+        self.history.note(What::DriverAcked { driver: id });
+        self.tally.drivers.up();
+        Ok(id)
+    }
+
+    async fn register_rider(&self, number: usize) -> Result<RiderId, WorkloadError> {
+        let name = format!("rider {number}");
+        let mut dice = Dice::of(self.seed, &format!("register {name}"));
+        let body = serde_json::json!({ "name": name }).to_string();
+        let ask = Ask::post("/v1/riders", body, &mut dice);
+        let rider: wire::Rider = self.must(ask, &mut dice).await?;
+        self.tally.riders.up();
+        Ok(rider.rider_id)
+    }
+
+    /// Opens the drivers' sockets, waits until all have reported, and starts the city's clock.
+    pub async fn open(self, city: City, people: &People) -> Result<OpenCity, WorkloadError> {
+        let ping_period = self.habits.ping_period(city.fleet.len());
+        let wanted = city.fleet.len();
+        let world = Arc::new(World {
+            client: self.client,
+            nodes: self.nodes,
+            history: self.history,
+            tally: self.tally,
+            pace: Pace::start(Arc::clone(&self.clock), self.habits.speed),
+            roads: city.roads,
+            habits: self.habits,
+            ping_period,
+        });
+        let mut fleet = JoinSet::new();
+        for ((driver, stands_at), number) in people.drivers.iter().zip(&city.fleet).zip(0usize..) {
+            let me = Arc::new(Me::new(*driver, *stands_at));
+            let dice = Dice::of(self.seed, &format!("driver {number}"));
+            driver::start(&world, &me, dice, &mut fleet);
+        }
+        let began = self.clock.mono();
+        while world.tally.sockets.get() < wanted as u64 {
+            if self.clock.mono().since(began) > SOCKETS_WITHIN_MS {
+                return Err(WorkloadError::Sockets { open: world.tally.sockets.get(), wanted });
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // Every phone has sent its first position within one period; a second one settles it.
+        tokio::time::sleep(ping_period * 2).await;
+        let asks = city.requests.into_iter().zip(people.riders.iter().copied()).collect();
+        Ok(OpenCity { world, fleet, asks, clock: self.clock, seed: self.seed })
+    }
+}
+
+/// A city whose cars stand ready.
+#[derive(Debug)]
+pub struct OpenCity {
+    world: Arc<World>,
+    fleet: JoinSet<()>,
+    asks: Vec<(crate::city::Request, RiderId)>,
+    clock: Arc<dyn Clock>,
+    seed: u64,
+}
+
+/// How the demand went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Ended {
+    /// From the first request to the end, in wall milliseconds.
+    pub wall_ms: u64,
+    /// Riders who were still waiting for something when the run was called stuck.
+    pub stuck_riders: usize,
+}
+
+impl OpenCity {
+    /// Lets every rider ask at his time and waits for all of them. Returns with all clients
+    /// stopped, so that what is read back afterwards stands still.
+    pub async fn run(mut self) -> Ended {
+        let begin = self.clock.mono();
+        // Cars have stood and pinged since `open`; riders count from now.
+        let day = Pace::start(Arc::clone(&self.clock), self.world.habits.speed);
+        let mut riders = JoinSet::new();
+        for ((request, rider), number) in self.asks.into_iter().zip(0usize..) {
+            day.until(request.at).await;
+            let late_city_ms = day.now().0.saturating_sub(request.at.0);
+            let late = u64::try_from(day.wall_of(late_city_ms).as_millis()).unwrap_or(u64::MAX);
+            self.world.tally.late_ms.at_least(late);
+            let dice = Dice::of(self.seed, &format!("rider {number}"));
+            riders.spawn(rider::ride(Arc::clone(&self.world), rider, request, dice));
+            // Keeps the set small: thousands have left by the end of the hour.
+            while riders.try_join_next().is_some() {}
+        }
+        let last = self.clock.mono();
+        let CityMs(tail_ms) = CityMs(TAIL_CITY_MS);
+        let tail_wall_ms = u64::try_from(day.wall_of(tail_ms).as_millis()).unwrap_or(u64::MAX);
+        let within_ms = tail_wall_ms.saturating_add(TAIL_WALL_MS);
+        while !riders.is_empty() && self.clock.mono().since(last) < within_ms {
+            let left = Duration::from_millis(within_ms - self.clock.mono().since(last));
+            // A timeout ends the loop through its condition.
+            let _joined = tokio::time::timeout(left, riders.join_next()).await;
+        }
+        let stuck_riders = riders.len();
+        riders.shutdown().await;
+        self.fleet.shutdown().await;
+        Ended { wall_ms: self.clock.mono().since(begin), stuck_riders }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phone_reports_at_least_once_a_second_and_a_fleet_is_not_a_flood() {
+        let period = |speed, fleet| Habits::usual(speed).ping_period(fleet).as_millis();
+        assert_eq!(period(1.0, 200), 1_000);
+        assert_eq!(period(10.0, 200), 400);
+        assert_eq!(period(60.0, 200), 250);
+        assert_eq!(period(30.0, 4_500), 900);
+        assert_eq!(period(30.0, 20_000), 1_000);
+    }
+}
