@@ -1,1 +1,66 @@
-fn main() {}
+//! The front door: parses the command and hands it on.
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// A dispatch cluster: a ring of equal nodes that matches riders with drivers, carries each trip
+/// to its end, and survives any of them dying.
+#[derive(Debug, Parser)]
+#[command(version, after_long_help = EXAMPLES, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  See it work: three nodes, a city, a node killed half-way
+    hansom demo
+
+  One node, then ask it (any node answers for any key)
+    hansom node --single
+    curl -s 127.0.0.1:8001/v1/riders -d '{\"name\":\"ada\"}'
+    hansom ring
+    hansom lookup 40.7580,-73.9855
+
+Every flag can be given by the environment; `hansom node --help` names the variables.
+Exit status: 0 done, 1 failed, 2 bad usage or configuration.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node.
+    Node(Box<node::Args>),
+    /// Show the members of a cluster and what each owns.
+    Ring(node::tools::RingArgs),
+    /// Show who owns an id or a coordinate.
+    Lookup(node::tools::LookupArgs),
+    /// Run a city against a cluster of real processes, kill one, and judge what the clients saw.
+    Demo(Box<sim::demo::Args>),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Node(args) => node::run(*args).await,
+        Command::Ring(args) => node::tools::ring(args).await,
+        Command::Lookup(args) => node::tools::lookup(args).await,
+        Command::Demo(args) => demo(*args).await,
+    }
+}
+
+/// Runs the demo: 0 if the judge found nothing, 1 if it did or the demo could not run, 2 if what
+/// was asked makes no sense.
+async fn demo(args: sim::demo::Args) -> ExitCode {
+    match sim::demo::run(args, Arc::new(node::clock::SystemClock::new())).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => complain(&error),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the front door's talk")]
+fn complain(error: &sim::demo::DemoError) -> ExitCode {
+    eprintln!("hansom demo: {error}");
+    ExitCode::from(if error.is_usage() { 2 } else { 1 })
+}

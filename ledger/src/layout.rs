@@ -5,12 +5,13 @@
 //! |---|---|
 //! | `a` group u16 | how far the group is: [`Progress`] |
 //! | `e` group u16, log index u64, number u32 | an event: time, bytes |
-//! | `i` | the directory's identity, written by the sled store |
+//! | `i…` | what the sled store keeps about its directory |
 //! | `m` name | facts of the whole store: `mformat`, `mstarts` |
 //! | `s` group u16, entity key | a value as the state machine gave it |
 
 use crate::contract::{Cursor, LoggedEvent};
 use crate::store::StoreError;
+use proto::slot::frozen_hash;
 use proto::{GroupId, WallMs, codec};
 
 /// The layout this build reads and writes.
@@ -31,6 +32,14 @@ pub(crate) struct Progress {
     pub(crate) at: WallMs,
     /// How many events it holds.
     pub(crate) events: u64,
+    /// The sum of the [`digest`]s of its values, so that one that went missing or came back in an
+    /// old version is noticed when all are loaded.
+    pub(crate) digest: u64,
+}
+
+/// What a stored value adds to its group's digest.
+pub(crate) fn digest(stored_key: &[u8], value: &[u8]) -> u64 {
+    frozen_hash(&[stored_key, value].concat())
 }
 
 fn corrupt(what: &'static str, key: &[u8]) -> StoreError {
@@ -54,15 +63,15 @@ pub(crate) fn parse_state(stored: &[u8]) -> Result<(GroupId, &[u8]), StoreError>
 }
 
 pub(crate) fn progress_pair(group: GroupId, progress: Progress) -> (Vec<u8>, Vec<u8>) {
-    let Progress { index, at, events } = progress;
-    ([PROGRESS, &group.0.to_be_bytes()].concat(), codec::encode(&(index, at, events)))
+    let Progress { index, at, events, digest } = progress;
+    ([PROGRESS, &group.0.to_be_bytes()].concat(), codec::encode(&(index, at, events, digest)))
 }
 
 pub(crate) fn parse_progress(key: &[u8], value: &[u8]) -> Result<(GroupId, Progress), StoreError> {
     let bad = || corrupt("a group's progress", key);
     let group = key.strip_prefix(PROGRESS).and_then(|rest| rest.try_into().ok()).ok_or_else(bad)?;
-    let (index, at, events) = codec::decode(value).map_err(|_| bad())?;
-    Ok((GroupId(u16::from_be_bytes(group)), Progress { index, at, events }))
+    let (index, at, events, digest) = codec::decode(value).map_err(|_| bad())?;
+    Ok((GroupId(u16::from_be_bytes(group)), Progress { index, at, events, digest }))
 }
 
 pub(crate) fn events_prefix(group: GroupId) -> Vec<u8> {
@@ -107,7 +116,7 @@ mod tests {
             );
             let key = state_key(group, &bytes);
             prop_assert_eq!(parse_state(&key).unwrap(), (group, &bytes[..]));
-            let progress = Progress { index, at, events: u64::from(n) };
+            let progress = Progress { index, at, events: u64::from(n), digest: index };
             let (key, value) = progress_pair(group, progress);
             prop_assert_eq!(parse_progress(&key, &value).unwrap(), (group, progress));
         }

@@ -72,6 +72,9 @@ pub enum OpenError {
         #[source]
         source: CodecError,
     },
+    /// The values of a group are not those that were stored: some are missing, or of an older time.
+    #[error("the values of group {0} are not all as they were stored")]
+    Digest(GroupId),
     /// The store holds a group that this node is not to hold, so nobody would serve it: the
     /// number of partitions or the list of initial nodes is not what it was.
     #[error("the store holds group {0}, which is not this node's")]
@@ -198,16 +201,19 @@ fn load<S: Store>(
         groups.get_mut(&id).ok_or(OpenError::Stray(id))?.progress = progress;
         Ok::<_, OpenError>(())
     })?;
-    pages.each_value(|id, key, value| {
+    let mut digests = BTreeMap::<GroupId, u64>::new();
+    pages.each_value(|id, key, value, digest| {
         let group = groups.get_mut(&id).ok_or(OpenError::Stray(id))?;
-        if group.progress.index == 0 {
-            return Err(
-                StoreError::Corrupt { what: "the group's progress", key: key.to_vec() }.into()
-            );
-        }
+        let sum = digests.entry(id).or_default();
+        *sum = sum.wrapping_add(digest);
         let restored = group.machine.restore(key, value);
         restored.map_err(|source| OpenError::Value { group: id, key: key.to_vec(), source })
     })?;
+    for (id, group) in &groups {
+        if digests.get(id).copied().unwrap_or(0) != group.progress.digest {
+            return Err(OpenError::Digest(*id));
+        }
+    }
     let (node, retention) = (settings.node, settings.retention);
     Ok((Writer { node, pages, groups, clock, retention, pruned: GroupId(0) }, term))
 }

@@ -62,14 +62,19 @@ impl<S: Store> Pages<S> {
         })
     }
 
-    /// Visits every stored value: group, key, value.
+    /// The value at a stored key.
+    pub(crate) fn get(&self, stored_key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.get(stored_key)
+    }
+
+    /// Visits every stored value: group, key, value, and what it adds to the group's digest.
     pub(crate) fn each_value<E: From<StoreError>>(
         &self,
-        mut visit: impl FnMut(GroupId, &[u8], &[u8]) -> Result<(), E>,
+        mut visit: impl FnMut(GroupId, &[u8], &[u8], u64) -> Result<(), E>,
     ) -> Result<(), E> {
         self.each(layout::STATE, |(stored, value)| {
             let (group, key) = layout::parse_state(stored)?;
-            visit(group, key, value)
+            visit(group, key, value, layout::digest(stored, value))
         })
     }
 

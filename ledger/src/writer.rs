@@ -179,11 +179,21 @@ impl<S: Store> Writer<S> {
             batch.put(key, value);
         }
         self.prune(round, logged, &mut batch)?;
+        // A key that several commands changed is stored once, as the last of them left it.
         for (id, key) in &round.changed {
-            // A key that several commands changed is stored once, as the last of them left it.
-            match self.groups.get(id).and_then(|group| group.machine.read(key)) {
-                Some(value) => batch.put(layout::state_key(*id, key), value),
-                None => batch.delete(layout::state_key(*id, key)),
+            let Some(group) = self.groups.get_mut(id) else { continue };
+            let stored_key = layout::state_key(*id, key);
+            let progress = &mut group.progress;
+            if let Some(old) = self.pages.get(&stored_key)? {
+                progress.digest = progress.digest.wrapping_sub(layout::digest(&stored_key, &old));
+            }
+            match group.machine.read(key) {
+                Some(value) => {
+                    let added = layout::digest(&stored_key, &value);
+                    progress.digest = progress.digest.wrapping_add(added);
+                    batch.put(stored_key, value);
+                }
+                None => batch.delete(stored_key),
             }
         }
         for id in &round.touched {

@@ -115,7 +115,10 @@ impl fmt::Display for Violation {
                     Evidence::Acks => "what the clients were told",
                     Evidence::Records => "the records at the end",
                 };
-                write!(f, "two trips at once: driver {driver} has trips {first} and {second} from {from_ms} ms, by {by}")
+                write!(
+                    f,
+                    "two trips at once: driver {driver} has trips {first} and {second} from {from_ms} ms, by {by}"
+                )
             }
             Self::TwoDrivers { booking, first, second, evidence } => {
                 let by = match evidence {
@@ -131,9 +134,14 @@ impl fmt::Display for Violation {
                 write!(f, "never answered: rider {rider} asked for a ride and got no booking")
             }
             Self::LeftBehind { driver, trip } => {
-                write!(f, "left behind: driver {driver} is still committed to trip {trip}, which is over")
+                write!(
+                    f,
+                    "left behind: driver {driver} is still committed to trip {trip}, which is over"
+                )
             }
-            Self::Unreadable { record } => write!(f, "unreadable: {record} was not shown for a minute"),
+            Self::Unreadable { record } => {
+                write!(f, "unreadable: {record} was not shown for a minute")
+            }
         }
     }
 }
@@ -198,7 +206,8 @@ fn nothing_acked_is_missing(index: &Index, at_end: &AtEnd, found: &mut Vec<Viola
             || format!("booking {booking} was assigned to driver {driver} with trip {trip}");
         let Some(record) = there(&at_end.trips, trip, acked, found) else { continue };
         if (record.booking, record.driver) != (*booking, *driver) {
-            let found_as = format!("the trip is of booking {} and driver {}", record.booking, record.driver);
+            let found_as =
+                format!("the trip is of booking {} and driver {}", record.booking, record.driver);
             found.push(Violation::Lost { acked: acked(), found: found_as });
         }
         let owner = at_end.bookings.get(booking).and_then(Read::is);
@@ -214,7 +223,8 @@ fn nothing_acked_is_missing(index: &Index, at_end: &AtEnd, found: &mut Vec<Viola
         let acked = || format!("{} of trip {trip} by driver {driver} was acked", step.as_str());
         let Some(record) = there(&at_end.trips, trip, acked, found) else { continue };
         if !has_taken(record, *step) {
-            let found_as = format!("the trip stands at {:?} after {:?}", record.status, record.path);
+            let found_as =
+                format!("the trip stands at {:?} after {:?}", record.status, record.path);
             found.push(Violation::Lost { acked: acked(), found: found_as });
         }
         let booking = at_end.bookings.get(&record.booking).and_then(Read::is);

@@ -104,7 +104,13 @@ mod tests {
             })
             .collect();
         let fleet = pickups.iter().map(|(a, b)| Point::from_degrees(*a, *b).unwrap()).collect();
-        City { name: "t".into(), requests, fleet, roads: Roads::straight(5.0, 1.3), references: vec![] }
+        City {
+            name: "t".into(),
+            requests,
+            fleet,
+            roads: Roads::straight(5.0, 1.3),
+            references: vec![],
+        }
     }
 
     #[test]

@@ -165,8 +165,9 @@ impl Client {
         // The semaphore is never closed, so there is always a permit in the end.
         let _room = self.room[node].acquire().await;
         let stable = self.tally.is_stable();
-        let mut request =
-            self.http.request(ask.method.clone(), format!("http://{}{}", self.nodes[node], ask.path));
+        let mut request = self
+            .http
+            .request(ask.method.clone(), format!("http://{}{}", self.nodes[node], ask.path));
         match ask.party {
             Party::Nobody => {}
             Party::Driver(driver) => request = request.header("x-driver-id", driver.to_string()),
@@ -201,7 +202,12 @@ impl Client {
         Try::Again { pause_ms }
     }
 
-    async fn read<T: DeserializeOwned>(&self, response: Response, node: usize, stable: bool) -> Try<T> {
+    async fn read<T: DeserializeOwned>(
+        &self,
+        response: Response,
+        node: usize,
+        stable: bool,
+    ) -> Try<T> {
         let status = response.status();
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let hops = header("x-hansom-hops").and_then(|hops| hops.parse().ok());

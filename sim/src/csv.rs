@@ -95,7 +95,8 @@ struct Row<'a> {
 
 impl Table {
     fn open(path: &Path) -> Result<Self, FileError> {
-        let file = File::open(path).map_err(|source| FileError::Open { path: path.into(), source })?;
+        let file =
+            File::open(path).map_err(|source| FileError::Open { path: path.into(), source })?;
         let file = BufReader::new(file);
         let gzipped = path.extension().is_some_and(|extension| extension == "gz");
         let bytes: Box<dyn Read> =
@@ -191,8 +192,9 @@ impl Row<'_> {
         {
             return Ok(seconds);
         }
-        calendar_s(text)
-            .ok_or_else(|| self.problem(column, format!("'{text}' is not a time like 2013-11-18 16:00:00")))
+        calendar_s(text).ok_or_else(|| {
+            self.problem(column, format!("'{text}' is not a time like 2013-11-18 16:00:00"))
+        })
     }
 }
 
@@ -215,17 +217,20 @@ fn calendar_s(text: &str) -> Option<f64> {
     // Days of the proleptic Gregorian calendar, years beginning in March (Hinnant's algorithm).
     let year = if month <= 2 { year - 1 } else { year };
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400)
-        + day_of_year
-        - 719_468;
+    let days =
+        365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year
+            - 719_468;
     Some(f64::from(days) * 86_400.0 + f64::from(hour * 3600 + minute * 60 + second))
 }
 
 /// The demand, in order of time; the first request is the city's first moment.
 pub fn demand(path: &Path) -> Result<Vec<Request>, FileError> {
     let table = Table::open(path)?;
-    let (at, pickup, dropoff) =
-        (table.column("pickup_time")?, table.place_columns("pickup_")?, table.place_columns("dropoff_")?);
+    let (at, pickup, dropoff) = (
+        table.column("pickup_time")?,
+        table.place_columns("pickup_")?,
+        table.place_columns("dropoff_")?,
+    );
     let rows =
         table.collect(|row| Ok((row.moment(at)?, row.point(pickup)?, row.point(dropoff)?)))?;
     let first_s = rows.iter().map(|row| row.0).fold(f64::INFINITY, f64::min);
@@ -334,7 +339,8 @@ mod tests {
 
     #[test]
     fn demand_in_seconds_by_gps_alone_is_read_too() {
-        let text = "pickup_time,pickup_lat,pickup_lon,dropoff_lat,dropoff_lon\n30,1,2,3,4\n31.5,1,2,3,4\n";
+        let text =
+            "pickup_time,pickup_lat,pickup_lon,dropoff_lat,dropoff_lon\n30,1,2,3,4\n31.5,1,2,3,4\n";
         let dir = tempfile::tempdir().unwrap();
         let requests = demand(&file(dir.path(), "d.csv", text)).unwrap();
         assert_eq!((requests[0].at, requests[1].at), (CityMs(0), CityMs(1_500)));
@@ -365,7 +371,8 @@ mod tests {
     fn a_network_is_read_and_its_mistakes_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let nodes = file(dir.path(), "nodes.csv", "node,lat,lon\n0,40.0,-73.0\n1,40.01,-73.0\n");
-        let edges = "from,to,length_km,speed_kmh,travel_time_s\n0,1,1.2,14.4,300\n1,0,1.2,14.4,250\n";
+        let edges =
+            "from,to,length_km,speed_kmh,travel_time_s\n0,1,1.2,14.4,300\n1,0,1.2,14.4,250\n";
         let network = super::network(&nodes, &file(dir.path(), "e.csv", edges)).unwrap();
         assert_eq!(network.junctions(), 2);
         let loose = file(dir.path(), "loose.csv", "from,to,length_km,travel_time_s\n0,7,1,1\n");

@@ -134,8 +134,8 @@ struct Home {
 impl Home {
     fn make() -> Result<Self, DemoError> {
         let made = tempfile::Builder::new().prefix("hansom-demo-").tempdir();
-        let directory = made
-            .map_err(|source| DemoError::System { what: "make a directory".into(), source })?;
+        let directory =
+            made.map_err(|source| DemoError::System { what: "make a directory".into(), source })?;
         Ok(Self { path: directory.path().into(), directory: Some(directory) })
     }
 
@@ -175,7 +175,11 @@ impl Settings {
         let (nodes, directory) = (self.nodes, home.path.clone());
         let plan =
             Plan { program: self.program.clone(), nodes, directory, flags, key: secret(self.seed) };
-        say(&format!("{}: {requests} requests, {fleet} cars; starting {nodes} nodes in {}", run.city, home.path.display()));
+        say(&format!(
+            "{}: {requests} requests, {fleet} cars; starting {nodes} nodes in {}",
+            run.city,
+            home.path.display()
+        ));
         let report = self.with_cluster(plan, run, &clock, &mut home).await?;
         if !report.green {
             home.keep();
@@ -240,16 +244,18 @@ impl Settings {
             people = workload.register(&city) => people?,
             died = nemesis.watch() => return Err(died.into()),
         };
-        let half_way = Duration::from_secs_f64(city.last_request().0 as f64 / 2000.0 / habits.speed);
+        let half_way =
+            Duration::from_secs_f64(city.last_request().0 as f64 / 2000.0 / habits.speed);
         let references = city.references.clone();
         let open = workload.open(city, &people).await?;
         let mut progress =
             Progress::new(run.requests as u64, Arc::clone(&tally), client.clone(), nodes);
         say("the city opens");
         let victim = kill_wanted.then(|| Dice::of(seed, "nemesis").below(nodes));
+        let voice = progress.voice();
         let (ended, kill) = tokio::select! {
             both = async {
-                tokio::join!(open.run(), nemesis.strike(victim, half_way, &client, &tally))
+                tokio::join!(open.run(), nemesis.strike(victim, half_way, &client, &tally, &voice))
             } => (both.0, both.1?),
             died = nemesis.watch() => return Err(died.into()),
             never = progress.show() => match never {},
@@ -331,7 +337,8 @@ fn write_history(path: &Path, history: &History) -> Result<(), DemoError> {
         }
         file.flush()
     };
-    write().map_err(|source| DemoError::System { what: format!("write {}", path.display()), source })
+    write()
+        .map_err(|source| DemoError::System { what: format!("write {}", path.display()), source })
 }
 
 /// The table on stdout; the JSON into its file, or on stdout instead of the table.

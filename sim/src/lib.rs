@@ -23,6 +23,8 @@ pub mod csv;
 pub mod demo;
 mod dice;
 mod driver;
+#[cfg(test)]
+mod fake;
 pub mod history;
 pub mod pace;
 mod policy;

@@ -39,13 +39,9 @@ impl Progress {
         Self { bar, tally, client, nodes, alive: nodes }
     }
 
-    /// A word about something that happens once.
-    pub(crate) fn say(&self, sentence: &str) {
-        if self.bar.is_hidden() {
-            say(sentence);
-        } else {
-            self.bar.println(sentence);
-        }
+    /// A way to say something while the view is up.
+    pub(crate) fn voice(&self) -> Voice {
+        Voice(self.bar.clone())
     }
 
     /// Shows the run until it is dropped.
@@ -96,6 +92,20 @@ impl Progress {
     /// Takes the view away, so that the report has the screen.
     pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// Says what happens once, above the bar.
+#[derive(Debug)]
+pub(crate) struct Voice(ProgressBar);
+
+impl Voice {
+    pub(crate) fn say(&self, sentence: &str) {
+        if self.0.is_hidden() {
+            say(sentence);
+        } else {
+            self.0.println(sentence);
+        }
     }
 }
 

@@ -110,7 +110,10 @@ pub(crate) async fn read_back(client: &Client, seen: &[Seen], seed: u64) -> AtEn
 }
 
 /// Whether a driver is committed to a trip that is over.
-pub(crate) fn is_stuck(driver: &Read<DriverAtEnd>, trips: &BTreeMap<TripId, Read<TripAtEnd>>) -> bool {
+pub(crate) fn is_stuck(
+    driver: &Read<DriverAtEnd>,
+    trips: &BTreeMap<TripId, Read<TripAtEnd>>,
+) -> bool {
     let trip = driver.is().and_then(|driver| driver.trip);
     let trip = trip.and_then(|trip| trips.get(&trip)).and_then(Read::is);
     trip.is_some_and(|trip| trip.status.is_over())

@@ -199,8 +199,9 @@ pub struct Sources<'a> {
 impl Report {
     /// Computes the figures.
     pub fn of(sources: Sources<'_>) -> Self {
-        let Sources { run, ended, kill, kill_wanted, habits, tally, seen, at_end, counters, .. } =
-            sources;
+        let Sources {
+            run, ended, kill, kill_wanted, habits, tally, seen, at_end, counters, ..
+        } = sources;
         let service = service(run.requests, &habits, seen, at_end);
         let nodes = Nodes::of(counters);
         let violations = sources.violations;

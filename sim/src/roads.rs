@@ -372,7 +372,9 @@ mod tests {
 
     #[test]
     fn a_car_moves_along_its_leg_and_stays_at_its_end() {
-        let leg = Leg { stops: vec![(0, point(0.0, 0.0)), (1000, point(0.0, 1.0)), (1500, point(1.0, 1.0))] };
+        let leg = Leg {
+            stops: vec![(0, point(0.0, 0.0)), (1000, point(0.0, 1.0)), (1500, point(1.0, 1.0))],
+        };
         assert_eq!(leg.position(0), point(0.0, 0.0));
         assert_eq!(leg.position(250), point(0.0, 0.25));
         assert_eq!(leg.position(1250), point(0.5, 1.0));

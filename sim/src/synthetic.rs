@@ -63,7 +63,8 @@ fn request(dice: &mut Dice, plan: Plan) -> Request {
     } else {
         somewhere(dice, (0.0, 0.0), RADIUS_M)
     };
-    let (length_m, angle) = (dice.between(RIDE_M.0, RIDE_M.1), dice.between(0.0, std::f64::consts::TAU));
+    let (length_m, angle) =
+        (dice.between(RIDE_M.0, RIDE_M.1), dice.between(0.0, std::f64::consts::TAU));
     // Rides that would leave town turn back through its middle.
     let onward = (from.0 + length_m * angle.sin(), from.1 + length_m * angle.cos());
     let back = (from.0 - length_m * angle.sin(), from.1 - length_m * angle.cos());

@@ -218,7 +218,8 @@ mod tests {
     fn an_offer_comes_down_flat() {
         let offer = OfferId::mint(proto::Slot(1), proto::WallMs(1), 1);
         let booking = BookingId::mint(proto::Slot(1), proto::WallMs(1), 2);
-        let text = format!(r#"{{"type":"offer","offer_id":"{offer}","booking_id":"{booking}","rank":1}}"#);
+        let text =
+            format!(r#"{{"type":"offer","offer_id":"{offer}","booking_id":"{booking}","rank":1}}"#);
         let down: Down = serde_json::from_str(&text).unwrap();
         assert!(matches!(down, Down::Offer(ref got) if got.offer_id == offer), "{down:?}");
         let news = r#"{"type":"weather","rain":true}"#;

@@ -4,6 +4,11 @@
 //! and the file's length alone: it survives a killed process, not a power cut. So
 //! [`sync`](Store::sync) follows it with `fdatasync` of sled's file, and of the files beside it in
 //! which sled puts oversized pages.
+//!
+//! When sled finds a damaged place in its file it may drop everything newer, without a word. So
+//! writes are numbered, in the pages and, once synced, in a small file beside them; pages that
+//! are behind that file have lost something that was acknowledged, and are refused. The file
+//! itself is not synced: it is written after the pages are, so whatever of it survives is true.
 
 use super::identity::{self, Identity};
 use super::{Batch, Pair, Store, StoreError};
@@ -19,6 +24,8 @@ const CACHE_BYTES: u64 = 64 << 20;
 const PAGES: &str = "pages";
 /// The identity once more, inside the pages, so that neither can be swapped alone.
 const MARKER: &[u8] = b"i";
+/// The number of the last write, inside the pages.
+const WRITES: &[u8] = b"iw";
 
 /// Why a directory was not opened. What it holds is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +44,17 @@ pub enum DirectoryError {
     /// There is an identity file but its pages are gone, and what was acknowledged with them.
     #[error("the directory has an identity file but its pages are gone")]
     NoPages,
+    /// The pages have lost writes that were synced.
+    #[error("the pages end with write {found}, but write {synced} was synced")]
+    LostWrites {
+        /// The last write in the pages.
+        found: u64,
+        /// A write that was there.
+        synced: u64,
+    },
+    /// The pages are damaged so badly that sled panics.
+    #[error("the pages are damaged: {0}")]
+    Damaged(String),
     /// It cannot be read or written, or another process has it open.
     #[error("the directory cannot be used")]
     Store(#[from] StoreError),

@@ -71,7 +71,14 @@ impl Run {
         self.at_end.bookings.insert(booking(b), Read::Is(record));
     }
 
-    fn keep_trip(&mut self, t: u64, b: u64, d: u64, status: TripStatus, path: Vec<(TripStatus, u64)>) {
+    fn keep_trip(
+        &mut self,
+        t: u64,
+        b: u64,
+        d: u64,
+        status: TripStatus,
+        path: Vec<(TripStatus, u64)>,
+    ) {
         let record = TripAtEnd { booking: booking(b), driver: driver(d), status, path };
         self.at_end.trips.insert(trip(t), Read::Is(record));
     }
@@ -130,7 +137,12 @@ fn a_driver_who_was_registered_and_is_gone_is_lost() {
 fn an_assignment_that_is_gone_from_the_booking_is_lost() {
     let mut run = clean();
     run.keep_booking(3, BookingStatus::Completed, Some((1, 99)));
-    run.is_guilty_of(&["lost", &booking(3).to_string(), &driver(2).to_string(), &trip(13).to_string()]);
+    run.is_guilty_of(&[
+        "lost",
+        &booking(3).to_string(),
+        &driver(2).to_string(),
+        &trip(13).to_string(),
+    ]);
 }
 
 #[test]
@@ -154,7 +166,9 @@ fn a_step_that_was_acked_and_is_missing_is_lost() {
         (TripStatus::InProgress, 530),
         (TripStatus::Completed, 1495),
     ];
-    for (missing, name) in [(TripStatus::DriverArrived, "arrive"), (TripStatus::InProgress, "start")] {
+    for (missing, name) in
+        [(TripStatus::DriverArrived, "arrive"), (TripStatus::InProgress, "start")]
+    {
         let mut run = clean();
         let path = whole.iter().copied().filter(|(to, _)| *to != missing).collect();
         run.keep_trip(13, 3, 2, TripStatus::Completed, path);

@@ -171,7 +171,8 @@ impl Args {
         if !from_files {
             if self.fleet.is_some() || self.network.is_some() {
                 return Err(DemoError::Usage(
-                    "--fleet and --network need --demand or --data: the invented town has its own".into(),
+                    "--fleet and --network need --demand or --data: the invented town has its own"
+                        .into(),
                 ));
             }
             return Ok(self.town());
@@ -220,9 +221,9 @@ impl Args {
 
     /// The junctions belong to the edges: beside them unless said otherwise.
     fn junctions(&self, edges: &Path) -> PathBuf {
-        self.network_nodes.clone().unwrap_or_else(|| {
-            either(edges.parent().unwrap_or(Path::new("")), "nodes")
-        })
+        self.network_nodes
+            .clone()
+            .unwrap_or_else(|| either(edges.parent().unwrap_or(Path::new("")), "nodes"))
     }
 
     fn cars_at_pickups(
@@ -231,7 +232,8 @@ impl Args {
     ) -> Result<Vec<proto::units::Point>, DemoError> {
         let Some(cars) = self.fleet_size else {
             return Err(DemoError::Usage(
-                "say where the cars are (--fleet), or how many stand at pickups (--fleet-size)".into(),
+                "say where the cars are (--fleet), or how many stand at pickups (--fleet-size)"
+                    .into(),
             ));
         };
         let mut dice = Dice::of(self.seed, "cars at pickups");
@@ -298,7 +300,10 @@ mod tests {
         write("taxis_full_hour.csv", "idx,lat,lon\n0,40.75,-73.98\n1,40.76,-73.97\n");
         write("nodes.csv", "node,lat,lon\n0,40.75,-73.98\n1,40.76,-73.97\n");
         write("edges_16h_17h.csv", "from,to,length_km,travel_time_s\n0,1,1.4,300\n1,0,1.4,300\n");
-        write("our_python_baselines.csv", "fleet,policy,rate,wait_mean,wait_p95\n2,nearest,0.9,10,20\n");
+        write(
+            "our_python_baselines.csv",
+            "fleet,policy,rate,wait_mean,wait_p95\n2,nearest,0.9,10,20\n",
+        );
         let data = dir.path().display();
         let settings = parse(&format!("--data {data} --fleet-size 1 --seconds 1")).unwrap();
         let City { requests, fleet, roads, references, .. } = &settings.city;

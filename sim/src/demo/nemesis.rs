@@ -6,6 +6,7 @@ use super::{Failure, READY_WITHIN_S};
 use crate::client::Client;
 use crate::cluster::{Cluster, ClusterError};
 use crate::counters::Counters;
+use crate::progress::Voice;
 use crate::report::Kill;
 use crate::tally::Tally;
 use crate::wire;
@@ -98,6 +99,7 @@ impl Nemesis {
         after: Duration,
         client: &Client,
         tally: &Tally,
+        voice: &Voice,
     ) -> Result<Option<Kill>, Failure> {
         let Some(victim) = victim else { return Ok(None) };
         let began = self.clock.mono();
@@ -108,11 +110,13 @@ impl Nemesis {
         tally.set_stable(false);
         let killed = self.clock.mono();
         self.cluster().kill(victim);
+        voice.say(&format!("node {} was killed", victim + 1));
         tokio::time::sleep(AWAY).await;
         let started = self.clock.mono();
         self.cluster().spawn(victim)?;
         self.ready(victim, client).await?;
         let ready_after_ms = self.clock.mono().since(started);
+        voice.say(&format!("node {} is back, ready after {ready_after_ms} ms", victim + 1));
         self.seen_by_all(client).await;
         tokio::time::sleep(SETTLE).await;
         tally.set_stable(true);

@@ -95,8 +95,7 @@ fn write_ping(frame: &mut String, at: Point, ts: u64) {
     frame.clear();
     let (lat, lng) = (at.lat(), at.lng());
     // Writing to a string cannot fail.
-    let _infallible =
-        write!(frame, r#"{{"type":"ping","lat":{lat:.7},"lng":{lng:.7},"ts":{ts}}}"#);
+    let _infallible = write!(frame, r#"{{"type":"ping","lat":{lat:.7},"lng":{lng:.7},"ts":{ts}}}"#);
 }
 
 fn hear(

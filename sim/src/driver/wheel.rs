@@ -71,7 +71,12 @@ async fn rest(world: &World, me: &Me, trip: TripId, city_ms: u64) -> Result<(), 
     unless_called_off(world, me, trip, CityMs(world.pace.now().0 + city_ms)).await
 }
 
-async fn unless_called_off(world: &World, me: &Me, trip: TripId, until: CityMs) -> Result<(), Over> {
+async fn unless_called_off(
+    world: &World,
+    me: &Me,
+    trip: TripId,
+    until: CityMs,
+) -> Result<(), Over> {
     let mut called_off = me.called_off.subscribe();
     tokio::select! {
         () = world.pace.until(until) => Ok(()),
@@ -80,7 +85,13 @@ async fn unless_called_off(world: &World, me: &Me, trip: TripId, until: CityMs) 
 }
 
 /// Moves the trip in the cluster.
-async fn step(world: &World, me: &Me, trip: TripId, step: Step, dice: &mut Dice) -> Result<(), Over> {
+async fn step(
+    world: &World,
+    me: &Me,
+    trip: TripId,
+    step: Step,
+    dice: &mut Dice,
+) -> Result<(), Over> {
     let driver = me.id;
     let path = format!("/v1/trips/{trip}/{}", step.as_str());
     let ask = Ask::post(path, "{}".into(), dice).by(Party::Driver(driver));

@@ -57,14 +57,27 @@ impl Report {
     }
 
     fn run_rows(&self, row: &mut impl FnMut(&str, String)) {
-        let Run { city, seed, speed, nodes, fleet, requests, ping_period_ms, assumption, split_cells, planted } =
-            &self.run;
+        let Run {
+            city,
+            seed,
+            speed,
+            nodes,
+            fleet,
+            requests,
+            ping_period_ms,
+            assumption,
+            split_cells,
+            planted,
+        } = &self.run;
         row("city", format!("{city}: {requests} requests, {fleet} cars, seed {seed}"));
         let wall_s = self.ended.wall_ms as f64 / 1000.0;
         let ping_s = *ping_period_ms as f64 / 1000.0;
         row(
             "run",
-            format!("{nodes} nodes, {wall_s:.1} s at speed {speed}, a ping every {ping_s:.2} s, {} cells split", split_cells.len()),
+            format!(
+                "{nodes} nodes, {wall_s:.1} s at speed {speed}, a ping every {ping_s:.2} s, {} cells split",
+                split_cells.len()
+            ),
         );
         row(
             "nodes' estimate of driving",
@@ -101,7 +114,10 @@ impl Report {
             why.push(format!("{} violations", self.violations.len()));
         }
         if self.ended.stuck_riders > 0 {
-            why.push(format!("{} riders still waited when the run was stopped", self.ended.stuck_riders));
+            why.push(format!(
+                "{} riders still waited when the run was stopped",
+                self.ended.stuck_riders
+            ));
         }
         why.extend(self.void.clone());
         format!("RED: {}", why.join("; "))
@@ -132,7 +148,9 @@ impl Service {
         let Spread { n, mean, p50, p95, .. } = self.wait_s;
         row(
             "wait, POST to car at pickup",
-            format!("mean {mean:.1} s, median {p50:.1} s, p95 {p95:.1} s of city time; {n} cars came"),
+            format!(
+                "mean {mean:.1} s, median {p50:.1} s, p95 {p95:.1} s of city time; {n} cars came"
+            ),
         );
     }
 }
@@ -180,10 +198,7 @@ impl Traffic {
             self.served_pct.iter().map(|(node, share)| format!("{node} {share:.1}")).collect();
         row("requests served by owner, %", served.join(", "));
         row("pings taken by node, %", list(&self.pings_pct));
-        row(
-            "pings sent; sockets reopened",
-            format!("{}; {}", self.pings, self.sockets_lost),
-        );
+        row("pings sent; sockets reopened", format!("{}; {}", self.pings, self.sockets_lost));
         row("latest a rider asked, behind plan", format!("{} ms", self.late_ms));
     }
 }

@@ -11,7 +11,7 @@ use proto::{DriverId, MonoMs};
 /// an ask may take, short beside a rider's patience.
 pub const ASK_AGAIN_MS: u64 = 1_000;
 
-/// Entries that one call of [`Supply::unverified`] looks at: 256 KB of memory, some 20 us.
+/// Entries that one call of [`Supply::unverified`] looks at: 256 KB of memory, a few microseconds.
 pub const LOOKS_MAX: usize = 4_096;
 
 /// What became of a standing.
