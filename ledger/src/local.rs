@@ -72,9 +72,9 @@ pub enum OpenError {
         #[source]
         source: CodecError,
     },
-    /// The values of a group are not those that were stored: some are missing, or of an older time.
-    #[error("the values of group {0} are not all as they were stored")]
-    Digest(GroupId),
+    /// The values, events and index of a group are not of one moment: the store has lost some.
+    #[error("the store has lost a part of group {0}")]
+    Torn(GroupId),
     /// The store holds a group that this node is not to hold, so nobody would serve it: the
     /// number of partitions or the list of initial nodes is not what it was.
     #[error("the store holds group {0}, which is not this node's")]
@@ -210,8 +210,10 @@ fn load<S: Store>(
         restored.map_err(|source| OpenError::Value { group: id, key: key.to_vec(), source })
     })?;
     for (id, group) in &groups {
-        if digests.get(id).copied().unwrap_or(0) != group.progress.digest {
-            return Err(OpenError::Digest(*id));
+        let whole = digests.get(id).copied().unwrap_or(0) == group.progress.digest;
+        let last = Cursor { index: group.progress.index, n: u32::MAX };
+        if !whole || !pages.events(*id, last, 1)?.is_empty() {
+            return Err(OpenError::Torn(*id));
         }
     }
     let (node, retention) = (settings.node, settings.retention);

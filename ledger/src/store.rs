@@ -4,6 +4,7 @@
 mod identity;
 mod memory;
 mod sled;
+mod witness;
 
 pub use identity::Identity;
 pub use memory::{MemoryDisk, MemoryStore};

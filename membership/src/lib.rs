@@ -36,7 +36,8 @@
 //!   A node that is not ready stays in the others' rings: readiness is about what it sees, not
 //!   about what it owns.
 //! * **After a pause** (SIGSTOP, a stalled machine) a process sees everyone fall silent although the
-//!   silence was its own. It knows the pause from its clock and drops nobody for a second.
+//!   silence was its own. It knows the pause from its clock and drops nobody for a second; the two
+//!   ticks of patience alone hide most of it. Without both it loses its view every time.
 //!
 //! # What is agreed, and what is not
 //!

@@ -196,7 +196,7 @@ mod tests {
             Err(NotReady::TooFew { seen: 2, expected: 3 }),
             "joined nodes make no majority"
         );
-        assert_eq!(ready(&[1, 2], &[1, 2, 3, 4], expect).is_err(), true, "half is no majority");
+        assert!(ready(&[1, 2], &[1, 2, 3, 4], expect).is_err(), "half is no majority");
     }
 
     #[test]

@@ -22,8 +22,7 @@ pub(crate) fn check(filter: &str) -> Result<(), LogError> {
 /// Sets the process's logging up.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), LogError> {
     let filter = EnvFilter::builder().parse(filter)?;
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => lines.with_ansi(false).try_init(),
         LogFormat::Json => lines.json().try_init(),

@@ -8,10 +8,26 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use proto::record::cell::PingCounts;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
-/// Buckets of request durations, in seconds: a local read to a request that timed out.
-const SECONDS: [f64; 12] =
-    [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// Buckets of request durations, in seconds: a local read to a request that timed out. The clock
+/// counts milliseconds.
+const SECONDS: [f64; 11] = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// What the runtime counts.
+const RUNTIME: &[(&str, &str)] = &[
+    ("holds", "Offers put before drivers"),
+    ("holds_refused", "Offers that drivers' records refused"),
+    ("assignments", "Bookings that got a driver"),
+    ("claims_granted", "Claims on drivers that won"),
+    ("claims_lost", "Claims on drivers that lost to a better one"),
+    ("claims_busy", "Claims on drivers who were not free"),
+    ("pings_applied", "Pings applied by this node's cells"),
+    ("pings_stale", "Pings older than what this node's cells knew"),
+    ("searches_partial", "Searches that some owner did not answer in time"),
+    ("overloaded", "Requests refused because too many were under way"),
+];
 
 /// What an HTTP request was and became.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -97,8 +113,10 @@ pub struct Metrics {
     pub members_live: Gauge,
     /// Whether this node serves.
     pub ready: Gauge,
-    /// What the runtime counts.
-    pub runtime: Family<KindLabels, Gauge>,
+    /// Actors by kind.
+    pub shells: Family<KindLabels, Gauge>,
+    /// What the runtime counts, by name; it counts by itself, so these are set, not raised.
+    pub runtime: BTreeMap<&'static str, Counter>,
 }
 
 /// The name of an outcome.
@@ -127,7 +145,8 @@ impl Default for Metrics {
             peers_connected: Gauge::default(),
             members_live: Gauge::default(),
             ready: Gauge::default(),
-            runtime: Family::default(),
+            shells: Family::default(),
+            runtime: BTreeMap::new(),
         };
         metrics.register();
         metrics
@@ -146,12 +165,25 @@ impl Metrics {
         r.register("forwards", "Requests sent on to another node", self.forwards.clone());
         r.register("routing_refusals", "Requests not routed", self.refusals.clone());
         r.register("pings", "Pings by what became of them", self.pings.clone());
-        r.register("pushes_dropped_count", "Pushes without socket or room", self.pushes_dropped.clone());
+        r.register(
+            "pushes_dropped_count",
+            "Pushes without socket or room",
+            self.pushes_dropped.clone(),
+        );
         r.register("sockets_open_count", "Open WebSockets", self.sockets.clone());
-        r.register("peers_connected_count", "Peers with a connection", self.peers_connected.clone());
+        r.register(
+            "peers_connected_count",
+            "Peers with a connection",
+            self.peers_connected.clone(),
+        );
         r.register("members_live_count", "Live members", self.members_live.clone());
         r.register("ready_bool", "1 if this node serves", self.ready.clone());
-        r.register("runtime_count", "What the actors count", self.runtime.clone());
+        r.register("shells_count", "Actors by kind", self.shells.clone());
+        for (name, help) in RUNTIME {
+            let counter = Counter::default();
+            r.register(*name, *help, counter.clone());
+            self.runtime.insert(name, counter);
+        }
     }
 
     /// Counts the answer to a batch of pings.
@@ -165,6 +197,12 @@ impl Metrics {
     pub fn ping(&self, fate: &'static str, n: u64) {
         if n > 0 {
             self.pings.get_or_create(&PingLabels { fate }).inc_by(n);
+        }
+    }
+    /// Brings one of the runtime's counters up to what it counted.
+    pub fn count_runtime(&self, name: &'static str, count: u64) {
+        if let Some(counter) = self.runtime.get(name) {
+            counter.inner().store(count, Ordering::Relaxed);
         }
     }
     /// Everything, in the text format.
@@ -188,12 +226,22 @@ mod tests {
 
     #[test]
     fn names_say_their_unit() {
-        let text = Metrics::default().text();
-        let types: Vec<(&str, &str)> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
-            .collect();
-        assert_eq!(types.len(), 13, "{text}");
+        let metrics = Metrics::default();
+        // A family without a member is not written.
+        let path = || "none".to_owned();
+        let http = HttpLabels { method: "GET", path: path(), status: 200 };
+        drop(metrics.http_requests.get_or_create(&http));
+        drop(metrics.http_seconds.get_or_create(&PathLabels { path: path() }));
+        drop(metrics.asks.get_or_create(&AskLabels { ask: "Accept", outcome: "OK" }));
+        drop(metrics.hops.get_or_create(&HopsLabels { hops: 0 }));
+        drop(metrics.forwards.get_or_create(&OutcomeLabels { outcome: "OK" }));
+        drop(metrics.refusals.get_or_create(&OutcomeLabels { outcome: "RETRY" }));
+        metrics.ping("applied", 1);
+        drop(metrics.shells.get_or_create(&KindLabels { kind: "cell" }));
+        let text = metrics.text();
+        let types: Vec<(&str, &str)> =
+            text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+        assert_eq!(types.len(), 13 + RUNTIME.len(), "{text}");
         for (name, kind) in types {
             assert!(name.starts_with("hansom_"), "{name}");
             let ends: &[&str] = match kind {

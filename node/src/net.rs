@@ -52,9 +52,9 @@ impl Net for Tcp {
         })
     }
     fn datagrams(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Datagrams>>> {
-        Box::pin(async move {
-            Ok(Box::new(membership::Udp::bind(at).await?) as Box<dyn Datagrams>)
-        })
+        Box::pin(
+            async move { Ok(Box::new(membership::Udp::bind(at).await?) as Box<dyn Datagrams>) },
+        )
     }
 }
 

@@ -22,7 +22,8 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// A running node. Dropping it is a crash.
+/// A running node. Dropping it closes its doors and stops its shells, but gossip goes on until the
+/// async runtime ends; a simulation crashes a node by dropping that.
 pub struct Node {
     http: SocketAddr,
     peer: SocketAddr,

@@ -15,12 +15,12 @@ use actors::runtime::world::{Context, Router};
 use actors::runtime::{Nearby, Runtime, Wanted};
 use futures_util::future::BoxFuture;
 use membership::{Membership, Placement};
+use proto::NodeId;
 use proto::code::{Code, Refusal};
 use proto::codec;
 use proto::envelope::{Envelope, HOPS_MAX, Reply, Route, VERSION};
 use proto::record::ask::{Ask, Request};
 use proto::units::Clock;
-use proto::NodeId;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -34,21 +34,13 @@ const HOP_MS: u32 = 1;
 /// gone; what must not be cut in half goes on without it.
 pub trait Local: Send + Sync + 'static {
     /// Serves a request that this node owns. Refuses when too many are under way.
-    fn serve(
-        &self,
-        request: Request,
-        context: Context,
-    ) -> BoxFuture<'_, Result<Vec<u8>, Refusal>>;
+    fn serve(&self, request: Request, context: Context) -> BoxFuture<'_, Result<Vec<u8>, Refusal>>;
     /// Searches over all owners of the cells within a circle.
     fn nearby(&self, wanted: Wanted) -> BoxFuture<'_, Nearby>;
 }
 
 impl Local for Runtime {
-    fn serve(
-        &self,
-        request: Request,
-        context: Context,
-    ) -> BoxFuture<'_, Result<Vec<u8>, Refusal>> {
+    fn serve(&self, request: Request, context: Context) -> BoxFuture<'_, Result<Vec<u8>, Refusal>> {
         Box::pin(Self::serve(self, request, context))
     }
     fn nearby(&self, wanted: Wanted) -> BoxFuture<'_, Nearby> {
@@ -220,8 +212,7 @@ impl NodeRouter {
     async fn forward(&self, to: NodeId, at: std::net::SocketAddr, envelope: Envelope) -> Reply {
         let hops = envelope.hops + 1;
         let reply = self.pool.call(to, at, Envelope { hops, ..envelope }).await;
-        let reply =
-            reply.unwrap_or_else(|refusal| Reply::seal(self.me, hops - 1, Err(refusal)));
+        let reply = reply.unwrap_or_else(|refusal| Reply::seal(self.me, hops - 1, Err(refusal)));
         let labels = OutcomeLabels { outcome: outcome(&reply.result) };
         self.metrics.forwards.get_or_create(&labels).inc();
         reply
@@ -265,7 +256,9 @@ impl NodeRouter {
 fn check_header(envelope: &Envelope) -> Result<(), Refusal> {
     if envelope.version != VERSION || envelope.hops > HOPS_MAX {
         let (version, hops) = (envelope.version, envelope.hops);
-        let detail = format!("envelope version {version} after {hops} hops, this node takes version {VERSION} after at most {HOPS_MAX}");
+        let detail = format!(
+            "envelope version {version} after {hops} hops, this node takes version {VERSION} after at most {HOPS_MAX}"
+        );
         return Err(Refusal::new(Code::BadPeer, detail));
     }
     Ok(())

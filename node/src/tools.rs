@@ -120,7 +120,15 @@ fn finish<T: Serialize>(
 fn ring_table(view: &ClusterView) -> String {
     let mut members = Table::new();
     members.load_preset(presets::UTF8_FULL_CONDENSED);
-    members.set_header(["member", "generation", "share of ring", "partitions", "peer", "http", "zone"]);
+    members.set_header([
+        "member",
+        "generation",
+        "share of ring",
+        "partitions",
+        "peer",
+        "http",
+        "zone",
+    ]);
     for member in &view.members {
         members.add_row([
             member.node.clone(),

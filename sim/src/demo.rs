@@ -40,23 +40,13 @@ pub enum DemoError {
     #[error("{0}")]
     Usage(String),
     /// A file of the city cannot be used. Exit status 2.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The nodes did not run.
+    #[error("{0}")]
+    File(Box<FileError>),
+    /// The nodes or the city did not run.
     #[error("{source}\nlogs are in {directory}\n{tails}", directory = directory.display())]
-    Cluster {
+    Failed {
         /// Why.
-        source: ClusterError,
-        /// Where to look.
-        directory: PathBuf,
-        /// The end of each log.
-        tails: String,
-    },
-    /// The city did not run.
-    #[error("{source}\nlogs are in {directory}\n{tails}", directory = directory.display())]
-    Workload {
-        /// Why.
-        source: WorkloadError,
+        source: Box<Failure>,
         /// Where to look.
         directory: PathBuf,
         /// The end of each log.
@@ -80,11 +70,32 @@ impl DemoError {
     pub const fn is_usage(&self) -> bool {
         match self {
             Self::Usage(_) | Self::File(_) => true,
-            Self::Cluster { .. }
-            | Self::Workload { .. }
-            | Self::System { .. }
-            | Self::Interrupted => false,
+            Self::Failed { .. } | Self::System { .. } | Self::Interrupted => false,
         }
+    }
+}
+
+impl From<FileError> for DemoError {
+    fn from(error: FileError) -> Self {
+        Self::File(Box::new(error))
+    }
+}
+
+/// What went wrong while the nodes ran.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The nodes did.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The city did.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+}
+
+impl Failure {
+    fn with_logs(self, directory: &Path, tails: String) -> DemoError {
+        let (source, directory) = (Box::new(self), directory.to_path_buf());
+        DemoError::Failed { source, directory, tails }
     }
 }
 
@@ -203,9 +214,9 @@ impl Settings {
             home.keep();
         }
         let cluster = Cluster::start(plan);
-        let cluster = cluster.map_err(|source| {
+        let cluster = cluster.map_err(|error| {
             home.keep();
-            DemoError::Cluster { source, directory: home.path.clone(), tails: String::new() }
+            Failure::from(error).with_logs(&home.path, String::new())
         })?;
         let nemesis = Nemesis::new(cluster, Arc::clone(clock));
         let played = self.play(&nemesis, run, clock).await;
@@ -289,25 +300,6 @@ impl Settings {
             violations,
         });
         Ok((report, history))
-    }
-}
-
-/// What went wrong while the nodes ran; the logs are added by who knows where they are.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
-    #[error(transparent)]
-    Cluster(#[from] ClusterError),
-    #[error(transparent)]
-    Workload(#[from] WorkloadError),
-}
-
-impl Failure {
-    fn with_logs(self, directory: &Path, tails: String) -> DemoError {
-        let directory = directory.to_path_buf();
-        match self {
-            Self::Cluster(source) => DemoError::Cluster { source, directory, tails },
-            Self::Workload(source) => DemoError::Workload { source, directory, tails },
-        }
     }
 }
 

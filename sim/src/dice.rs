@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn a_seed_and_a_name_mean_the_same_next_year() {
         let mut dice = Dice::of(1, "driver 7");
-        assert_eq!((dice.below(1000), dice.below(1000)), (801, 441));
+        assert_eq!((dice.below(1000), dice.below(1000)), (69, 619));
         assert_ne!(Dice::of(1, "driver 7").key(), Dice::of(1, "driver 8").key());
         assert_ne!(Dice::of(1, "driver 7").key(), Dice::of(2, "driver 7").key());
     }

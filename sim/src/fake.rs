@@ -52,6 +52,8 @@ struct Booking {
 struct Trip {
     booking: BookingId,
     driver: DriverId,
+    pickup: Point,
+    destination: Point,
     status: &'static str,
     transitions: Vec<(&'static str, u64)>,
 }
@@ -208,10 +210,10 @@ impl Fake {
             let trip = TripId::mint(booking.rider.slot(), self.clock.wall(), self.next());
             (booking.status, booking.driver, booking.trip) = ("ASSIGNED", Some(driver), Some(trip));
             car.trip = Some(trip);
-            let transitions = vec![("DRIVER_ASSIGNED", self.now())];
-            state
-                .trips
-                .insert(trip, Trip { booking: id, driver, status: "DRIVER_ASSIGNED", transitions });
+            let (pickup, destination) = (booking.pickup, booking.destination);
+            let (status, transitions) = ("DRIVER_ASSIGNED", vec![("DRIVER_ASSIGNED", self.now())]);
+            let record = Trip { booking: id, driver, pickup, destination, status, transitions };
+            state.trips.insert(trip, record);
             Ok((201, trip_json(state, trip)))
         })
     }
@@ -344,13 +346,12 @@ fn booking_json(state: &State, id: BookingId) -> Value {
 
 fn trip_json(state: &State, id: TripId) -> Value {
     let trip = &state.trips[&id];
-    let booking = &state.bookings[&trip.booking];
     let transitions: Vec<Value> =
         trip.transitions.iter().map(|(to, at)| json!({ "to": to, "at_ms": at })).collect();
     json!({
         "trip_id": id.to_string(), "booking_id": trip.booking.to_string(),
         "driver_id": trip.driver.to_string(), "status": trip.status,
-        "pickup": place(booking.pickup), "destination": place(booking.destination),
+        "pickup": place(trip.pickup), "destination": place(trip.destination),
         "transitions": transitions,
     })
 }

@@ -375,9 +375,9 @@ mod tests {
         })
     }
 
-    /// Twenty city minutes in three seconds.
+    /// Four city minutes of demand in half a second, and nobody in a hurry.
     fn fast() -> Habits {
-        Habits { patience_ms: 1_200_000, ..Habits::usual(400.0) }
+        Habits { patience_ms: 8_000_000, ..Habits::usual(400.0) }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

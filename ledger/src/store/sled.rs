@@ -11,10 +11,14 @@
 //! itself is not synced: it is written after the pages are, so whatever of it survives is true.
 
 use super::identity::{self, Identity};
+use super::witness::Witness;
 use super::{Batch, Pair, Store, StoreError};
+use crate::layout::number;
+use proto::codec;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// sled's page cache, in bytes. Its default of 1 GiB is more than the whole node should use; the
@@ -63,8 +67,8 @@ pub enum DirectoryError {
 /// A directory of pages that belongs to one node of one cluster.
 ///
 /// It survives a killed process. It syncs for power cuts too, further than sled does by itself,
-/// but cannot make sled wait before it reuses space; and sled, finding its file's newest part
-/// damaged, drops that part as if it had never been written.
+/// but cannot make sled wait before it reuses space. Pages that have lost what was synced are
+/// refused.
 #[derive(Debug)]
 pub struct SledStore {
     pages: sled::Db,
@@ -73,6 +77,9 @@ pub struct SledStore {
     /// Where sled puts pages that are too large for its file.
     oversized: PathBuf,
     synced_oversized: BTreeSet<PathBuf>,
+    /// The number of the last write.
+    writes: u64,
+    witness: Witness,
 }
 
 fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> StoreError {
@@ -97,33 +104,40 @@ impl SledStore {
             return Err(DirectoryError::NoPages);
         }
 
-        let pages = sled::Config::new()
-            .path(&path)
-            .cache_capacity(CACHE_BYTES)
-            .flush_every_ms(None) // the ledger says when
-            .open()
-            .map_err(StoreError::from)?;
+        let pages = open_pages(&path)?;
+        let is_new = pages.is_empty();
         let file = File::open(path.join("db")).map_err(io("open the page file"))?;
         let oversized = path.join("blobs");
-        let mut store = Self { pages, file, oversized, synced_oversized: BTreeSet::new() };
-
-        // The marker goes in first and the file after it, so that a crash between the two leaves
-        // pages that hold the marker and nothing else.
-        match (named, store.get(MARKER)?) {
-            (_, Some(found)) if found != wanted_line.as_bytes() => {
-                return refuse(String::from_utf8_lossy(&found).into_owned());
-            }
-            (Some(_), Some(_)) => return Ok(store),
-            (Some(_), None) => return Err(DirectoryError::NoPages),
-            (None, Some(_)) if !store.scan(b"", MARKER, 1)?.is_empty() => {
-                return Err(DirectoryError::NoIdentity);
-            }
-            (None, None) if !store.pages.is_empty() => return Err(DirectoryError::NoIdentity),
-            (None, _) => {}
+        let marker = pages.get(MARKER).map_err(StoreError::from)?;
+        let writes = pages.get(WRITES).map_err(StoreError::from)?;
+        let writes = writes.map_or(Ok(0), |value| number(WRITES, &value))?;
+        if let Some(found) = &marker
+            && **found != *wanted_line.as_bytes()
+        {
+            return refuse(String::from_utf8_lossy(found).into_owned());
         }
-        let mut marker = Batch::default();
-        marker.put(MARKER.into(), wanted_line.clone().into_bytes());
-        store.write(marker)?;
+        let synced_oversized = BTreeSet::new();
+        if named.is_some() {
+            if marker.is_none() {
+                return Err(DirectoryError::NoPages);
+            }
+            let (witness, synced) = Witness::open(directory)?;
+            if writes < synced {
+                return Err(DirectoryError::LostWrites { found: writes, synced });
+            }
+            return Ok(Self { pages, file, oversized, synced_oversized, writes, witness });
+        }
+
+        // The identity file goes in last, so that a crash on the way leaves pages that hold at
+        // most the first write, and the next attempt starts again.
+        if !(is_new || marker.is_some() && writes == 1) {
+            return Err(DirectoryError::NoIdentity);
+        }
+        let witness = Witness::create(directory)?;
+        let mut store = Self { pages, file, oversized, synced_oversized, writes: 0, witness };
+        let mut first = Batch::default();
+        first.put(MARKER.into(), wanted_line.clone().into_bytes());
+        store.write(first)?;
         store.sync()?;
         for directory in [&path, directory] {
             let names = File::open(directory).and_then(|names| names.sync_all());
@@ -131,6 +145,19 @@ impl SledStore {
         }
         identity::write(directory, wanted)?;
         Ok(store)
+    }
+}
+
+/// sled panics over some damage that it could report.
+fn open_pages(path: &Path) -> Result<sled::Db, DirectoryError> {
+    let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None); // the ledger says when
+    match catch_unwind(AssertUnwindSafe(|| config.open())) {
+        Ok(opened) => Ok(opened.map_err(StoreError::from)?),
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(DirectoryError::Damaged(text.unwrap_or_default()))
+        }
     }
 }
 
@@ -159,13 +186,16 @@ impl Store for SledStore {
                 None => changes.remove(key),
             }
         }
+        self.writes += 1;
+        changes.insert(WRITES, codec::encode(&self.writes));
         Ok(self.pages.apply_batch(changes)?)
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
         self.pages.flush()?;
         self.file.sync_data().map_err(io("sync the page file"))?;
-        self.sync_oversized().map_err(io("sync an oversized page"))
+        self.sync_oversized().map_err(io("sync an oversized page"))?;
+        self.witness.testify(self.writes)
     }
 }
 

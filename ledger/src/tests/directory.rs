@@ -1,5 +1,6 @@
 //! A ledger in a directory: sled, a real thread, and whose directory it is.
 
+use super::crashes::copy;
 use super::*;
 use crate::store::{Batch, DirectoryError, Store};
 use crate::{Identity, OpenError, SledStore, layout};
@@ -78,6 +79,35 @@ async fn a_directory_that_lost_a_part_is_refused() {
     fs::remove_dir_all(path.join("pages")).unwrap();
     assert!(matches!(store(path), Err(DirectoryError::NoPages)));
     assert!(!path.join("pages").exists(), "and nothing was made in its place");
+}
+
+#[tokio::test]
+async fn pages_that_lost_what_was_synced_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, old) = (directory.path(), tempfile::tempdir().unwrap());
+    let ledger = open(path).unwrap();
+    set(&ledger, G1, "a=1").await.unwrap();
+    ledger.stop().await;
+    copy(&path.join("pages"), old.path());
+    let ledger = open(path).unwrap();
+    set(&ledger, G1, "a=2").await.unwrap();
+    ledger.stop().await;
+
+    fs::rename(path.join("pages"), path.join("new pages")).unwrap();
+    fs::create_dir(path.join("pages")).unwrap();
+    copy(old.path(), &path.join("pages"));
+    let refused = store(path);
+    assert!(matches!(refused, Err(DirectoryError::LostWrites { .. })), "{refused:?}");
+
+    fs::remove_dir_all(path.join("pages")).unwrap();
+    fs::rename(path.join("new pages"), path.join("pages")).unwrap();
+    let ledger = open(path).unwrap();
+    assert_eq!(get(&ledger, G1, "a").await, some("2"));
+    ledger.stop().await;
+    for damage in [&b""[..], b"0123456789012345"] {
+        fs::write(path.join("synced"), damage).unwrap();
+        assert!(matches!(store(path), Err(DirectoryError::Store(_))));
+    }
 }
 
 #[tokio::test]

@@ -84,20 +84,29 @@ async fn a_damaged_store_is_refused_and_says_where() {
     let Err(OpenError::Value { group: G1, key, .. }) = refused else { panic!("{refused:?}") };
     assert_eq!(key, b"k");
 
+    let lost = damaged(|batch| batch.delete(layout::state_key(G1, b"a"))).await;
+    assert!(matches!(lost, Err(OpenError::Torn(G1))), "{lost:?}");
+    let old = damaged(|batch| batch.put(layout::state_key(G1, b"a"), b"0".into())).await;
+    assert!(matches!(old, Err(OpenError::Torn(G1))), "{old:?}");
+    let extra = damaged(|batch| batch.put(layout::state_key(G2, b"a"), b"0".into())).await;
+    assert!(matches!(extra, Err(OpenError::Torn(G2))), "{extra:?}");
+
+    let (progress, nothing) = layout::progress_pair(G1, Default::default());
+    let forgotten = damaged(|batch| batch.delete(progress.clone())).await;
+    assert!(matches!(forgotten, Err(OpenError::Torn(G1))), "{forgotten:?}");
+    let only_events = damaged(|batch| {
+        batch.put(progress.clone(), nothing);
+        batch.delete(layout::state_key(G1, b"a"));
+    });
+    let only_events = only_events.await;
+    assert!(matches!(only_events, Err(OpenError::Torn(G1))), "{only_events:?}");
+
     let stray = layout::progress_pair(GroupId(7), Default::default());
     let refused = damaged(|batch| batch.put(stray.0, stray.1)).await;
     assert!(matches!(refused, Err(OpenError::Stray(GroupId(7)))), "{refused:?}");
 
-    let (progress, _) = layout::progress_pair(G1, Default::default());
     type Damage = Box<dyn FnOnce(&mut Batch)>;
-    let damages: [(&str, Damage); 6] = [
-        (
-            "no progress",
-            Box::new({
-                let progress = progress.clone();
-                move |batch| batch.delete(progress)
-            }),
-        ),
+    let damages: [(&str, Damage); 5] = [
         ("bad progress", Box::new(move |batch| batch.put(progress, b"?".into()))),
         ("a short key", Box::new(|batch| batch.put(b"s1".into(), b"?".into()))),
         ("no format", Box::new(|batch| batch.delete(FORMAT_KEY.into()))),

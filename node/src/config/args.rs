@@ -183,7 +183,11 @@ impl Args {
     }
 
     #[cfg(not(feature = "plant"))]
-    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "the shape of its planting twin")]
+    #[expect(
+        clippy::unnecessary_wraps,
+        clippy::unused_self,
+        reason = "the shape of its planting twin"
+    )]
     fn faults(&self) -> Result<Faults, ConfigError> {
         Ok(Faults::default())
     }
@@ -193,7 +197,9 @@ impl Args {
             Some(0) => Err(ConfigError::new("--node-id must be 1 or more")),
             Some(id) => Ok(NodeId(id)),
             None if self.single => Ok(NodeId(1)),
-            None => Err(ConfigError::new("--node-id is missing: give this node a number, unique in the cluster")),
+            None => Err(ConfigError::new(
+                "--node-id is missing: give this node a number, unique in the cluster",
+            )),
         }
     }
 
@@ -215,7 +221,8 @@ impl Args {
     }
 
     fn peer_address(&self, node: NodeId, bootstrap: &Bootstrap) -> Result<SocketAddr, ConfigError> {
-        let default = || PEER_DEFAULT.parse().map_err(|_| ConfigError::new("no default for --peer"));
+        let default =
+            || PEER_DEFAULT.parse().map_err(|_| ConfigError::new("no default for --peer"));
         let Bootstrap::Initial { nodes, .. } = bootstrap else {
             return self.peer.map_or_else(default, Ok);
         };
@@ -226,7 +233,9 @@ impl Args {
         let bound = self.peer.unwrap_or(listed);
         let reached = self.peer_advertised.unwrap_or(bound);
         if reached != listed {
-            let sentence = format!("--initial-nodes names this node at {listed}, but --peer says {reached}; make them equal, or give --peer-advertised {listed}");
+            let sentence = format!(
+                "--initial-nodes names this node at {listed}, but --peer says {reached}; make them equal, or give --peer-advertised {listed}"
+            );
             return Err(ConfigError::new(sentence));
         }
         Ok(bound)
@@ -260,7 +269,9 @@ fn advertisable(
 ) -> Result<(), ConfigError> {
     let told = advertised.unwrap_or(bound);
     if told.ip().is_unspecified() || (advertised.is_some() && told.port() == 0) {
-        let sentence = format!("{flag} {told} is no address that others can use; give {flag}-advertised <address>:<port> beside it");
+        let sentence = format!(
+            "{flag} {told} is no address that others can use; give {flag}-advertised <address>:<port> beside it"
+        );
         return Err(ConfigError::new(sentence));
     }
     Ok(())
@@ -326,6 +337,5 @@ fn parse_splits(list: &str) -> Result<SplitTable, ConfigError> {
             })
         })
         .collect::<Result<Vec<CellIndex>, _>>()?;
-    SplitTable::new(cells)
-        .map_err(|error| ConfigError::new(format!("--split-cells: {error}")))
+    SplitTable::new(cells).map_err(|error| ConfigError::new(format!("--split-cells: {error}")))
 }

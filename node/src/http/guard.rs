@@ -29,9 +29,8 @@ struct Template(MatchedPath);
 pub(super) async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let started = app.clock.mono();
     let method = method_label(request.method());
-    let trace = trace_of(request.headers()).unwrap_or_else(|| {
-        (u128::from(app.mint.random()) << 64) | u128::from(app.mint.random())
-    });
+    let trace = trace_of(request.headers())
+        .unwrap_or_else(|| (u128::from(app.mint.random()) << 64) | u128::from(app.mint.random()));
     request.extensions_mut().insert(Trace(trace));
 
     let mut response = match app.in_flight.try_acquire() {

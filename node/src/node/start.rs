@@ -103,7 +103,8 @@ pub(super) async fn start(config: Config, seams: Seams) -> Result<Node, StartErr
     let peers = bind(&*net, config.peer, "peers").await?;
     let peer = address(&*peers, config.peer);
     let datagrams = net.datagrams(peer).await;
-    let datagrams = datagrams.map_err(|source| StartError::Bind { at: peer, whom: "gossip", source })?;
+    let datagrams =
+        datagrams.map_err(|source| StartError::Bind { at: peer, whom: "gossip", source })?;
     let clients = bind(&*net, config.http, "clients").await?;
     let http = address(&*clients, config.http);
 
@@ -199,10 +200,9 @@ fn count_start(config: &Config, storage: &Storage) -> Result<u64, StartError> {
 /// The foundation, where the configuration says it.
 fn foundation(config: &Config) -> Option<Foundation> {
     match &config.bootstrap {
-        Bootstrap::Initial { nodes, partitions } => Some(Foundation {
-            initial: nodes.keys().copied().collect(),
-            partitions: *partitions,
-        }),
+        Bootstrap::Initial { nodes, partitions } => {
+            Some(Foundation { initial: nodes.keys().copied().collect(), partitions: *partitions })
+        }
         Bootstrap::Single { partitions } => {
             Some(Foundation { initial: [config.node].into(), partitions: *partitions })
         }
@@ -245,14 +245,12 @@ async fn open_ledger(
         move |_| Box::new(Machine::with_faults(faults)) as Box<dyn proto::machine::StateMachine>;
     match std::mem::replace(storage, Storage::Directory) {
         Storage::Memory { store, sync_takes, .. } => {
-            let local =
-                Local::open_on_task(settings, store, sync_takes, clock, home, machine)?;
+            let local = Local::open_on_task(settings, store, sync_takes, clock, home, machine)?;
             Ok(Arc::new(local))
         }
         Storage::Directory => {
             let dir = config.data_dir.join("ledger");
-            let identity =
-                ledger::Identity { cluster: config.cluster.clone(), node: config.node };
+            let identity = ledger::Identity { cluster: config.cluster.clone(), node: config.node };
             let opening = tokio::task::spawn_blocking(move || {
                 let store = SledStore::open(&dir, &identity)
                     .map_err(|source| StartError::Directory { dir, source })?;
@@ -346,16 +344,12 @@ impl Frame {
         metrics.members_live.set(gauge(view.members().len()));
         metrics.ready.set(i64::from(view.ready().is_ok() && self.router.serves()));
         if let Some(engine) = self.engine.get() {
-            for (kind, count) in kinds(engine.runtime.counts()) {
-                let count = i64::try_from(count).unwrap_or(i64::MAX);
-                metrics.runtime.get_or_create(&KindLabels { kind }).set(count);
-            }
+            publish(metrics, engine.runtime.counts());
         }
     }
 }
 
-/// The runtime's counts by name.
-fn kinds(counts: Counts) -> [(&'static str, u64); 14] {
+fn publish(metrics: &Metrics, counts: Counts) {
     let Counts {
         driver_shells,
         booking_shells,
@@ -372,11 +366,16 @@ fn kinds(counts: Counts) -> [(&'static str, u64); 14] {
         searches_partial,
         overloaded,
     } = counts;
-    [
-        ("driver_shells", driver_shells),
-        ("booking_shells", booking_shells),
-        ("trip_shells", trip_shells),
-        ("cell_shells", cell_shells),
+    for (kind, count) in [
+        ("driver", driver_shells),
+        ("booking", booking_shells),
+        ("trip", trip_shells),
+        ("cell", cell_shells),
+    ] {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        metrics.shells.get_or_create(&KindLabels { kind }).set(count);
+    }
+    for (name, count) in [
         ("holds", holds),
         ("holds_refused", holds_refused),
         ("assignments", assignments),
@@ -387,5 +386,7 @@ fn kinds(counts: Counts) -> [(&'static str, u64); 14] {
         ("pings_stale", pings_stale),
         ("searches_partial", searches_partial),
         ("overloaded", overloaded),
-    ]
+    ] {
+        metrics.count_runtime(name, count);
+    }
 }

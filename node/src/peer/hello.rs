@@ -249,7 +249,7 @@ mod tests {
     ) -> (Result<(), HelloError>, Result<NodeId, HelloError>) {
         let (mut near, mut far) = tokio::io::duplex(4096);
         let (a, b) = (SeededMint::from_seed(1), SeededMint::from_seed(2));
-        let dialled = async { 
+        let dialled = async {
             let result = dial(&mut near, &dialler, NodeId(expected), &a).await;
             drop(near);
             result

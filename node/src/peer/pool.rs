@@ -11,10 +11,10 @@ use super::service::PeerClient;
 use crate::mint::SeededMint;
 use crate::net::Net;
 use actors::runtime::world::Mint;
+use proto::NodeId;
 use proto::code::{Code, Refusal};
 use proto::envelope::{Envelope, PAYLOAD_MAX, Reply};
 use proto::units::{Clock, MonoMs};
-use proto::NodeId;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -192,12 +192,8 @@ impl Drop for Link {
 impl Connection {
     fn sent(&self, now: MonoMs) {
         // Only the first since something was heard counts.
-        let _ = self.unheard_since.compare_exchange(
-            0,
-            now.0 + 1,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
+        let _ =
+            self.unheard_since.compare_exchange(0, now.0 + 1, Ordering::Relaxed, Ordering::Relaxed);
     }
     fn heard(&self) {
         self.unheard_since.store(0, Ordering::Relaxed);

@@ -1,8 +1,8 @@
 //! The decision, as a function of what is known.
 
+use proto::NodeId;
 use proto::code::{Code, Refusal};
 use proto::envelope::HOPS_MAX;
-use proto::NodeId;
 use std::net::SocketAddr;
 
 /// Who owns a request, as this node sees it.

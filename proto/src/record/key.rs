@@ -71,8 +71,9 @@ fn pair(id: u64, key: u64) -> Vec<u8> {
     (u128::from(id) << 64 | u128::from(key)).to_be_bytes().into()
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "each half of 128 bits has 64")]
 fn unpair(raw: u128) -> (u64, u64) {
-    ((raw >> 64) as u64, (raw & u128::from(u64::MAX)) as u64)
+    ((raw >> 64) as u64, raw as u64)
 }
 
 impl fmt::Debug for Key {

@@ -1,0 +1,190 @@
+//! Three nodes in one process: any of them answers for everything, and one that dies and comes
+//! back has forgotten nothing that was acknowledged.
+
+use crate::support::{ask, config, driver, insist, own_address, rider, start, text, until, wish};
+use ledger::MemoryDisk;
+use node::{Config, Node};
+use serde_json::Value;
+use std::net::SocketAddr;
+
+struct Cluster {
+    configs: Vec<Config>,
+    disks: Vec<MemoryDisk>,
+    nodes: Vec<Option<Node>>,
+}
+
+impl Cluster {
+    async fn of_three(flags: &str) -> Self {
+        let peers: Vec<SocketAddr> = (0..3).map(|_| own_address()).collect();
+        let list: Vec<String> = (1..).zip(&peers).map(|(id, at)| format!("{id}={at}")).collect();
+        let mut cluster = Self { configs: vec![], disks: vec![], nodes: vec![] };
+        for id in 1..=3 {
+            let line = format!(
+                "--node-id {id} --initial-nodes {} --http {} {flags}",
+                list.join(","),
+                own_address()
+            );
+            cluster.configs.push(config(&line).unwrap());
+            cluster.disks.push(MemoryDisk::default());
+            cluster.nodes.push(None);
+            cluster.start(id - 1, 1).await;
+        }
+        for at in cluster.http() {
+            until("all see all", || async move { members(at).await == 3 }).await;
+        }
+        cluster
+    }
+    async fn start(&mut self, index: usize, generation: u64) {
+        let node = start(self.configs[index].clone(), &self.disks[index], generation).await;
+        self.nodes[index] = Some(node);
+    }
+    async fn stop(&mut self, index: usize) {
+        if let Some(node) = self.nodes[index].take() {
+            node.stop().await;
+        }
+        self.disks[index].crash(0);
+    }
+    fn http(&self) -> Vec<SocketAddr> {
+        self.configs.iter().map(|config| config.http).collect()
+    }
+}
+
+async fn cluster_view(at: SocketAddr) -> Value {
+    ask(at, "GET", "/v1/cluster", &[], "").await.json().await.unwrap()
+}
+
+async fn members(at: SocketAddr) -> usize {
+    cluster_view(at).await["members"].as_array().unwrap().len()
+}
+
+async fn home(at: SocketAddr, key: &str) -> usize {
+    let path = format!("/v1/cluster/lookup?key={key}");
+    let found: Value = ask(at, "GET", &path, &[], "").await.json().await.unwrap();
+    text(&found["owner"])[1..].parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_node_carries_a_booking_to_its_end_with_at_most_one_forward_each() {
+    let mut cluster = Cluster::of_three("").await;
+    let http = cluster.http();
+    let (rider, driver) =
+        (rider(http[0], "ada").await, driver(http[1], "bob", 40.75, -73.98).await);
+    let (status, booking) =
+        insist(http[2], "POST", "/v1/bookings", &[("x-user-id", &rider)], wish(40.7501, -73.98))
+            .await;
+    assert_eq!(status, 201, "{booking}");
+
+    let offers = format!("/v1/drivers/{driver}/offers");
+    let offered = || async {
+        let (_, found) = insist(http[0], "GET", &offers, &[], Value::Null).await;
+        found["offers"][0]["offer_id"].as_str().map(ToOwned::to_owned)
+    };
+    until("an offer", || async { offered().await.is_some() }).await;
+    let offer = offered().await.unwrap();
+    let me = [("x-driver-id", driver.as_str())];
+    let body = serde_json::json!({ "offer_id": offer });
+    let (status, trip) = insist(http[1], "POST", "/v1/trips/accept", &me, body).await;
+    assert_eq!(status, 201, "{trip}");
+    let trip = text(&trip["trip_id"]);
+    for (step, at) in ["arrive", "start", "pause", "resume", "end"].iter().zip(http.iter().cycle())
+    {
+        let path = format!("/v1/trips/{trip}/{step}");
+        let (status, body) = insist(*at, "POST", &path, &me, Value::Null).await;
+        assert_eq!(status, 200, "{step}: {body}");
+    }
+
+    let booking = text(&booking["booking_id"]);
+    let mut local = 0;
+    for at in &http {
+        until("the booking is completed", || async {
+            let path = format!("/v1/bookings/{booking}");
+            insist(*at, "GET", &path, &[], Value::Null).await.1["status"] == "COMPLETED"
+        })
+        .await;
+        let response = ask(*at, "GET", &format!("/v1/trips/{trip}"), &[], "").await;
+        let hops = response.headers()["x-hansom-hops"].to_str().unwrap().to_owned();
+        let by = response.headers()["x-hansom-served-by"].to_str().unwrap().to_owned();
+        assert_eq!(by, format!("n{}", home(*at, &trip).await));
+        assert!(hops == "0" || hops == "1", "{hops}");
+        local += usize::from(hops == "0");
+    }
+    assert_eq!(local, 1, "exactly one node owns the trip");
+    for index in 0..3 {
+        cluster.stop(index).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_a_home_is_down_its_keys_answer_retry_and_afterwards_nothing_is_missing() {
+    let mut cluster = Cluster::of_three("").await;
+    let http = cluster.http();
+    let mut riders = Vec::new();
+    for n in 0..30 {
+        riders.push(rider(http[n % 3], &format!("rider {n}")).await);
+    }
+    let mut homes = Vec::new();
+    for id in &riders {
+        homes.push(home(http[0], id).await);
+    }
+    assert!((1..=3).all(|node| homes.contains(&node)), "{homes:?}");
+
+    cluster.stop(2).await;
+    for at in &http[..2] {
+        until("the others notice", || async { members(*at).await == 2 }).await;
+    }
+    for (id, home) in riders.iter().zip(&homes) {
+        let response = ask(http[0], "GET", &format!("/v1/riders/{id}"), &[], "").await;
+        let status = response.status().as_u16();
+        let body: Value = response.json().await.unwrap();
+        if *home == 3 {
+            assert_eq!((status, text(&body["code"])), (503, "RETRY".to_owned()));
+            assert_eq!((text(&body["owner"]), &body["retryable"]), ("n3".to_owned(), &true.into()));
+        } else {
+            assert_eq!(status, 200, "{body}");
+        }
+    }
+
+    cluster.start(2, 2).await;
+    for (n, id) in riders.iter().enumerate() {
+        let path = format!("/v1/riders/{id}");
+        let (status, body) = insist(http[n % 3], "GET", &path, &[], Value::Null).await;
+        assert_eq!((status, text(&body["name"])), (200, format!("rider {n}")));
+    }
+    for index in 0..3 {
+        cluster.stop(index).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_joins_learns_where_everything_lives() {
+    let mut cluster = Cluster::of_three("").await;
+    let http = cluster.http();
+    let rider = rider(http[0], "ada").await;
+    let seeds: Vec<String> = cluster.configs.iter().map(|c| c.peer.to_string()).collect();
+    let flags = format!(
+        "--node-id 4 --seeds {} --peer {} --http 127.0.0.1:0",
+        seeds.join(","),
+        own_address()
+    );
+    let joined = start(config(&flags).unwrap(), &MemoryDisk::default(), 1).await;
+    let at = joined.http();
+    let (status, body) = insist(at, "GET", &format!("/v1/riders/{rider}"), &[], Value::Null).await;
+    assert_eq!((status, text(&body["name"])), (200, "ada".to_owned()));
+    until("all four see each other", || async {
+        let views = [cluster_view(at).await, cluster_view(http[0]).await];
+        views[0]["ring_version"] == views[1]["ring_version"]
+            && views[0]["members"].as_array().unwrap().len() == 4
+    })
+    .await;
+    let view = cluster_view(at).await;
+    let newcomer = &view["members"][3];
+    assert_eq!(
+        (text(&newcomer["node"]), &newcomer["groups"]),
+        ("n4".to_owned(), &Value::Array(vec![]))
+    );
+    assert!(newcomer["share_of_ring"].as_f64().unwrap() > 0.1, "{newcomer}");
+    joined.stop().await;
+    for index in 0..3 {
+        cluster.stop(index).await;
+    }
+}

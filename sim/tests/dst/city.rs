@@ -1,0 +1,328 @@
+//! Riders and drivers, as clients over HTTP, and what they saw: the evidence for the judge.
+
+use crate::cluster::{NODES, http};
+use crate::dice::Dice;
+use crate::outside;
+use crate::phone::{Party, Phone, Refused, get_once};
+use proto::{BookingId, DriverId, TripId};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use sim::history::{Seen, Step, What};
+use sim::readback::{AtEnd, BookingAtEnd, DriverAtEnd, Read, TripAtEnd};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::rc::Rc;
+use std::str::FromStr;
+use std::time::Duration;
+use tokio::task::spawn_local;
+use tokio::time::sleep;
+
+/// Who lives here.
+pub(crate) const RIDERS: usize = 3;
+/// Drivers, one more than can be busy at once, so that a booking never waits for a trip to end.
+pub(crate) const DRIVERS: usize = 4;
+/// Bookings of each rider, one after the other.
+pub(crate) const RIDES: usize = 2;
+/// What clients are told about one booking that is carried to its end.
+pub(crate) const NEWS_OF_A_RIDE: usize = 9;
+/// How often a driver's phone says where he is and asks for offers.
+const PING_EVERY: Duration = Duration::from_millis(500);
+/// How often a rider looks at his booking, and whoever waits for a state looks for it.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often somebody looks before he gives up: a minute and a half.
+const LOOKS_MAX: u32 = 360;
+
+/// A city and what its people saw.
+#[derive(Debug, Default)]
+pub(crate) struct City {
+    seed: u64,
+    seen: RefCell<Vec<Seen>>,
+    at_end: RefCell<AtEnd>,
+    closed: RefCell<bool>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Evidence {
+    /// What the clients saw.
+    pub(crate) seen: Vec<Seen>,
+    /// What was read back.
+    pub(crate) at_end: AtEnd,
+}
+
+impl City {
+    /// A city without a past.
+    pub(crate) fn new(seed: u64) -> Rc<Self> {
+        Rc::new(Self { seed, ..Self::default() })
+    }
+
+    /// How many things concerning rides its people have seen so far.
+    pub(crate) fn news(&self) -> usize {
+        let seen = self.seen.borrow();
+        seen.iter().filter(|seen| !matches!(seen.what, What::DriverAcked { .. })).count()
+    }
+
+    /// The evidence.
+    pub(crate) fn evidence(&self) -> Evidence {
+        Evidence { seen: self.seen.borrow().clone(), at_end: self.at_end.borrow().clone() }
+    }
+
+    fn note(&self, what: What) {
+        let at_ms = u64::try_from(outside::now().as_millis()).expect("a short run");
+        tracing::info!(?what, "seen");
+        self.seen.borrow_mut().push(Seen { at_ms, what });
+    }
+
+    fn phone(&self, who: &str) -> Phone {
+        Phone::new(Party::Nobody, Dice::of(self.seed, who))
+    }
+
+    /// A whole day: opens when the cluster is ready, ends when every rider has arrived, every
+    /// record was read back and all nodes see the same cluster.
+    pub(crate) async fn live(self: Rc<Self>) -> turmoil::Result {
+        for node in 0..NODES {
+            until("a node is ready", async || {
+                matches!(get_once(node, "/readyz").await, Ok((200, _))).then_some(())
+            })
+            .await;
+        }
+        let drivers: Vec<_> =
+            (0..DRIVERS).map(|n| spawn_local(Rc::clone(&self).drive(n))).collect();
+        let riders: Vec<_> = (0..RIDERS).map(|n| spawn_local(Rc::clone(&self).ride(n))).collect();
+        for rider in riders {
+            rider.await?;
+        }
+        *self.closed.borrow_mut() = true;
+        for driver in drivers {
+            driver.await?;
+        }
+        self.read_back().await;
+        views_agree().await;
+        Ok(())
+    }
+
+    async fn ride(self: Rc<Self>, n: usize) {
+        let mut phone = self.phone(&format!("rider {n}"));
+        let rider = phone.post("/v1/riders", json!({ "name": format!("rider {n}") })).await;
+        let rider: String = text(&settled("registering", rider), "rider_id");
+        phone.sign_in(Party::Rider(rider.clone()));
+        for _ in 0..RIDES {
+            let pause = phone.dice().ms(500..3_000);
+            sleep(pause).await;
+            let asked_ms = u64::try_from(outside::now().as_millis()).expect("a short run");
+            let (pickup, destination) = (place(phone.dice(), 300), place(phone.dice(), 4_000));
+            let body = json!({ "pickup": pickup, "destination": destination });
+            let booking = settled("booking", phone.post("/v1/bookings", body).await);
+            let booking: BookingId = id(&booking, "booking_id");
+            let rider = rider.parse().expect("a rider's id");
+            self.note(What::BookingAcked { booking, rider, asked_ms });
+            let path = format!("/v1/bookings/{booking}");
+            for look in 0.. {
+                let now = settled("looking", phone.get(&path).await);
+                if !["PENDING", "ASSIGNED"].contains(&text::<String>(&now, "status").as_str()) {
+                    break;
+                }
+                assert!(look < LOOKS_MAX, "booking {booking} does not end: {now}");
+                sleep(LOOK_EVERY).await;
+            }
+        }
+    }
+
+    async fn drive(self: Rc<Self>, n: usize) {
+        let mut phone = self.phone(&format!("driver {n}"));
+        let body = json!({
+            "name": format!("driver {n}"), "kyc_verified": true,
+            "vehicle": { "type": "SEDAN", "seats": 4, "capabilities": [], "plate": format!("{n}") },
+        });
+        let me = settled("registering", phone.post("/v1/drivers", body).await);
+        let me: DriverId = id(&me, "driver_id");
+        phone.sign_in(Party::Driver(me.to_string()));
+        self.note(What::DriverAcked { driver: me });
+        settled("going online", phone.post(&format!("/v1/drivers/{me}/online"), json!({})).await);
+        let mut answered = BTreeSet::new();
+        while !*self.closed.borrow() {
+            let mut ping = place(phone.dice(), 300);
+            ping["ts"] = json!((outside::EPOCH + outside::now()).as_millis());
+            settled("pinging", phone.post(&format!("/v1/drivers/{me}/location"), ping).await);
+            let offers = settled("asking", phone.get(&format!("/v1/drivers/{me}/offers")).await);
+            for offer in offers["offers"].as_array().into_iter().flatten() {
+                if answered.insert(text::<String>(offer, "offer_id")) {
+                    self.answer(&mut phone, me, offer).await;
+                }
+            }
+            sleep(PING_EVERY).await;
+        }
+    }
+
+    async fn answer(&self, phone: &mut Phone, driver: DriverId, offer: &Value) {
+        let (offer, booking) = (id(offer, "offer_id"), id(offer, "booking_id"));
+        self.note(What::OfferSeen { offer, booking, driver });
+        let thinks = phone.dice().ms(100..1_500);
+        sleep(thinks).await;
+        if phone.dice().percent(20) {
+            let path = format!("/v1/offers/{offer}/decline");
+            let declined = phone.post(&path, json!({})).await;
+            return or_over("declining", declined.map(drop)).unwrap_or_default();
+        }
+        let accepted =
+            phone.post("/v1/trips/accept", json!({ "offer_id": offer.to_string() })).await;
+        let Some(trip) = or_over("accepting", accepted) else { return };
+        let trip: TripId = id(&trip, "trip_id");
+        self.note(What::AcceptAcked { offer, booking, trip, driver });
+        for step in [Step::Arrive, Step::Start, Step::End] {
+            let takes = phone.dice().ms(300..2_000);
+            sleep(takes).await;
+            self.note(What::StepAsked { trip, driver, step });
+            let path = format!("/v1/trips/{trip}/{}", step.as_str());
+            settled("moving a trip", phone.post(&path, json!({})).await);
+            self.note(What::StepAcked { trip, driver, step });
+        }
+    }
+
+    /// Reads every record back that a client was told of, and what those name.
+    async fn read_back(&self) {
+        let mut phone = self.phone("reader");
+        let mut at_end = AtEnd::default();
+        let (mut trips, mut drivers, mut bookings) = Default::default();
+        self.named(&mut bookings, &mut trips, &mut drivers);
+        for booking in bookings {
+            let read = phone.get(&format!("/v1/bookings/{booking}")).await;
+            let read = record(read, |value| BookingAtEnd {
+                status: field(value, "status"),
+                driver: maybe_id(value, "driver_id"),
+                trip: maybe_id(value, "trip_id"),
+            });
+            trips.extend(read.is().and_then(|booking| booking.trip));
+            at_end.bookings.insert(booking, read);
+        }
+        for driver in drivers {
+            let path = format!("/v1/drivers/{driver}");
+            // The last trip's end is acked before its driver is told that he is free.
+            let freed = until("a driver is free", async || {
+                let read = phone.get(&path).await;
+                let busy = matches!(&read, Ok(value) if value["current_trip_id"].is_string());
+                (!busy).then_some(read)
+            });
+            let read = record(freed.await, |value| DriverAtEnd {
+                trip: maybe_id(value, "current_trip_id"),
+                booking: maybe_id(value, "current_booking_id"),
+            });
+            at_end.drivers.insert(driver, read);
+        }
+        for trip in trips {
+            let read = phone.get(&format!("/v1/trips/{trip}")).await;
+            let read = record(read, |value| TripAtEnd {
+                booking: id(value, "booking_id"),
+                driver: id(value, "driver_id"),
+                status: field(value, "status"),
+                path: value["transitions"].as_array().map_or_else(Vec::new, |steps| {
+                    steps.iter().map(|step| (field(step, "to"), field(step, "at_ms"))).collect()
+                }),
+            });
+            at_end.trips.insert(trip, read);
+        }
+        *self.at_end.borrow_mut() = at_end;
+    }
+
+    fn named(
+        &self,
+        bookings: &mut BTreeSet<BookingId>,
+        trips: &mut BTreeSet<TripId>,
+        drivers: &mut BTreeSet<DriverId>,
+    ) {
+        for Seen { what, .. } in &*self.seen.borrow() {
+            if let What::BookingAcked { booking, .. } = what {
+                bookings.insert(*booking);
+            }
+            if let What::AcceptAcked { booking, trip, driver, .. } = what {
+                bookings.insert(*booking);
+                trips.insert(*trip);
+                drivers.insert(*driver);
+            }
+            if let What::DriverAcked { driver } = what {
+                drivers.insert(*driver);
+            }
+        }
+    }
+}
+
+/// Waits until all nodes name the same members with the same starts and have the same ring.
+async fn views_agree() {
+    until("all nodes see one cluster", async || {
+        let mut views = BTreeSet::new();
+        for node in 0..NODES {
+            let (_, view) = get_once(node, "/v1/cluster").await.ok()?;
+            let members = view["members"].as_array()?;
+            let known: Vec<String> =
+                members.iter().map(|m| format!("{} {}", m["node"], m["generation"])).collect();
+            views.insert(format!("{} {known:?}", view["ring_version"]));
+            if members.len() != NODES || members.iter().all(|m| m["http"] != http(node).to_string())
+            {
+                return None;
+            }
+        }
+        (views.len() == 1).then_some(())
+    })
+    .await;
+}
+
+/// Looks until there is something.
+async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    for _ in 0..LOOKS_MAX {
+        if let Some(found) = look().await {
+            return found;
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    panic!("waited too long until {what}");
+}
+
+/// The answer to what cannot be refused.
+fn settled(doing: &str, answer: Result<Value, Refused>) -> Value {
+    answer.unwrap_or_else(|refused| panic!("{doing} was refused: {refused:?}"))
+}
+
+/// The answer to what may come too late; nothing if it did.
+fn or_over<T>(doing: &str, answer: Result<T, Refused>) -> Option<T> {
+    const LATE: &[&str] = &["OFFER_EXPIRED", "OFFER_TAKEN", "OFFER_NOT_FOUND", "BOOKING_ENDED"];
+    match answer {
+        Ok(answer) => Some(answer),
+        Err(refused) if LATE.contains(&refused.code.as_str()) => None,
+        Err(refused) => panic!("{doing} was refused: {refused:?}"),
+    }
+}
+
+fn record<T>(read: Result<Value, Refused>, of: impl FnOnce(&Value) -> T) -> Read<T> {
+    match read {
+        Ok(value) => Read::Is(of(&value)),
+        Err(refused) => Read::Missing(refused.code),
+    }
+}
+
+/// Somewhere within so many metres of the corner where everybody meets.
+fn place(dice: &mut Dice, metres: usize) -> Value {
+    // A hundred-thousandth of a degree is about a metre.
+    let mut off = |base: f64| {
+        let off = i32::try_from(dice.one_of(0..2 * metres)).expect("small");
+        base + f64::from(off - i32::try_from(metres).expect("small")) / 100_000.0
+    };
+    json!({ "lat": off(40.7580), "lng": off(-73.9855) })
+}
+
+fn field<T: DeserializeOwned>(value: &Value, name: &str) -> T {
+    serde_json::from_value(value[name].clone())
+        .unwrap_or_else(|error| panic!("field {name} of {value}: {error}"))
+}
+
+fn text<T: From<String>>(value: &Value, name: &str) -> T {
+    field::<String>(value, name).into()
+}
+
+fn id<T: FromStr<Err: Debug>>(value: &Value, name: &str) -> T {
+    field::<String>(value, name).parse().expect("an id")
+}
+
+fn maybe_id<T: FromStr<Err: Debug>>(value: &Value, name: &str) -> Option<T> {
+    value[name].as_str().map(|text| text.parse().expect("an id"))
+}

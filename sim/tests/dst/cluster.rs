@@ -1,0 +1,113 @@
+//! Three real nodes on three simulated machines: real gossip, peer calls, router, HTTP, actors and
+//! ledger; only sockets, time, chance and the disk are the simulation's.
+
+use crate::dice::Dice;
+use crate::net::Simulated;
+use crate::outside::EPOCH;
+use clap::Parser;
+use ledger::MemoryDisk;
+use node::clock::SystemClock;
+use node::mint::SeededMint;
+use node::node::Storage;
+use node::{Config, Node, Seams};
+use proto::WallMs;
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many nodes there are.
+pub(crate) const NODES: usize = 3;
+
+/// The addresses turmoil gives hosts, in order.
+fn ip(index: usize) -> String {
+    format!("192.168.0.{}", index + 1)
+}
+
+/// Where clients reach a node.
+pub(crate) fn http(index: usize) -> SocketAddr {
+    format!("{}:8001", ip(index)).parse().expect("an address")
+}
+
+/// The name of a node's host, and of the node in answers.
+pub(crate) fn name(index: usize) -> String {
+    format!("n{}", index + 1)
+}
+
+#[derive(Parser)]
+struct CommandLine {
+    #[command(flatten)]
+    args: node::Args,
+}
+
+fn config(index: usize) -> Config {
+    let initial: Vec<String> = (0..NODES).map(|n| format!("{}={}:7101", n + 1, ip(n))).collect();
+    let (id, http) = ((index + 1).to_string(), http(index).to_string());
+    let words = ["--node-id", &id, "--initial-nodes", &initial.join(","), "--http", &http];
+    let line = CommandLine::parse_from(
+        ["node"].into_iter().chain(words).chain(["--cluster-key", "known to all who read this"]),
+    );
+    line.args.into_config().expect("a configuration that makes sense")
+}
+
+/// A machine: what survives its crashes.
+pub(crate) struct Machine {
+    index: usize,
+    seed: u64,
+    disk: MemoryDisk,
+    sync_takes: Duration,
+    starts: Cell<u64>,
+}
+
+impl Machine {
+    fn new(index: usize, seed: u64) -> Self {
+        // From a good disk to a busy one.
+        let sync_takes = Dice::of(seed, "disks").ms(1..6);
+        Self { index, seed, disk: MemoryDisk::default(), sync_takes, starts: Cell::new(0) }
+    }
+
+    async fn run(self: Rc<Self>) -> turmoil::Result {
+        let generation = self.starts.get() + 1;
+        self.starts.set(generation);
+        let chance = Dice::of(self.seed, &format!("n{} {generation}", self.index)).bits();
+        let wall = EPOCH + turmoil::sim_elapsed().unwrap_or_default();
+        let wall = WallMs(u64::try_from(wall.as_millis())?);
+        let (store, sync_takes) = (self.disk.open(), self.sync_takes);
+        let seams = Seams {
+            net: Arc::new(Simulated),
+            clock: Arc::new(SystemClock::starting_at(wall)),
+            mint: Arc::new(SeededMint::from_seed(chance)),
+            storage: Storage::Memory { store, sync_takes, generation },
+        };
+        let mut node = Node::start(config(self.index), seams).await?;
+        Err(node.failed().await.into())
+    }
+}
+
+/// The machines of a simulation.
+pub(crate) struct Cluster(Vec<Rc<Machine>>);
+
+impl Cluster {
+    /// Puts three machines into a simulation and switches them on.
+    pub(crate) fn start(sim: &mut turmoil::Sim<'_>, seed: u64) -> Self {
+        let machines: Vec<_> = (0..NODES).map(|index| Rc::new(Machine::new(index, seed))).collect();
+        for machine in &machines {
+            assert_eq!(sim.lookup(name(machine.index)).to_string(), ip(machine.index));
+            let machine = Rc::clone(machine);
+            sim.host(name(machine.index), move || Rc::clone(&machine).run());
+        }
+        Self(machines)
+    }
+
+    /// A machine loses power. Of the writes that were not synced the first `kept` survive.
+    pub(crate) fn crash(&self, sim: &mut turmoil::Sim<'_>, index: usize, kept: usize) {
+        sim.crash(name(index));
+        self.0[index].disk.crash(kept);
+    }
+
+    /// A machine is switched on again.
+    pub(crate) fn restart(&self, sim: &mut turmoil::Sim<'_>, index: usize) {
+        sim.bounce(name(index));
+    }
+}

@@ -1,0 +1,163 @@
+//! One simulation, from a seed to its trace and its evidence.
+
+use crate::city::{City, Evidence, NEWS_OF_A_RIDE, RIDERS, RIDES};
+use crate::cluster::{Cluster, NODES};
+use crate::dice::Dice;
+use crate::outside;
+use crate::trace::Trace;
+use std::rc::Rc;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+use tracing_subscriber::layer::SubscriberExt;
+
+/// How long a crashed machine stays down.
+const DOWN: Duration = Duration::from_secs(5);
+/// The longest day, in simulated time.
+const DAY_MAX: Duration = Duration::from_secs(300);
+
+/// What happens to a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weather {
+    /// Nothing.
+    Calm,
+    /// One machine loses power on the way and comes back.
+    Crash,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// What happened.
+    pub(crate) trace: Trace,
+    /// What the clients saw, and what was there at the end.
+    pub(crate) evidence: Evidence,
+    /// The machine that lost power, and when.
+    pub(crate) crashed: Option<(usize, Duration)>,
+    /// How long it was, in simulated time.
+    pub(crate) took: Duration,
+}
+
+/// tokio numbers tasks by process, and the numbers decide in which order a runtime drops them.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Runs one seed. A panic names it.
+pub(crate) fn run(seed: u64, weather: Weather) -> Run {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    // What is made once a process and then kept (ractor's tables with their hash keys among it)
+    // must not be made by the run that counts, or the first one would differ from all others.
+    static WARM: OnceLock<()> = OnceLock::new();
+    WARM.get_or_init(|| drop(on_a_fresh_thread(0, Weather::Calm)));
+    on_a_fresh_thread(seed, weather)
+}
+
+fn on_a_fresh_thread(seed: u64, weather: Weather) -> Run {
+    let trace = Trace::default();
+    let kept = trace.clone();
+    let thread = std::thread::spawn(move || simulate(seed, weather, trace));
+    thread.join().unwrap_or_else(|panic| {
+        let why = panic.downcast_ref::<String>().map(String::as_str);
+        let why = why.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
+        let lines = kept.grep(&[" ERROR ", " WARN ", "member is", " seen "]);
+        let last = lines[lines.len().saturating_sub(60)..].join("\n");
+        panic!("seed {seed}, {weather:?}: {why}\n{last}\nreplay: SIM_SEED={seed} cargo test --workspace --test dst");
+    })
+}
+
+fn simulate(seed: u64, weather: Weather, trace: Trace) -> Run {
+    align_task_ids();
+    outside::begin(seed);
+    let _logs =
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(trace.clone()));
+    let mut sim = turmoil::Builder::new()
+        .rng_seed(seed)
+        .epoch(SystemTime::UNIX_EPOCH + outside::EPOCH)
+        .simulation_duration(DAY_MAX)
+        .min_message_latency(Duration::from_millis(1))
+        .max_message_latency(Duration::from_millis(8))
+        .udp_capacity(1024)
+        .tcp_capacity(1024)
+        .enable_random_order()
+        .build();
+    let cluster = Cluster::start(&mut sim, seed);
+    let city = City::new(seed);
+    sim.client("city", Rc::clone(&city).live());
+    let mut storm = Storm::of(seed, weather);
+    loop {
+        outside::set_now(sim.elapsed());
+        let done = sim.step().unwrap_or_else(|error| panic!("{error}"));
+        storm.blow(&mut sim, &cluster, &city);
+        if done && !storm.is_blowing() {
+            break;
+        }
+    }
+    let (took, evidence) = (sim.elapsed(), city.evidence());
+    drop(sim);
+    Run { trace, evidence, crashed: storm.crashed, took }
+}
+
+/// Where tokio's task numbers stand modulo the number of lists a runtime sorts its tasks into.
+fn align_task_ids() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        loop {
+            let id = tokio::spawn(async {}).id().to_string();
+            if id.parse::<u64>().expect("tokio's task ids are numbers") % 64 == 63 {
+                break;
+            }
+        }
+    });
+}
+
+/// When the power fails, where, and what of the unsynced writes survives: after so much news, and
+/// then in the midst of what that news set going.
+struct Storm {
+    weather: Weather,
+    after_news: usize,
+    then: Duration,
+    victim: usize,
+    kept: usize,
+    due: Option<Duration>,
+    crashed: Option<(usize, Duration)>,
+    restarted: bool,
+}
+
+impl Storm {
+    fn of(seed: u64, weather: Weather) -> Self {
+        let mut dice = Dice::of(seed, "storm");
+        Self {
+            weather,
+            after_news: dice.one_of(0..RIDERS * RIDES * (NEWS_OF_A_RIDE - 1)),
+            then: dice.ms(0..25),
+            victim: dice.one_of(0..NODES),
+            kept: dice.one_of(0..2),
+            due: None,
+            crashed: None,
+            restarted: false,
+        }
+    }
+
+    fn blow(&mut self, sim: &mut turmoil::Sim<'_>, cluster: &Cluster, city: &City) {
+        if self.weather == Weather::Calm || self.restarted {
+            return;
+        }
+        let now = sim.elapsed();
+        match (self.crashed, self.due) {
+            (Some((index, at)), _) if now >= at + DOWN => {
+                tracing::info!(index, "restart");
+                cluster.restart(sim, index);
+                self.restarted = true;
+            }
+            (None, Some(due)) if now >= due => {
+                tracing::info!(index = self.victim, "crash");
+                cluster.crash(sim, self.victim, self.kept);
+                self.crashed = Some((self.victim, now));
+            }
+            (None, None) if city.news() > self.after_news => self.due = Some(now + self.then),
+            _ => {}
+        }
+    }
+
+    fn is_blowing(&self) -> bool {
+        self.crashed.is_some() && !self.restarted
+    }
+}

@@ -1,0 +1,21 @@
+//! Real processes: every test starts nodes from the built binary on loopback ports and talks to
+//! them as clients, strangers or operators do.
+//!
+//! One test at a time, because nodes that starve each other of a core fail for no reason; see
+//! [`nodes::Cluster`]. Nothing here waits for a fixed time: it asks again until what must happen
+//! has happened, and fails with the nodes' logs if it does not. A node that panicked or logged an
+//! error fails the test that used it.
+#![expect(clippy::unwrap_used, reason = "a test's helpers may fail it")]
+
+mod bad_http;
+mod bad_wire;
+mod client;
+mod configuration;
+mod detection;
+mod join;
+mod kill;
+mod nodes;
+mod offers;
+mod people;
+mod phone;
+mod ride;

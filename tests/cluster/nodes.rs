@@ -1,0 +1,267 @@
+//! Node processes: started, killed with SIGKILL, started again on the same disk, never left
+//! behind.
+
+use crate::client::{Ask, Answer};
+use serde_json::Value;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+
+/// What all nodes of a test's cluster share.
+pub(crate) const SECRET: &str = "a secret of the process tests";
+/// The pause between two looks at whether something has happened.
+const POLL: Duration = Duration::from_millis(20);
+/// How long anything may take to happen: far more than it does, on a machine that does much else.
+const WITHIN: Duration = Duration::from_secs(20);
+
+/// One test at a time.
+static TURN: Mutex<()> = Mutex::new(());
+/// Where the search for free ports goes on: below the range of outgoing connections, so that no
+/// client takes the port of a node that is down.
+static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
+const FIRST_PORT: u16 = 12_000;
+const PORTS: u16 = 20_000;
+
+/// Asks again until there is an answer.
+pub(crate) async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    let polling = async {
+        loop {
+            if let Some(found) = attempt().await {
+                return found;
+            }
+            sleep(POLL).await;
+        }
+    };
+    let found = timeout(WITHIN, polling).await;
+    found.unwrap_or_else(|_| panic!("not within {WITHIN:?}: {what}"))
+}
+
+/// A loopback address that was free a moment ago for TCP and UDP.
+pub(crate) fn free_address() -> SocketAddr {
+    let start = u16::try_from(std::process::id() % u32::from(PORTS)).unwrap();
+    for _ in 0..PORTS {
+        let step = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
+        let offset = (u32::from(start) * 7 + u32::from(step)) % u32::from(PORTS);
+        let port = FIRST_PORT + u16::try_from(offset).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no free port on loopback");
+}
+
+/// The binary, deaf to whatever the developer's shell has set.
+pub(crate) fn hansom() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hansom"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HANSOM_")) {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+struct Node {
+    http: SocketAddr,
+    peer: SocketAddr,
+    /// How it finds the others.
+    bootstrap: Vec<String>,
+    child: Option<Child>,
+}
+
+/// Node processes, by number.
+pub(crate) struct Cluster {
+    nodes: BTreeMap<u64, Node>,
+    flags: Vec<String>,
+    client: reqwest::Client,
+    turn: Cell<usize>,
+    directory: TempDir,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Cluster {
+    /// Starts nodes 1 to `count` from one `--initial-nodes` list, and waits until they agree.
+    pub(crate) async fn start(count: u64, flags: &[&str]) -> Self {
+        let alone = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let addresses: Vec<(u64, SocketAddr)> = (1..=count).map(|id| (id, free_address())).collect();
+        let list: Vec<String> =
+            addresses.iter().map(|(id, address)| format!("{id}={address}")).collect();
+        let bootstrap = vec!["--initial-nodes".to_owned(), list.join(",")];
+        let node = |peer| Node { http: free_address(), peer, bootstrap: bootstrap.clone(), child: None };
+        let mut cluster = Self {
+            nodes: addresses.into_iter().map(|(id, peer)| (id, node(peer))).collect(),
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            client: reqwest::Client::builder()
+                .no_proxy()
+                .timeout(Duration::from_secs(15))
+                .build()
+                .unwrap(),
+            turn: Cell::new(0),
+            directory: tempfile::tempdir().unwrap(),
+            _alone: alone,
+        };
+        for id in 1..=count {
+            cluster.spawn(id);
+        }
+        cluster.settled().await;
+        cluster
+    }
+
+    /// Starts one more node that is only told of one that runs; waits until all agree.
+    pub(crate) async fn join(&mut self) -> u64 {
+        let seed = self.peer(self.running()[0]);
+        let id = self.nodes.keys().max().unwrap() + 1;
+        let bootstrap = vec!["--seeds".to_owned(), seed.to_string()];
+        let (http, peer) = (free_address(), free_address());
+        self.nodes.insert(id, Node { http, peer, bootstrap, child: None });
+        self.spawn(id);
+        self.settled().await;
+        id
+    }
+
+    /// Starts a process that is down; does not wait.
+    pub(crate) fn spawn(&mut self, id: u64) {
+        let log = OpenOptions::new().create(true).append(true).open(self.log(id)).unwrap();
+        let data = self.data(id);
+        let node = self.nodes.get_mut(&id).unwrap();
+        assert!(node.child.is_none(), "node {id} runs already");
+        let child = hansom()
+            .args(["node", "--node-id", &id.to_string()])
+            .args(["--http", &node.http.to_string(), "--peer", &node.peer.to_string()])
+            .args(&node.bootstrap)
+            .arg("--data-dir")
+            .arg(data)
+            .args(&self.flags)
+            .env("HANSOM_CLUSTER_KEY", SECRET)
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn();
+        node.child = Some(child.unwrap());
+    }
+
+    /// SIGKILL: the node does not get to say anything, to anybody.
+    pub(crate) fn kill(&mut self, id: u64) {
+        let mut child = self.nodes.get_mut(&id).unwrap().child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Starts a killed node on its old disk, and waits until all agree.
+    pub(crate) async fn restart(&mut self, id: u64) {
+        self.spawn(id);
+        self.settled().await;
+    }
+
+    /// The nodes whose process runs.
+    pub(crate) fn running(&self) -> Vec<u64> {
+        let up = |(id, node): (&u64, &Node)| node.child.as_ref().map(|_| *id);
+        self.nodes.iter().filter_map(up).collect()
+    }
+
+    /// One that runs, another each time.
+    pub(crate) fn any(&self) -> u64 {
+        let running = self.running();
+        self.turn.set(self.turn.get() + 1);
+        running[self.turn.get() % running.len()]
+    }
+
+    pub(crate) fn http(&self, id: u64) -> SocketAddr {
+        self.nodes[&id].http
+    }
+    pub(crate) fn peer(&self, id: u64) -> SocketAddr {
+        self.nodes[&id].peer
+    }
+    pub(crate) fn data(&self, id: u64) -> PathBuf {
+        self.directory.path().join(format!("n{id}"))
+    }
+    fn log(&self, id: u64) -> PathBuf {
+        self.directory.path().join(format!("n{id}.log"))
+    }
+
+    /// A request to a node: method and path in one text, `GET /healthz`.
+    pub(crate) fn ask(&self, node: u64, what: &str) -> Ask {
+        Ask::new(&self.client, self.http(node), what)
+    }
+    pub(crate) async fn get(&self, node: u64, path: &str) -> Answer {
+        self.ask(node, &format!("GET {path}")).send().await
+    }
+
+    /// The members that a node sees; nothing if it does not answer.
+    pub(crate) async fn members(&self, node: u64) -> Option<Vec<u64>> {
+        let view = self.ask(node, "GET /v1/cluster").try_send().await?;
+        let members = view.json["members"].as_array()?.iter();
+        members.map(|member| number(&member["node"])).collect()
+    }
+
+    /// Waits until every node that runs is ready and sees all that run and nobody else.
+    pub(crate) async fn settled(&self) {
+        let running = self.running();
+        for node in &running {
+            eventually(&format!("node {node} is ready"), async || {
+                let ready = self.ask(*node, "GET /readyz").try_send().await?;
+                (ready.status == 200).then_some(())
+            })
+            .await;
+            eventually(&format!("node {node} sees {running:?}"), async || {
+                (self.members(*node).await? == running).then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// The node that owns an id or a coordinate, as one of them says.
+    pub(crate) async fn owner(&self, key: &str) -> u64 {
+        let found = self.get(self.running()[0], &format!("/v1/cluster/lookup?key={key}")).await;
+        number(&found.expect(200).json["owner"]).unwrap()
+    }
+
+    /// Fails if a process has ended by itself, panicked, or logged an error.
+    pub(crate) fn check(&mut self) {
+        for (id, node) in &mut self.nodes {
+            let ended = node.child.as_mut().and_then(|child| child.try_wait().unwrap());
+            assert_eq!(ended, None, "node {id} ended by itself");
+        }
+        for id in self.nodes.keys() {
+            let log = std::fs::read_to_string(self.log(*id)).unwrap_or_default();
+            let bad = log.lines().find(|line| line.contains("panicked") || line.contains("ERROR"));
+            assert_eq!(bad, None, "in the log of node {id}");
+        }
+    }
+
+    #[expect(clippy::print_stderr, reason = "what a person wants to read when a test has failed")]
+    fn show_logs(&self) {
+        const LINES: usize = 30;
+        for id in self.nodes.keys() {
+            let log = std::fs::read_to_string(self.log(*id)).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines[lines.len().saturating_sub(LINES)..].join("\n");
+            eprintln!("--- log of node {id}\n{tail}");
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.show_logs();
+        } else {
+            self.check();
+        }
+        for id in self.running() {
+            self.kill(id);
+        }
+    }
+}
+
+/// The number in a node's name: 3 of `"n3"`.
+pub(crate) fn number(name: &Value) -> Option<u64> {
+    name.as_str()?.strip_prefix('n')?.parse().ok()
+}

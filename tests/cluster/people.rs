@@ -1,0 +1,156 @@
+//! Riders and drivers, made where a test needs them.
+
+use crate::client::Answer;
+use crate::nodes::{Cluster, eventually};
+use proto::{DriverId, RiderId};
+use serde_json::{Value, json};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A latitude and a longitude.
+pub(crate) type At = (f64, f64);
+
+/// The corner of a busy square.
+pub(crate) const SQUARE: At = (40.758_0, -73.985_5);
+
+/// A place some metres north of another; a degree of latitude has 111.2 km.
+pub(crate) fn north_of((lat, lng): At, metres: f64) -> At {
+    (lat + metres / 111_200.0, lng)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a phone reads its own clock")]
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
+
+/// Who steps a trip or answers an offer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum By<'a> {
+    Nobody,
+    Rider(&'a str),
+    Driver(&'a str),
+}
+
+impl Cluster {
+    /// Registers a rider whose records live on node `home`.
+    pub(crate) async fn rider_at(&self, home: u64, stem: &str) -> String {
+        let name = self.name_at(home, stem, |name| RiderId::of_name(name).to_string()).await;
+        let body = json!({ "name": name });
+        let rider = self.ask(self.any(), "POST /v1/riders").json(&body).send().await.expect(201);
+        assert_eq!(rider.header("x-hansom-served-by"), format!("n{home}"));
+        rider.text("rider_id")
+    }
+
+    /// Registers a driver whose records live on node `home`.
+    pub(crate) async fn driver_at(&self, home: u64, stem: &str) -> String {
+        let name = self.name_at(home, stem, |name| DriverId::of_name(name).to_string()).await;
+        let body = json!({ "name": name, "vehicle": { "type": "SEDAN" }, "kyc_verified": true });
+        let driver = self.ask(self.any(), "POST /v1/drivers").json(&body).send().await.expect(201);
+        assert_eq!(driver.header("x-hansom-served-by"), format!("n{home}"));
+        driver.text("driver_id")
+    }
+
+    /// A driver on duty at a place.
+    pub(crate) async fn free_driver_at(&self, home: u64, stem: &str, at: At) -> String {
+        let driver = self.driver_at(home, stem).await;
+        let online = format!("POST /v1/drivers/{driver}/online");
+        self.ask(self.any(), &online).send().await.expect(200);
+        self.ping(&driver, at).await;
+        driver
+    }
+
+    async fn name_at(&self, home: u64, stem: &str, id: impl Fn(&str) -> String) -> String {
+        for number in 0..1_000 {
+            let name = format!("{stem} {number}");
+            if self.owner(&id(&name)).await == home {
+                return name;
+            }
+        }
+        panic!("no name lives on node {home}");
+    }
+
+    /// Tells where a driver is, until the owner of the place has heard it.
+    pub(crate) async fn ping(&self, driver: &str, (lat, lng): At) {
+        eventually(&format!("a ping of {driver} is applied"), async || {
+            let fix = json!({ "driver_id": driver, "lat": lat, "lng": lng, "ts": now_ms() });
+            let ask = self.ask(self.any(), "PUT /v1/drivers/location").json(&fix);
+            let counts = ask.send().await.expect(202);
+            (counts.json["applied"] == 1).then_some(())
+        })
+        .await;
+    }
+
+    /// Books a ride from a place to one 2 km north.
+    pub(crate) async fn book(&self, rider: &str, pickup: At) -> String {
+        let body = booking_body(pickup);
+        let ask = self.ask(self.any(), "POST /v1/bookings").rider(rider).json(&body);
+        ask.send().await.expect(201).text("booking_id")
+    }
+
+    /// A POST that is expected to be served.
+    pub(crate) async fn post(&self, path: &str, by: By<'_>, body: &Value) -> Answer {
+        let ask = self.ask(self.any(), &format!("POST {path}")).json(body);
+        match by {
+            By::Nobody => ask,
+            By::Rider(rider) => ask.rider(rider),
+            By::Driver(driver) => ask.driver(driver),
+        }
+        .send()
+        .await
+    }
+
+    /// Waits for the offer before a driver.
+    pub(crate) async fn offer_before(&self, driver: &str) -> Value {
+        eventually(&format!("an offer comes to {driver}"), async || {
+            let path = format!("/v1/drivers/{driver}/offers");
+            let offers = self.get(self.any(), &path).await;
+            offers.json["offers"].get(0).cloned()
+        })
+        .await
+    }
+
+    /// Accepts the offer before a driver; gives the trip.
+    pub(crate) async fn accept(&self, driver: &str) -> String {
+        let offer = self.offer_before(driver).await;
+        let body = json!({ "offer_id": offer["offer_id"] });
+        let trip = self.post("/v1/trips/accept", By::Driver(driver), &body).await;
+        trip.expect(201).text("trip_id")
+    }
+
+    /// Takes a trip through some of its steps.
+    pub(crate) async fn step(&self, driver: &str, trip: &str, steps: &[&str]) {
+        for step in steps {
+            let path = format!("/v1/trips/{trip}/{step}");
+            self.post(&path, By::Driver(driver), &json!({})).await.expect(200);
+        }
+    }
+
+    /// Waits until a field of something has a value.
+    pub(crate) async fn becomes(&self, path: &str, field: &str, want: impl Into<Value>) -> Value {
+        let want: Value = want.into();
+        eventually(&format!("{field} of {path} becomes {want}"), async || {
+            let found = self.get(self.any(), path).await;
+            (found.status == 200 && found.json[field] == want).then_some(found.json)
+        })
+        .await
+    }
+
+    /// Every node answers for records of every node, over at most one forward.
+    pub(crate) async fn all_serve_all(&self, riders: &[String]) {
+        for node in self.running() {
+            for rider in riders {
+                let answer = self.get(node, &format!("/v1/riders/{rider}")).await.expect(200);
+                assert!(answer.hops() <= 1, "{}: {} hops", answer.what, answer.hops());
+            }
+        }
+    }
+}
+
+/// The body of a booking.
+pub(crate) fn booking_body(pickup: At) -> Value {
+    let (lat, lng) = north_of(pickup, 2_000.0);
+    json!({
+        "pickup": { "lat": pickup.0, "lng": pickup.1, "address": "the square" },
+        "destination": { "lat": lat, "lng": lng },
+    })
+}

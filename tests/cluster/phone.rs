@@ -1,0 +1,85 @@
+//! A driver's phone: a WebSocket to one node.
+
+use crate::nodes::Cluster;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+/// How long a message may take that must come.
+const WITHIN: Duration = Duration::from_secs(20);
+
+pub(crate) struct Phone {
+    socket: WebSocketStream<TcpStream>,
+    /// What came that nobody has asked for yet.
+    pub(crate) seen: Vec<Value>,
+}
+
+impl Phone {
+    /// Opens a socket of a driver at a node, and waits for its greeting.
+    pub(crate) async fn open(cluster: &Cluster, node: u64, driver: &str) -> Self {
+        let mut phone = Self::try_open(cluster, node, driver).await.unwrap();
+        let hello = phone.wait_for("hello").await;
+        assert_eq!(hello["driver_id"], driver);
+        assert_eq!(hello["node"], format!("n{node}"));
+        phone
+    }
+
+    pub(crate) async fn try_open(
+        cluster: &Cluster,
+        node: u64,
+        driver: &str,
+    ) -> Result<Self, Box<Error>> {
+        let address = cluster.http(node);
+        let stream = TcpStream::connect(address).await.unwrap();
+        let url = format!("ws://{address}/v1/drivers/{driver}/stream");
+        let (socket, _) = client_async(url, stream).await.map_err(Box::new)?;
+        Ok(Self { socket, seen: Vec::new() })
+    }
+
+    /// Sends a message; whether it went out shows when the next is read.
+    pub(crate) async fn send(&mut self, message: Message) {
+        let _closed_already = self.socket.send(message).await;
+    }
+    pub(crate) async fn say(&mut self, text: impl Into<String>) {
+        self.send(Message::text(text.into())).await;
+    }
+    /// The connection beneath, for bytes that are no message.
+    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+        self.socket.get_mut()
+    }
+
+    /// The next message that the node sends; nothing when it has closed the socket.
+    pub(crate) async fn hear(&mut self) -> Option<Value> {
+        loop {
+            match timeout(WITHIN, self.socket.next()).await.expect("the node says something") {
+                Some(Ok(Message::Text(text))) => {
+                    return Some(serde_json::from_str(&text).expect("JSON comes down"));
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(other)) => panic!("{other:?} comes down"),
+            }
+        }
+    }
+
+    /// Waits for a message of a type; others are kept in `seen`.
+    pub(crate) async fn wait_for(&mut self, kind: &str) -> Value {
+        loop {
+            let message = self.hear().await;
+            let message = message.unwrap_or_else(|| panic!("closed before a message `{kind}`"));
+            if message["type"] == kind {
+                return message;
+            }
+            self.seen.push(message);
+        }
+    }
+
+    /// Waits until the node has closed the socket.
+    pub(crate) async fn closed(&mut self) {
+        while self.hear().await.is_some() {}
+    }
+}
