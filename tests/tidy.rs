@@ -330,6 +330,21 @@ fn words_stay_in_their_homes() {
 }
 
 #[test]
+fn no_state_belongs_to_the_process() {
+    let mut wrong = Vec::new();
+    for (path, source) in files(&[".rs"]) {
+        for (number, line) in shipped_code(&path, &source) {
+            let item =
+                line.trim_start().trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+            if item.starts_with("static ") || item.starts_with("thread_local!") {
+                wrong.push(format!("{path}:{number} {item}"));
+            }
+        }
+    }
+    fail_if_any(&wrong, "two nodes live in one process in the simulation; hand it in instead:");
+}
+
+#[test]
 fn no_source_says_a_banned_word() {
     let mut wrong = Vec::new();
     for (path, source) in files(&[".rs", ".toml", ".md", "run"]) {

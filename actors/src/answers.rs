@@ -62,12 +62,20 @@ impl Answers {
     }
 
     /// Keeps a first answer and drops what is too old or too many; tells which keys changed.
-    pub fn keep(&mut self, party: Party, asked: Idempotency, at: WallMs, outcome: &Outcome) -> Vec<Key> {
-        let mut changed = self.put(party, asked.key, Answer { body: asked.body, at, outcome: outcome.clone() });
+    pub fn keep(
+        &mut self,
+        party: Party,
+        asked: Idempotency,
+        at: WallMs,
+        outcome: &Outcome,
+    ) -> Vec<Key> {
+        let mut changed =
+            self.put(party, asked.key, Answer { body: asked.body, at, outcome: outcome.clone() });
         let Self { by_key, order } = self;
         let keys = order.entry(party).or_default();
         while let Some(oldest) = keys.front().copied() {
-            let age_ms = by_key.get(&(party, oldest)).map_or(u64::MAX, |answer| at.since(answer.at));
+            let age_ms =
+                by_key.get(&(party, oldest)).map_or(u64::MAX, |answer| at.since(answer.at));
             if keys.len() <= KEYS_MAX && age_ms <= RETENTION_MS {
                 break;
             }
@@ -139,7 +147,8 @@ mod tests {
         assert!(answers.known(PARTY, asked(1, 1), WallMs(99)).is_some());
         let late = WallMs(RETENTION_MS + 2);
         assert_eq!(answers.known(PARTY, asked(1, 1), late), None);
-        let dropped = answers.keep(PARTY, asked(99, 1), WallMs(2 * RETENTION_MS), &Err(Code::RiderBusy));
+        let dropped =
+            answers.keep(PARTY, asked(99, 1), WallMs(2 * RETENTION_MS), &Err(Code::RiderBusy));
         assert_eq!(dropped.len(), 1 + KEYS_MAX);
     }
 

@@ -28,7 +28,8 @@ pub enum Decision {
 /// for a driver who was offered it before, and beyond [`OFFERS_MAX`].
 pub fn offer_start(booking: &mut Booking, offer: &Offer, what: &mut Vec<What>) -> Result<(), Code> {
     searching(booking)?;
-    if let Some((known, _)) = booking.offers.iter().find(|(known, _)| known.driver == offer.driver) {
+    if let Some((known, _)) = booking.offers.iter().find(|(known, _)| known.driver == offer.driver)
+    {
         return if known.id == offer.id { Ok(()) } else { Err(Code::OfferExpired) };
     }
     if offer.attempt < booking.attempt || booking.offers.len() >= OFFERS_MAX {

@@ -346,7 +346,8 @@ impl Dispatch {
         let Candidate { driver, distance_m, .. } = *candidate;
         let eta_ms = geo::eta_ms(distance_m, self.policy.speed_cms, self.policy.detour_pct);
         let eta_s = u32::try_from(eta_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
-        let fits = !self.offered.contains(&driver) && eta_ms <= u64::from(self.policy.pickup_cap_ms);
+        let fits =
+            !self.offered.contains(&driver) && eta_ms <= u64::from(self.policy.pickup_cap_ms);
         let cost_ms = i64::try_from(eta_ms).unwrap_or(i64::MAX);
         fits.then_some(Ranked { driver, rank: 1, distance_m, eta_s, cost_ms })
     }

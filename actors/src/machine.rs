@@ -65,7 +65,11 @@ impl Machine {
             effects.changed.extend(self.answers.keep(party, asked, at, &outcome));
         }
         for key in &effects.changed {
-            if self.is_open(*key) { self.open.insert(*key) } else { self.open.remove(key) };
+            if self.is_open(*key) {
+                self.open.insert(*key)
+            } else {
+                self.open.remove(key)
+            };
         }
         outcome
     }
@@ -117,9 +121,11 @@ impl Machine {
                 Ok(Entity::Rider(rider))
             }
             Command::CreateBooking { .. } => self.create_booking(at, command, effects),
-            Command::OfferStart { offer } => self.on_booking(at, offer.booking, effects, |booking, what| {
-                booking::offer_start(booking, &offer, what)
-            }),
+            Command::OfferStart { offer } => {
+                self.on_booking(at, offer.booking, effects, |booking, what| {
+                    booking::offer_start(booking, &offer, what)
+                })
+            }
             Command::OfferEnd { booking, offer, fate } => {
                 self.on_booking(at, booking, effects, |booking, _| {
                     booking::offer_end(booking, offer, fate)
@@ -154,11 +160,13 @@ impl Machine {
                 Ok(Entity::Driver(Box::new(driver)))
             }
             Command::SetDuty { driver, online } => {
-                self.on_driver(driver, effects, |driver, what| driver::set_duty(driver, online, what))
+                self.on_driver(driver, effects, |driver, what| {
+                    driver::set_duty(driver, online, what)
+                })
             }
-            Command::Hold { offer } => {
-                self.on_driver(offer.driver, effects, |driver, what| driver::hold(driver, &offer, what))
-            }
+            Command::Hold { offer } => self.on_driver(offer.driver, effects, |driver, what| {
+                driver::hold(driver, &offer, what)
+            }),
             Command::ExpireHold { driver, offer } => {
                 self.on_driver(driver, effects, |driver, what| {
                     driver::expire_hold(driver, offer, faults, what);
@@ -168,8 +176,11 @@ impl Machine {
             Command::Decline { driver, offer } => {
                 self.on_driver(driver, effects, |driver, what| driver::decline(driver, offer, what))
             }
-            Command::Accept { driver, offer, key } => self
-                .on_driver(driver, effects, |driver, what| driver::accept(driver, offer, key, what)),
+            Command::Accept { driver, offer, key } => {
+                self.on_driver(driver, effects, |driver, what| {
+                    driver::accept(driver, offer, key, what)
+                })
+            }
             Command::Confirm { driver, offer, trip } => {
                 self.on_driver(driver, effects, |driver, _| {
                     driver::confirm(driver, offer, trip);
@@ -218,8 +229,8 @@ impl Machine {
     }
 
     fn let_rider_go(&mut self, booking: &Booking, effects: &mut Effects) {
-        let active = booking.state.is_searching()
-            || matches!(booking.state, BookingState::Assigned { .. });
+        let active =
+            booking.state.is_searching() || matches!(booking.state, BookingState::Assigned { .. });
         if let Some(rider) = self.riders.get_mut(&booking.rider)
             && !active
             && rider.active == Some(booking.id)
@@ -287,7 +298,8 @@ impl Machine {
                 booking::touch(booking, at);
                 effects.changed(Key::Booking(id), what);
                 let mut what = Vec::new();
-                let trip = trip::born(booking, trip_id, at, &mut what).ok_or(Code::OfferNotFound)?;
+                let trip =
+                    trip::born(booking, trip_id, at, &mut what).ok_or(Code::OfferNotFound)?;
                 self.trips.insert(trip_id, trip.clone());
                 effects.changed(Key::Trip(trip_id), what);
                 Ok(Entity::Trip(Box::new(trip)))
@@ -388,7 +400,9 @@ impl StateMachine for Machine {
             Key::Booking(id) => self.bookings.get(&id).map(codec::encode),
             Key::Trip(id) => self.trips.get(&id).map(codec::encode),
             Key::RiderAnswer(id, key) => self.answers.get(Party::Rider(id), key).map(codec::encode),
-            Key::DriverAnswer(id, key) => self.answers.get(Party::Driver(id), key).map(codec::encode),
+            Key::DriverAnswer(id, key) => {
+                self.answers.get(Party::Driver(id), key).map(codec::encode)
+            }
         }
     }
 
@@ -433,4 +447,3 @@ impl StateMachine for Machine {
 pub fn system(command: Command) -> Vec<u8> {
     codec::encode(&Proposal { idempotency: None, command })
 }
-

@@ -28,6 +28,7 @@ mod serve;
 mod soft;
 mod store;
 mod trip;
+mod verifier;
 pub mod world;
 
 pub use search::{Nearby, Wanted};
@@ -43,9 +44,10 @@ use proto::record::ask::Request;
 use proto::units::Clock;
 use proto::{BookingId, DriverId, GroupId, NodeId, TripId};
 use registry::Registry;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 use world::{Context, Mint, Router, Sockets};
 
@@ -140,8 +142,11 @@ struct Inner {
     trips: Registry<TripId, trip::Message>,
     cells: Registry<u64, cell::Message>,
     soft: soft::Soft,
+    verifier: verifier::Verifier,
     admission: Semaphore,
     tally: Tally,
+    /// What runs beside the shells; ends with [`Runtime::stop`].
+    tasks: Mutex<JoinSet<()>>,
 }
 
 /// The shells of one node. Cheap to clone.
@@ -151,17 +156,23 @@ pub struct Runtime(Arc<Inner>);
 impl Runtime {
     /// A runtime that serves at once and takes over open work as groups come to be led here.
     pub fn start(world: World) -> Self {
+        let (verifier, questions) = verifier::Verifier::new();
         let runtime = Self(Arc::new(Inner {
             drivers: Registry::new(),
             bookings: Registry::new(),
             trips: Registry::new(),
             cells: Registry::new(),
             soft: soft::Soft::default(),
+            verifier,
             admission: Semaphore::new(IN_FLIGHT_MAX),
             tally: Tally::default(),
+            tasks: Mutex::new(JoinSet::new()),
             world,
         }));
-        tokio::spawn(runtime.clone().follow_leadership());
+        let mut tasks = runtime.tasks();
+        tasks.spawn(runtime.clone().follow_leadership());
+        tasks.spawn(runtime.clone().verify(questions));
+        drop(tasks);
         runtime
     }
 
@@ -202,10 +213,15 @@ impl Runtime {
 
     /// Stops every shell. Nothing durable depends on it.
     pub fn stop(&self) {
+        self.tasks().abort_all();
         self.0.drivers.stop();
         self.0.bookings.stop();
         self.0.trips.stop();
         self.0.cells.stop();
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn world(&self) -> &World {

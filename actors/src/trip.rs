@@ -106,7 +106,8 @@ pub fn step(
     match (own, mover.by, step) {
         (false, Actor::Driver, _) => return Err(Code::UnauthorizedDriver),
         (false, Actor::Rider | Actor::System, _) => return Err(Code::Unauthorized),
-        (true, Actor::Driver | Actor::System, _) | (true, Actor::Rider, TripStep::Cancel { .. }) => {}
+        (true, Actor::Driver | Actor::System, _)
+        | (true, Actor::Rider, TripStep::Cancel { .. }) => {}
         (true, Actor::Rider, _) => return Err(Code::UnauthorizedDriver),
     }
     let to = next(trip.state, step)?;

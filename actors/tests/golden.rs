@@ -12,7 +12,8 @@ use std::path::Path;
 /// Runs every script of a folder through an interpreter and compares.
 fn run(folder: &str, interpret: impl Fn(&[&str]) -> Vec<Vec<String>>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts").join(folder);
-    let mut paths: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> =
+        fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(!paths.is_empty(), "no scripts in {}", folder.display());
     for path in paths {

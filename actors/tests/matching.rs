@@ -131,7 +131,8 @@ impl Town {
             .collect();
         candidates.sort_by_key(|candidate| (candidate.distance_m, candidate.driver));
         candidates.truncate(CANDIDATES_MAX.into());
-        let others = self.got.iter().enumerate().filter(|(other, got)| *other != n && got.is_none());
+        let others =
+            self.got.iter().enumerate().filter(|(other, got)| *other != n && got.is_none());
         Event::Found { candidates, waiting: u32::try_from(others.count()).unwrap() }
     }
 

@@ -209,7 +209,10 @@ impl World {
                 _ => None,
             };
             if taken != Some(trip.offer) {
-                return Err(format!("S3: {} drives {} but is {:?}", trip.driver, trip.id, record.current));
+                return Err(format!(
+                    "S3: {} drives {} but is {:?}",
+                    trip.driver, trip.id, record.current
+                ));
             }
         }
         for booking in self.bookings() {

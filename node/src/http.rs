@@ -28,7 +28,6 @@ use crate::router::NodeRouter;
 use crate::sockets::SocketRegistry;
 use actors::runtime::world::Mint;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post, put};
 use membership::Membership;
@@ -130,7 +129,6 @@ pub fn endpoints(app: App) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn(guard::named))
-        .layer(DefaultBodyLimit::max(app.limits.http_body_max_bytes))
         .with_state(app.clone())
         .layer(from_fn_with_state(app, guard::around))
 }

@@ -20,6 +20,7 @@ pub mod node;
 pub mod peer;
 pub mod pings;
 pub mod router;
+mod sessions;
 pub mod sockets;
 pub mod tools;
 

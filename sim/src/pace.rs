@@ -64,39 +64,13 @@ impl Pace {
 }
 
 #[cfg(test)]
-pub(crate) mod testing {
-    use super::*;
-
-    /// A clock for tests: tokio's, so that a paused runtime pauses it too.
-    #[derive(Debug)]
-    pub(crate) struct TokioClock(tokio::time::Instant);
-
-    impl TokioClock {
-        #[expect(clippy::disallowed_methods, reason = "a test is its own front door")]
-        pub(crate) fn new() -> Arc<dyn Clock> {
-            Arc::new(Self(tokio::time::Instant::now()))
-        }
-    }
-
-    impl Clock for TokioClock {
-        #[expect(clippy::disallowed_methods, reason = "a test is its own front door")]
-        fn mono(&self) -> MonoMs {
-            MonoMs(u64::try_from(self.0.elapsed().as_millis()).expect("a short test"))
-        }
-        fn wall(&self) -> WallMs {
-            WallMs(1_700_000_000_000 + self.mono().0)
-        }
-    }
-}
-
-#[cfg(test)]
 mod tests {
-    use super::testing::TokioClock;
     use super::*;
+    use node::clock::SystemClock;
 
     #[tokio::test(start_paused = true)]
     async fn a_city_minute_takes_two_seconds_at_speed_30() {
-        let pace = Pace::start(TokioClock::new(), 30.0);
+        let pace = Pace::start(Arc::new(SystemClock::new()), 30.0);
         let before = pace.mono();
         pace.until(CityMs(60_000)).await;
         assert_eq!(pace.mono().since(before), 2_000);

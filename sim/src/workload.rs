@@ -319,14 +319,14 @@ mod tests {
     use crate::checker::{Violation, judge};
     use crate::counters::Counters;
     use crate::fake::{Fake, Faults};
-    use crate::pace::testing::TokioClock;
     use crate::readback::read_back;
     use crate::report::{Report, Run, Sources};
     use crate::synthetic::{self, Plan};
+    use node::clock::SystemClock;
 
     /// Plays a small town against the fake and has it judged.
     async fn played(faults: Faults, habits: Habits) -> Report {
-        let clock = TokioClock::new();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let plan = Plan { seed: 3, fleet: 12, bookings: 30, window: CityMs(240_000) };
         let city = synthetic::town(plan);
         let nodes = Fake::serve(3, faults, Arc::clone(&clock)).await;

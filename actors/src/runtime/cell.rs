@@ -6,7 +6,7 @@ use crate::cell::board::{Board, WAKE_MAX};
 use crate::cell::index::{PingOutcome, Query, Restood, Supply};
 use crate::geo;
 use h3o::CellIndex;
-use proto::record::ask::{Found, Standings, Wake};
+use proto::record::ask::{Found, Wake};
 use proto::record::cell::{Demand, Ping, PingCounts};
 use proto::record::driver::Standing;
 use proto::{BookingId, DriverId, NodeId};
@@ -33,8 +33,6 @@ pub(super) enum Message {
     Search { query: Query, post: Option<Demand>, reply: oneshot::Sender<Found> },
     Withdraw(BookingId),
     Restand(Vec<Standing>),
-    /// Those asked about were answered, and these are registered nowhere.
-    Unknown(Vec<DriverId>),
     Forget(DriverId),
     Tick,
 }
@@ -55,7 +53,11 @@ impl Actor for Shell {
     type State = State;
     type Arguments = ();
 
-    async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<State, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        (): (),
+    ) -> Result<State, ActorProcessingErr> {
         myself.send_after(Duration::from_millis(TICK_MS), || Message::Tick);
         Ok(State { supply: Supply::new(VERIFY_MS), board: Board::new(), empty_ticks: 0 })
     }
@@ -72,7 +74,7 @@ impl Actor for Shell {
                 let (counts, unknown) = apply(&mut state.supply, &pings, now);
                 let _caller_gone = reply.send(counts);
                 if unknown {
-                    self.verify(&myself, state);
+                    self.verify(state);
                 }
             }
             Message::Search { query, post, reply } => {
@@ -91,11 +93,6 @@ impl Actor for Shell {
             Message::Restand(standings) => {
                 for standing in standings {
                     self.restand(state, &standing);
-                }
-            }
-            Message::Unknown(drivers) => {
-                for driver in drivers {
-                    state.supply.forget(driver);
                 }
             }
             Message::Forget(driver) => {
@@ -132,14 +129,18 @@ impl Shell {
         let world = self.runtime.world();
         let now = world.clock.mono();
         let Restood::Freed(car) = state.supply.restand(standing, now) else { return };
-        let eta_ms = |distance_m| {
-            geo::eta_ms(distance_m, world.policy.speed_cms, world.policy.detour_pct)
-        };
+        let eta_ms =
+            |distance_m| geo::eta_ms(distance_m, world.policy.speed_cms, world.policy.detour_pct);
+        let mut by_node: BTreeMap<NodeId, Vec<_>> = BTreeMap::new();
         for (booking, candidate) in state.board.wake(&car, standing, eta_ms, WAKE_MAX, now) {
+            let node = world.placement.home(world.placement.slots().group(booking.slot()));
+            by_node.entry(node).or_default().push((booking, candidate));
+        }
+        for (node, woken) in by_node {
             let runtime = self.runtime.clone();
             tokio::spawn(async move {
                 // A booking that was not woken searches again within a second.
-                let ask = Wake { booking, candidate };
+                let ask = Wake { node, woken };
                 let _lost = runtime.world().router.ask(ask, runtime.background()).await;
             });
         }
@@ -149,7 +150,7 @@ impl Shell {
         let now = self.runtime.world().clock.mono();
         state.supply.expire(now, EXPIRE_MS, SWEEP_MAX);
         state.board.expire(now);
-        self.verify(myself, state);
+        self.verify(state);
         let empty = state.supply.is_empty() && state.board.is_empty();
         state.empty_ticks = if empty { state.empty_ticks + 1 } else { 0 };
         if state.empty_ticks >= EMPTY_TICKS {
@@ -159,29 +160,12 @@ impl Shell {
         }
     }
 
-    /// Asks the partitions of drivers whose standing is unknown or old, one batch a node.
-    fn verify(&self, myself: &ActorRef<Message>, state: &mut State) {
-        let world = self.runtime.world();
-        let mut by_node: BTreeMap<NodeId, Vec<(DriverId, u64)>> = BTreeMap::new();
-        for driver in state.supply.unverified(world.clock.mono(), SWEEP_MAX) {
-            let node = world.placement.home(world.placement.slots().group(driver.slot()));
-            by_node.entry(node).or_default().push((driver, self.ring_key));
-        }
-        for (node, seen) in by_node {
-            let (runtime, myself) = (self.runtime.clone(), myself.clone());
-            tokio::spawn(async move {
-                let asked: Vec<DriverId> = seen.iter().map(|(driver, _)| *driver).collect();
-                let ask = Standings { node, seen };
-                let answered = runtime.world().router.ask(ask, runtime.background()).await;
-                // Without an answer they stay unknown, can't be found, and are asked about again.
-                let Ok(standings) = answered else { return };
-                let known = |driver: &DriverId| standings.iter().any(|s| s.driver == *driver);
-                let unknown: Vec<DriverId> = asked.into_iter().filter(|d| !known(d)).collect();
-                if !unknown.is_empty() {
-                    let _shell_gone = myself.cast(Message::Unknown(unknown));
-                }
-                let _shell_gone = myself.cast(Message::Restand(standings));
-            });
+    /// Has the partitions of drivers asked whose standing is unknown or old. Whoever finds the
+    /// verifier's queue full stays unknown, can't be found, and is named again in a moment.
+    fn verify(&self, state: &mut State) {
+        let now = self.runtime.world().clock.mono();
+        for driver in state.supply.unverified(now, SWEEP_MAX) {
+            self.runtime.0.verifier.ask(driver, self.ring_key);
         }
     }
 }

@@ -27,18 +27,43 @@ const WAITERS_MAX: usize = 16;
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 
 pub(super) enum Message {
-    Claim { booking: BookingId, score_ms: i64, contended: bool, reply: Reply<ClaimAnswer> },
-    Hold { offer: Box<Offer>, reply: Reply<HoldAnswer> },
-    Accept { offer: OfferId, idempotency: Option<Idempotency>, reply: Reply<Trip> },
-    Decline { offer: OfferId, idempotency: Option<Idempotency>, reply: Reply<Driver> },
-    Release { offer: OfferId, ended: Option<(TripId, TripState)>, reply: Reply<()> },
-    SetDuty { online: bool, idempotency: Option<Idempotency>, reply: Reply<Driver> },
-    /// What is before him, for a socket that was just attached.
-    Before { reply: Reply<Vec<Push>> },
+    Claim {
+        booking: BookingId,
+        score_ms: i64,
+        contended: bool,
+        reply: Reply<ClaimAnswer>,
+    },
+    Hold {
+        offer: Box<Offer>,
+        reply: Reply<HoldAnswer>,
+    },
+    Accept {
+        offer: OfferId,
+        idempotency: Option<Idempotency>,
+        reply: Reply<Trip>,
+    },
+    Decline {
+        offer: OfferId,
+        idempotency: Option<Idempotency>,
+        reply: Reply<Driver>,
+    },
+    Release {
+        offer: OfferId,
+        ended: Option<(TripId, TripState)>,
+        reply: Reply<()>,
+    },
+    SetDuty {
+        online: bool,
+        idempotency: Option<Idempotency>,
+        reply: Reply<Driver>,
+    },
     /// Someone must act for him: this node has just begun to lead his partition.
     TakeUp,
     /// The booking gave its definite answer to an accepted offer.
-    Decided { offer: OfferId, decision: Box<Result<Trip, Refusal>> },
+    Decided {
+        offer: OfferId,
+        decision: Box<Result<Trip, Refusal>>,
+    },
     /// An offer's time is up.
     OfferDue(OfferId),
     /// A claim window may be over.
@@ -72,7 +97,11 @@ impl Actor for Shell {
     type State = State;
     type Arguments = ();
 
-    async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<State, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        (): (),
+    ) -> Result<State, ActorProcessingErr> {
         myself.send_after(Duration::from_millis(IDLE_MS), || Message::Idle);
         Ok(State {
             driver: None,
@@ -130,7 +159,6 @@ impl Actor for Shell {
                 let answer = self.set_duty(state, online, idempotency).await;
                 reply(to, answer);
             }
-            Message::Before { reply: to } => reply(to, Ok(before(state.driver.as_ref()))),
             Message::TakeUp => self.take_up(&myself, state),
             Message::Idle => {}
         }
@@ -148,7 +176,6 @@ fn refuse(message: Message, refusal: Refusal) {
             reply(to, Err(refusal));
         }
         Message::Release { reply: to, .. } => reply(to, Err(refusal)),
-        Message::Before { reply: to } => reply(to, Err(refusal)),
         Message::TakeUp
         | Message::Decided { .. }
         | Message::OfferDue(_)
@@ -157,19 +184,15 @@ fn refuse(message: Message, refusal: Refusal) {
     }
 }
 
-/// What a phone must know when it connects.
-fn before(driver: Option<&Driver>) -> Vec<Push> {
-    match driver.and_then(|driver| driver.current.as_ref()) {
-        Some(Commitment::Held { offer }) => vec![Push::Offer(offer.clone())],
-        Some(Commitment::Taken { .. }) | None => Vec::new(),
-    }
-}
-
 impl Shell {
     fn leave_if_idle(&self, myself: &ActorRef<Message>, state: &mut State) {
         let committed = state.driver.as_ref().is_some_and(|driver| driver.current.is_some());
         let now = self.runtime.world().clock.mono();
-        if state.busy_since_idle || committed || !state.claims.is_idle(now) || state.deciding.is_some() {
+        if state.busy_since_idle
+            || committed
+            || !state.claims.is_idle(now)
+            || state.deciding.is_some()
+        {
             state.busy_since_idle = false;
             myself.send_after(Duration::from_millis(IDLE_MS), || Message::Idle);
         } else {
@@ -203,7 +226,12 @@ impl Shell {
         self.act_on_claims(myself, state, effects);
     }
 
-    fn act_on_claims(&self, myself: &ActorRef<Message>, state: &mut State, effects: Vec<claim::Effect>) {
+    fn act_on_claims(
+        &self,
+        myself: &ActorRef<Message>,
+        state: &mut State,
+        effects: Vec<claim::Effect>,
+    ) {
         let tally = &self.runtime.0.tally;
         for effect in effects {
             match effect {
@@ -243,7 +271,9 @@ impl Shell {
         state.claims.settle(booking);
         match held {
             Ok(()) => {
-                myself.send_after(Duration::from_millis(ttl_ms.into()), move || Message::OfferDue(id));
+                myself.send_after(Duration::from_millis(ttl_ms.into()), move || {
+                    Message::OfferDue(id)
+                });
                 self.push(Push::Offer(offer));
                 Ok(HoldAnswer::Held)
             }
@@ -274,7 +304,8 @@ impl Shell {
             }
             Some(Commitment::Held { .. } | Commitment::Taken { .. }) | None => return,
         };
-        if let Err(refusal) = self.propose(state, None, Command::ExpireHold { driver, offer }).await {
+        if let Err(refusal) = self.propose(state, None, Command::ExpireHold { driver, offer }).await
+        {
             return warn!(%driver, %offer, %refusal, "an offer could not be expired");
         }
         if state.driver.as_ref().is_some_and(|driver| driver.current.is_none()) {
@@ -303,7 +334,8 @@ impl Shell {
                 return reply(to, Err(refusal));
             }
         };
-        let first_time = state.driver.as_ref().is_some_and(|known| known.version < accepted.version);
+        let first_time =
+            state.driver.as_ref().is_some_and(|known| known.version < accepted.version);
         let Some(booking) = accepted.taken_booking() else {
             return reply(to, Err(Refusal::new(Code::Retry, "accepted, but nothing is taken")));
         };
@@ -396,7 +428,8 @@ impl Shell {
     ) -> Result<Driver, Refusal> {
         let driver = self.id;
         let booking = state.driver.as_ref().and_then(|driver| driver.current.as_ref());
-        let booking = booking.filter(|current| current.offer().id == offer).map(|c| c.offer().booking);
+        let booking =
+            booking.filter(|current| current.offer().id == offer).map(|c| c.offer().booking);
         self.propose(state, idempotency, Command::Decline { driver, offer }).await?;
         if let Some(booking) = booking {
             self.tell_booking(booking, offer, OfferNews::Declined);
@@ -413,7 +446,8 @@ impl Shell {
         let driver = self.id;
         let held = state.driver.as_ref().and_then(|driver| driver.current.as_ref());
         let his = held.is_some_and(|current| current.offer().id == offer);
-        self.propose(state, None, Command::Release { driver, offer, done: ended.is_some() }).await?;
+        self.propose(state, None, Command::Release { driver, offer, done: ended.is_some() })
+            .await?;
         match ended {
             Some((trip, state)) if his => self.push(Push::Trip { trip, state }),
             None if his => self.push(Push::OfferEnded { offer, how: OfferEnd::Taken }),
@@ -447,7 +481,9 @@ impl Shell {
             Some(Commitment::Held { offer }) => {
                 // The timer starts over: a hold lasts at most its time once per leader.
                 let (id, ttl_ms) = (offer.id, offer.ttl_ms);
-                myself.send_after(Duration::from_millis(ttl_ms.into()), move || Message::OfferDue(id));
+                myself.send_after(Duration::from_millis(ttl_ms.into()), move || {
+                    Message::OfferDue(id)
+                });
                 self.push(Push::Offer(offer));
             }
             Some(Commitment::Taken { offer, trip: None, .. }) if state.deciding.is_none() => {

@@ -23,13 +23,20 @@ impl<K: Ord + Copy, M: Send + 'static> Registry<K, M> {
 
     /// Sends to the shell of `key`, spawning it if there is none. The message is dropped, and
     /// with it whatever reply it carries, only if the runtime is going down.
-    pub(super) fn tell<A: Actor<Msg = M>>(&self, key: K, message: M, spawn: impl FnOnce() -> (A, A::Arguments)) {
+    pub(super) fn tell<A: Actor<Msg = M>>(
+        &self,
+        key: K,
+        message: M,
+        spawn: impl FnOnce() -> (A, A::Arguments),
+    ) {
         let mut shells = self.shells();
         let message = match shells.get(&key) {
             Some(shell) => match shell.cast(message) {
                 Ok(()) => return,
                 Err(ractor::MessagingErr::SendErr(message)) => message,
-                Err(ractor::MessagingErr::ChannelClosed | ractor::MessagingErr::InvalidActorType) => {
+                Err(
+                    ractor::MessagingErr::ChannelClosed | ractor::MessagingErr::InvalidActorType,
+                ) => {
                     return;
                 }
             },

@@ -72,7 +72,8 @@ impl Runtime {
         let Demand { pickup: center, radius_m, need, .. } = demand;
         let max = crate::dispatch::CANDIDATES_MAX;
         let need = Some(need);
-        self.nearby(Wanted { center, radius_m, need, free_only: true, max, post: Some(demand) }).await
+        self.nearby(Wanted { center, radius_m, need, free_only: true, max, post: Some(demand) })
+            .await
     }
 }
 

@@ -10,11 +10,11 @@ use futures_util::future::join_all;
 use proto::DriverId;
 use proto::code::{Code, Refusal};
 use proto::codec;
-use proto::record::Actor;
-use proto::record::ask::{Found, Moved, Request, Search, Standings};
+use proto::record::ask::{Found, Moved, Push, Request, Search, Session, Standings};
 use proto::record::cell::{Ping, PingCounts};
 use proto::record::command::Command;
 use proto::record::driver::Standing;
+use proto::record::{Actor, Commitment, Driver};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -90,9 +90,9 @@ pub(super) async fn serve(
         }
         Request::Attach(ask) => {
             runtime.0.soft.attach(ask.driver, ask.session);
-            let message = |reply| driver::Message::Before { reply };
-            encoded(runtime.ask_driver(ask.driver, message).await)
+            encoded(runtime.driver(ask.driver).await.map(|driver| before(&driver)))
         }
+        Request::Sessions(ask) => encoded(sessions(runtime, ask.sessions).await),
         Request::Standings(ask) => encoded(standings(runtime, ask).await),
 
         Request::RegisterRider(ask) => {
@@ -144,7 +144,9 @@ pub(super) async fn serve(
             encoded(Ok(()))
         }
         Request::Wake(ask) => {
-            runtime.0.bookings.tell_living(ask.booking, booking::Message::Wake(ask.candidate));
+            for (booking, car) in ask.woken {
+                runtime.0.bookings.tell_living(booking, booking::Message::Wake(car));
+            }
             encoded(Ok(()))
         }
         Request::GetTrip(ask) => encoded(runtime.trip(ask.trip).await),
@@ -199,6 +201,39 @@ async fn cancel(
     let settled = booking::Message::Settled(None);
     runtime.0.bookings.tell_living(ask.booking, settled);
     Ok(cancelled)
+}
+
+/// What a phone must be shown when it connects: the offer that waits for its answer.
+fn before(driver: &Driver) -> Vec<Push> {
+    match &driver.current {
+        Some(Commitment::Held { offer }) => vec![Push::Offer(offer.clone())],
+        Some(Commitment::Taken { .. }) | None => Vec::new(),
+    }
+}
+
+/// Notes the sockets of a node, and says what is before each driver.
+async fn sessions(
+    runtime: &Runtime,
+    sessions: Vec<(DriverId, Session)>,
+) -> Result<Vec<(DriverId, Push)>, Refusal> {
+    if sessions.len() > BATCH_MAX {
+        return Err(Code::TooLarge.into());
+    }
+    let read = sessions.into_iter().map(|(driver, session)| {
+        runtime.0.soft.attach(driver, session);
+        runtime.driver(driver)
+    });
+    let mut pushes = Vec::new();
+    for driver in join_all(read).await {
+        match driver {
+            Ok(driver) => {
+                pushes.extend(before(&driver).into_iter().map(|push| (driver.id, push)));
+            }
+            Err(refusal) if refusal.code == Code::DriverNotFound => {}
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    Ok(pushes)
 }
 
 /// Notes where drivers were seen, sends word to the cells they left, and says how they stand.

@@ -17,7 +17,11 @@ use tracing::warn;
 const IDLE_MS: u64 = 10_000;
 
 pub(super) enum Message {
-    Step { command: Box<Command>, idempotency: Option<Idempotency>, reply: Reply<Trip> },
+    Step {
+        command: Box<Command>,
+        idempotency: Option<Idempotency>,
+        reply: Reply<Trip>,
+    },
     /// This node has just begun to lead its partition, and the trip has something due.
     TakeUp,
     /// The driver has been released.
@@ -41,7 +45,11 @@ impl Actor for Shell {
     type State = State;
     type Arguments = ();
 
-    async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<State, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        (): (),
+    ) -> Result<State, ActorProcessingErr> {
         myself.send_after(Duration::from_millis(IDLE_MS), || Message::Idle);
         Ok(State::default())
     }
@@ -55,7 +63,8 @@ impl Actor for Shell {
         match message {
             Message::Step { command, idempotency, reply } => {
                 state.stepped_since_idle = true;
-                let stepped = self.runtime.propose_trip(self.id.slot(), idempotency, *command).await;
+                let stepped =
+                    self.runtime.propose_trip(self.id.slot(), idempotency, *command).await;
                 if let Ok(trip) = &stepped {
                     self.release_if_due(&myself, state, trip);
                 }
@@ -100,11 +109,16 @@ impl Shell {
         }
         state.releasing = true;
         let (runtime, myself) = (self.runtime.clone(), myself.clone());
-        let ask =
-            ReleaseDriver { driver: trip.driver, offer: trip.offer, ended: Some((trip.id, trip.state)) };
+        let ask = ReleaseDriver {
+            driver: trip.driver,
+            offer: trip.offer,
+            ended: Some((trip.id, trip.state)),
+        };
         tokio::spawn(async move {
             let mut pause_ms = REDRIVE_MS.0;
-            while let Err(refusal) = runtime.world().router.ask(ask.clone(), runtime.background()).await {
+            while let Err(refusal) =
+                runtime.world().router.ask(ask.clone(), runtime.background()).await
+            {
                 if refusal.code == Code::DriverNotFound {
                     break; // There is nobody to release.
                 }

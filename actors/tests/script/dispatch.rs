@@ -87,7 +87,10 @@ fn say(effect: &Effect) -> String {
             if *contended { " contended" } else { "" }
         ),
         Effect::Start { candidate, attempt } => {
-            format!("start an offer to {} rank {} attempt {attempt}", candidate.driver, candidate.rank)
+            format!(
+                "start an offer to {} rank {} attempt {attempt}",
+                candidate.driver, candidate.rank
+            )
         }
         Effect::Hold(offer) => format!("hold {} for {}", offer.driver, offer.id),
         Effect::Search { radius_m } => format!("search {radius_m}m"),

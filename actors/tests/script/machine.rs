@@ -3,6 +3,7 @@
 
 use super::names::{self, booking, driver, offer, offer_id, place, rider, shorten, trip};
 use actors::machine::Machine;
+use proto::WallMs;
 use proto::codec;
 use proto::machine::StateMachine;
 use proto::record::command::{
@@ -10,7 +11,6 @@ use proto::record::command::{
 };
 use proto::record::event::Event;
 use proto::record::{Actor, Commitment, Key, Offer};
-use proto::WallMs;
 use std::collections::BTreeMap;
 
 pub(crate) fn interpret(lines: &[&str]) -> Vec<Vec<String>> {
@@ -33,7 +33,10 @@ fn step(machine: &mut Machine, offers: &mut BTreeMap<String, Offer>, line: &str)
     }
     if words[0] == "open-work" {
         let keys = machine.open_work();
-        return vec![shorten(format!("{:?}", keys.iter().map(|key| Key::from_bytes(key).unwrap()).collect::<Vec<_>>()))];
+        return vec![shorten(format!(
+            "{:?}",
+            keys.iter().map(|key| Key::from_bytes(key).unwrap()).collect::<Vec<_>>()
+        ))];
     }
     let command = parse(words, idempotency, offers);
     let applied = machine.apply(at, &codec::encode(&Proposal { idempotency, command }));
@@ -106,9 +109,7 @@ fn parse(
         },
         ["released", name] => Command::Released { trip: trip(name) },
         ["hold", id] => Command::Hold { offer: held(id) },
-        ["expire-hold", id] => {
-            Command::ExpireHold { driver: held(id).driver, offer: offer_id(id) }
-        }
+        ["expire-hold", id] => Command::ExpireHold { driver: held(id).driver, offer: offer_id(id) },
         ["decline", id] => Command::Decline { driver: held(id).driver, offer: offer_id(id) },
         ["accept", id] => Command::Accept {
             driver: held(id).driver,
@@ -158,9 +159,13 @@ fn brief(entity: &Entity) -> String {
             format!("{} {:?} {current} v{}", driver.id, driver.duty, driver.version)
         }
         Entity::Booking(booking) => {
-            let offers: Vec<String> =
-                booking.offers.iter().map(|(offer, state)| format!("{}:{state:?}", offer.id)).collect();
-            let Some(state) = format!("{:?}", booking.state).split(' ').next().map(String::from) else {
+            let offers: Vec<String> = booking
+                .offers
+                .iter()
+                .map(|(offer, state)| format!("{}:{state:?}", offer.id))
+                .collect();
+            let Some(state) = format!("{:?}", booking.state).split(' ').next().map(String::from)
+            else {
                 return String::new();
             };
             format!("{} {state} attempt {} [{}]", booking.id, booking.attempt, offers.join(" "))

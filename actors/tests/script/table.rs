@@ -3,7 +3,16 @@
 use super::machine::interpret;
 
 /// How to bring an entity into a state, by script.
-const SETUP: &[&str] = &["driver d1", "driver d2", "online d1", "online d2", "rider r1", "rider r2", "book b1 r1", "book b2 r2"];
+const SETUP: &[&str] = &[
+    "driver d1",
+    "driver d2",
+    "online d1",
+    "online d2",
+    "rider r1",
+    "rider r2",
+    "book b1 r1",
+    "book b2 r2",
+];
 
 const DRIVER: &[(&str, &[&str])] = &[
     ("free", &[]),
@@ -19,8 +28,16 @@ const DRIVER: &[(&str, &[&str])] = &[
     ("free, o1 done", &["hold o1", "accept o1", "release o1 done"]),
 ];
 const DRIVER_COMMANDS: &[&str] = &[
-    "online d1", "offline d1", "hold o1", "expire-hold o1", "decline o1", "accept o1", "accept o1 key 7 7",
-    "confirm o1 t1", "release o1 taken", "release o1 done",
+    "online d1",
+    "offline d1",
+    "hold o1",
+    "expire-hold o1",
+    "decline o1",
+    "accept o1",
+    "accept o1 key 7 7",
+    "confirm o1 t1",
+    "release o1 taken",
+    "release o1 done",
 ];
 
 const BOOKING: &[(&str, &[&str])] = &[
@@ -37,7 +54,13 @@ const BOOKING: &[(&str, &[&str])] = &[
     ("cancelled as a trip", &["offer o1 b1 d1 1", "assign o1 t1", "call-off t1 d1"]),
 ];
 const BOOKING_COMMANDS: &[&str] = &[
-    "offer o1 b1 d1 1", "end-offer o1 declined", "end-offer o1 expired", "assign o1 t1", "assign o1 t2", "cancel b1", "expire b1",
+    "offer o1 b1 d1 1",
+    "end-offer o1 declined",
+    "end-offer o1 expired",
+    "assign o1 t1",
+    "assign o1 t2",
+    "cancel b1",
+    "expire b1",
     "book b3 r1",
 ];
 
@@ -50,8 +73,17 @@ const TRIP: &[(&str, &[&str])] = &[
     ("cancelled", &["call-off t1 r1"]),
 ];
 const TRIP_COMMANDS: &[&str] = &[
-    "arrive t1 d1", "start t1 d1", "pause t1 d1", "resume t1 d1", "end t1 d1", "call-off t1 d1",
-    "call-off t1 r1", "start t1 d2", "start t1 r1", "call-off t1 r2", "released t1",
+    "arrive t1 d1",
+    "start t1 d1",
+    "pause t1 d1",
+    "resume t1 d1",
+    "end t1 d1",
+    "call-off t1 d1",
+    "call-off t1 r1",
+    "start t1 d2",
+    "start t1 r1",
+    "call-off t1 r2",
+    "released t1",
 ];
 
 /// All tables.

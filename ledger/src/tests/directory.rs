@@ -79,6 +79,9 @@ async fn a_directory_that_lost_a_part_is_refused() {
     fs::remove_dir_all(path.join("pages")).unwrap();
     assert!(matches!(store(path), Err(DirectoryError::NoPages)));
     assert!(!path.join("pages").exists(), "and nothing was made in its place");
+    fs::create_dir(path.join("pages")).unwrap();
+    fs::write(path.join("pages/db"), b"").unwrap();
+    assert!(matches!(store(path), Err(DirectoryError::NoPages)));
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method};
+use futures_util::StreamExt;
 use proto::code::{Code, Refusal};
 use proto::envelope::Subject;
 use proto::record::command::Idempotency;
@@ -21,6 +22,9 @@ use std::str::FromStr;
 pub(super) const ASK_WITHIN_MS: u32 = 2_000;
 /// The longest idempotency key, in bytes.
 const KEY_MAX: usize = 255;
+/// How much of a body beyond its bound is read only to be able to refuse it, in bytes; the sender
+/// of more is cut off.
+const DISCARDED_MAX: usize = 16 << 20;
 
 /// The trace of a request, put there by the guard.
 #[derive(Debug, Clone, Copy)]
@@ -175,16 +179,26 @@ impl<T: DeserializeOwned> FromRequest<App> for Sent<T> {
     }
 }
 
-/// The body, at most as large as this node takes.
+/// The body, at most as large as this node takes. One that is larger is read on and thrown away
+/// for a while: whoever is cut off while he writes never sees why.
 async fn read_body(request: Request, app: &App) -> Result<Bytes, Problem> {
-    Bytes::from_request(request, app).await.map_err(|error| {
-        if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            let max = app.limits.http_body_max_bytes;
-            Refusal::new(Code::TooLarge, format!("the body may have {max} bytes")).into()
-        } else {
-            Problem::bad("body", error.body_text())
+    let max = app.limits.http_body_max_bytes;
+    let mut parts = request.into_body().into_data_stream();
+    let (mut body, mut length) = (Vec::new(), 0_usize);
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|error| Problem::bad("body", error))?;
+        length = length.saturating_add(part.len());
+        if length <= max {
+            body.extend_from_slice(&part);
+        } else if length - max > DISCARDED_MAX {
+            break;
         }
-    })
+    }
+    if length > max {
+        let detail = format!("the body may have {max} bytes");
+        return Err(Refusal::new(Code::TooLarge, detail).into());
+    }
+    Ok(body.into())
 }
 
 fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {

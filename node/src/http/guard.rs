@@ -6,7 +6,7 @@ use super::call::{Trace, trace_of, trace_text};
 use super::problem::Problem;
 use crate::metrics::{HttpLabels, PathLabels};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use proto::Code;
@@ -46,7 +46,11 @@ pub(super) async fn around(State(app): State<App>, mut request: Request, next: N
         .get::<Template>()
         .map_or_else(|| "none".to_owned(), |Template(path)| path.as_str().to_owned());
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        let allowed = response.headers_mut().remove(header::ALLOW);
         response = problem.write(trace);
+        if let Some(allowed) = allowed {
+            response.headers_mut().insert(header::ALLOW, allowed);
+        }
         if let Some((by, hops)) = problem.served {
             mark_served(&mut response, by, hops);
         }

@@ -1,9 +1,8 @@
 //! A driver's WebSocket, on any node: pings up, offers and trip changes down.
 //!
-//! The socket tells the driver's shell where it is (Attach): when it opens, again every few
-//! seconds, and whenever the cluster changes, for a shell that moved or started anew has forgotten
-//! it. The answer is what is before the driver, so a phone that comes back misses nothing; what
-//! this socket has shown already is not shown twice.
+//! When it opens, the driver's partition is told where he is reached (Attach), and answers what is
+//! before him, so a phone that comes back misses nothing. [`crate::sessions`] says it again from
+//! then on; what this socket has shown already is not shown twice.
 
 use super::App;
 use super::answer::Reply;
@@ -12,37 +11,30 @@ use super::problem::Problem;
 use super::requests::Fix;
 use super::views::Down;
 use crate::sockets::Connection;
-use actors::runtime::world::Context;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::IntoResponse;
 use proto::code::{Code, Refusal};
-use proto::record::ask::{Attach, Push, Session};
-use proto::{DriverId, WallMs};
+use proto::record::ask::{Attach, Push};
+use proto::{DriverId, OfferId, WallMs};
 use serde::Deserialize;
 use std::collections::VecDeque;
 use std::time::Duration;
-use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// The largest message a phone may send, in bytes: a batch of a hundred pings.
 const MESSAGE_MAX: usize = 16 << 10;
 /// The most pings in one message.
 const PINGS_MAX: usize = 100;
-/// How often the driver's shell is told where the socket is.
-const ATTACH_EVERY: Duration = Duration::from_secs(5);
-/// How soon after a refused Attach it is tried again, where that may help.
-const ATTACH_AGAIN: Duration = Duration::from_millis(500);
-/// After a change of the cluster, sockets attach within this time, each after a random part of it,
-/// so that a node that is back does not meet all phones at once.
-const SPREAD_MS: u64 = 200;
+/// How often it is found out whether the phone is still there.
+const BEAT_EVERY: Duration = Duration::from_secs(5);
 /// How long a message may take to get into the phone's connection. A phone that takes longer is
 /// gone, or will be better off with a new connection.
 const SEND_WITHIN: Duration = Duration::from_secs(5);
 /// So many bad messages in a row, and the socket is closed: a broken client, not a slip.
 const BAD_MAX: u32 = 16;
-/// How many pushes a socket remembers having shown: a driver has one offer and one trip at a time.
+/// How many offers a socket remembers having shown: a driver has one at a time.
 const SHOWN_MAX: usize = 32;
 
 /// What a phone says.
@@ -52,8 +44,6 @@ enum Up {
     Ping(Fix),
     Pings { pings: Vec<Fix> },
 }
-
-type Attaching = JoinHandle<Result<Vec<Push>, Refusal>>;
 
 /// Why a socket is closed by this side.
 enum End {
@@ -68,21 +58,20 @@ pub(super) async fn open(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Reply {
     let upgrade = upgrade.map_err(|error| Problem::bad("WebSocket", error.body_text()))?;
-    let connection = app.sockets.open();
-    let epoch = app.clock.wall().0;
-    let session = Session { epoch, node: app.node, connection: connection.number };
+    let connection = app.sockets.open(driver, app.node, app.clock.wall());
+    let session = connection.session;
     let context = call.context();
     // An unknown driver is refused before the upgrade, where a client sees the problem; one whose
-    // partition is down is not: his socket waits for it.
+    // partition is down is not: his socket waits for it, and is made known to it when it is back.
     let attach = app.router.served(Attach { driver, session }, context).await;
     let before = match attach.result {
-        Ok(before) => Some(before),
-        Err(refusal) if refusal.code.retryable() => None,
+        Ok(before) => before,
+        Err(refusal) if refusal.code.retryable() => Vec::new(),
         Err(refusal) => {
             return Err(Problem { refusal, served: Some((attach.by, attach.hops)) });
         }
     };
-    let held = Held { app, driver, session, context, connection, shown: VecDeque::new(), bad: 0 };
+    let held = Held { app, driver, connection, shown: VecDeque::new(), bad: 0 };
     let response = upgrade
         .max_message_size(MESSAGE_MAX)
         .max_frame_size(MESSAGE_MAX)
@@ -94,39 +83,28 @@ pub(super) async fn open(
 struct Held {
     app: App,
     driver: DriverId,
-    session: Session,
-    context: Context,
     connection: Connection,
-    /// The last pushes that were sent.
-    shown: VecDeque<Push>,
+    /// The last offers that were shown.
+    shown: VecDeque<OfferId>,
     bad: u32,
 }
 
 impl Held {
-    async fn talk(mut self, mut socket: WebSocket, before: Option<Vec<Push>>) {
+    async fn talk(mut self, mut socket: WebSocket, before: Vec<Push>) {
         if let Err(End::Closed(code, reason)) = self.converse(&mut socket, before).await {
             let frame = CloseFrame { code, reason: reason.into() };
             let _ = timeout(SEND_WITHIN, socket.send(Message::Close(Some(frame)))).await;
         }
     }
 
-    async fn converse(
-        &mut self,
-        socket: &mut WebSocket,
-        before: Option<Vec<Push>>,
-    ) -> Result<(), End> {
+    async fn converse(&mut self, socket: &mut WebSocket, before: Vec<Push>) -> Result<(), End> {
         send(socket, &Down::hello(self.driver, self.app.node)).await?;
-        let mut views = self.app.membership.watch();
-        let mut every = interval(ATTACH_EVERY);
+        for push in before {
+            self.show(socket, push).await?;
+        }
+        let mut every = interval(BEAT_EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         every.tick().await; // the first is at once
-        let mut attaching: Option<Attaching> = match before {
-            Some(before) => {
-                self.show_unseen(socket, before).await?;
-                None
-            }
-            None => Some(self.attach_after(ATTACH_AGAIN)),
-        };
         loop {
             tokio::select! {
                 message = socket.recv() => match message {
@@ -138,58 +116,25 @@ impl Held {
                     None => return Err(End::Gone),
                 },
                 _ = every.tick() => {
-                    // Also finds out whether the phone is still there.
                     let beat = socket.send(Message::Ping(Default::default()));
                     timeout(SEND_WITHIN, beat).await.map_err(|_| End::Gone)?.map_err(|_| End::Gone)?;
-                    attaching.get_or_insert_with(|| self.attach_after(Duration::ZERO));
-                }
-                Ok(()) = views.changed() => {
-                    let spread = Duration::from_millis(self.app.mint.random() % SPREAD_MS);
-                    if let Some(running) = attaching.replace(self.attach_after(spread)) {
-                        running.abort();
-                    }
-                }
-                answer = settled(&mut attaching) => {
-                    attaching = None;
-                    match answer {
-                        Some(Ok(before)) => self.show_unseen(socket, before).await?,
-                        Some(Err(refusal)) if !refusal.code.retryable() => {
-                            tell(socket, &refusal).await?;
-                            return Err(End::Closed(close_code::POLICY, "the driver cannot attach"));
-                        }
-                        Some(Err(_)) | None => attaching = Some(self.attach_after(ATTACH_AGAIN)),
-                    }
                 }
             }
         }
     }
 
-    /// Tells the shell where this socket is, after a pause, without keeping the socket waiting.
-    fn attach_after(&self, pause: Duration) -> Attaching {
-        let (app, driver, session) = (self.app.clone(), self.driver, self.session);
-        let context = self.context;
-        tokio::spawn(async move {
-            sleep(pause).await;
-            app.router.served(Attach { driver, session }, context).await.result
-        })
-    }
-
-    async fn show_unseen(&mut self, socket: &mut WebSocket, pushes: Vec<Push>) -> Result<(), End> {
-        for push in pushes {
-            if !self.shown.contains(&push) {
-                self.show(socket, push).await?;
-            }
-        }
-        Ok(())
-    }
-
+    /// Shows the phone something; an offer that it was shown before is not shown again.
     async fn show(&mut self, socket: &mut WebSocket, push: Push) -> Result<(), End> {
-        send(socket, &Down::push(self.app.clock.wall(), &push)).await?;
-        if self.shown.len() == SHOWN_MAX {
-            self.shown.pop_front();
+        if let Push::Offer(offer) = &push {
+            if self.shown.contains(&offer.id) {
+                return Ok(());
+            }
+            if self.shown.len() == SHOWN_MAX {
+                self.shown.pop_front();
+            }
+            self.shown.push_back(offer.id);
         }
-        self.shown.push_back(push);
-        Ok(())
+        send(socket, &Down::push(self.app.clock.wall(), &push)).await
     }
 
     async fn hear(&mut self, socket: &mut WebSocket, message: Message) -> Result<(), End> {
@@ -228,14 +173,6 @@ impl Held {
             self.app.pings.take(ping);
         }
         Ok(())
-    }
-}
-
-/// The answer of the Attach that runs; never, if none does.
-async fn settled(attaching: &mut Option<Attaching>) -> Option<Result<Vec<Push>, Refusal>> {
-    match attaching {
-        Some(task) => task.await.ok(),
-        None => std::future::pending().await,
     }
 }
 

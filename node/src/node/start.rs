@@ -12,6 +12,7 @@ use crate::peer::pool::Pool;
 use crate::peer::service;
 use crate::pings::Gatherer;
 use crate::router::NodeRouter;
+use crate::sessions::Keeper;
 use crate::sockets::SocketRegistry;
 use actors::machine::Machine;
 use actors::runtime::{Counts, Runtime, World};
@@ -307,6 +308,14 @@ impl Frame {
             Arc::clone(&self.metrics),
         );
         tasks.spawn(Arc::clone(&pings).run());
+        let keeper = Keeper {
+            node: self.config.node,
+            sockets: Arc::clone(&self.sockets),
+            router: Arc::clone(&self.router),
+            membership: self.membership.clone(),
+            mint: Arc::clone(&self.mint) as Arc<dyn actors::runtime::world::Mint>,
+        };
+        tasks.spawn(keeper.run());
         let frame = Arc::clone(self);
         let app = App::new(http::Parts {
             node: self.config.node,

@@ -21,7 +21,7 @@ async fn hear(socket: &mut Socket) -> Value {
             match socket.next().await.expect("open").expect("no error") {
                 Message::Text(text) => return serde_json::from_str(&text).unwrap(),
                 Message::Close(frame) => panic!("closed: {frame:?}"),
-                _ => {}
+                Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
             }
         }
     };

@@ -207,6 +207,14 @@ asks! {
         /// How.
         session: Session,
     } -> Vec<Push>, |ask| Route::Slot(ask.driver.slot());
+    /// Says the same for all sockets of a node at once, again and again, because sessions are
+    /// forgotten with the process that knew them. The answer is what is before each of them.
+    Sessions {
+        /// The node asked.
+        node: NodeId,
+        /// Who, and how.
+        sessions: Vec<(DriverId, Session)>,
+    } -> Vec<(DriverId, Push)>, |ask| Route::Node(ask.node);
     /// Tells the node of the drivers' partitions in which cells they were seen, and asks for their
     /// standings. Drivers that are not registered are left out of the answer.
     Standings {
@@ -282,13 +290,13 @@ asks! {
         /// How.
         news: OfferNews,
     } -> (), |ask| Route::Slot(ask.booking.slot());
-    /// A car came free near a waiting booking.
+    /// A car came free near waiting bookings.
     Wake {
-        /// Which.
-        booking: BookingId,
-        /// The car.
-        candidate: Candidate,
-    } -> (), |ask| Route::Slot(ask.booking.slot());
+        /// The node of the bookings' partitions.
+        node: NodeId,
+        /// Which, and the car as each of them sees it.
+        woken: Vec<(BookingId, Candidate)>,
+    } -> (), |ask| Route::Node(ask.node);
     /// Reads a trip.
     GetTrip {
         /// Which.

@@ -28,11 +28,11 @@ pub struct Args {
 
     /// City seconds in a wall second. Shortens the policy durations (offer, booking, patience,
     /// claim window, ping period) too, but no protocol timer.
-    #[arg(long, default_value_t = 30.0, value_name = "X")]
+    #[arg(long, default_value_t = 40.0, value_name = "X")]
     pub speed: f64,
 
     /// Take bookings for so many seconds of wall time; what is under way then is carried to its
-    /// end [default: 30 for the invented town, all demand for files]
+    /// end [default: 25 for the invented town, all demand for files]
     #[arg(long, value_name = "SECONDS")]
     pub seconds: Option<u64>,
 
@@ -113,10 +113,11 @@ Examples:
   hansom demo --data ./nyc_hour_20131118 --fleet-size 4500 --speed 30
 ";
 
-/// The invented town, if nothing else is said. At speed 30 its cars are busy two thirds of the time.
+/// The invented town, if nothing else is said: half a minute of bookings and twenty seconds until
+/// the last rider is home, at speed 40. At the peak three cars in four are busy.
 const TOWN_BOOKINGS: usize = 400;
 const TOWN_FLEET: usize = 240;
-const TOWN_SECONDS: u64 = 30;
+const TOWN_SECONDS: u64 = 25;
 /// Straight-line driving for files without a network: the median of Manhattan's afternoon.
 const STRAIGHT: (f64, f64) = (16.0 / 3.6, 1.4);
 
@@ -268,7 +269,7 @@ mod tests {
         let settings = parse("").unwrap();
         assert_eq!(settings.city.requests.len(), TOWN_BOOKINGS);
         assert_eq!(settings.city.fleet.len(), TOWN_FLEET);
-        assert!(settings.city.last_request() <= CityMs(900_000));
+        assert!(settings.city.last_request() <= CityMs(1_000_000));
         assert!(settings.kill && settings.nodes == 3);
     }
 

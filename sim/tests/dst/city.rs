@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sim::history::{Seen, Step, What};
 use sim::readback::{AtEnd, BookingAtEnd, DriverAtEnd, Read, TripAtEnd};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::rc::Rc;
@@ -39,7 +39,8 @@ pub(crate) struct City {
     seed: u64,
     seen: RefCell<Vec<Seen>>,
     at_end: RefCell<AtEnd>,
-    closed: RefCell<bool>,
+    closed: Cell<bool>,
+    asked_again: Rc<Cell<usize>>,
 }
 
 /// How a run ended.
@@ -49,6 +50,8 @@ pub(crate) struct Evidence {
     pub(crate) seen: Vec<Seen>,
     /// What was read back.
     pub(crate) at_end: AtEnd,
+    /// How often somebody had to ask again.
+    pub(crate) asked_again: usize,
 }
 
 impl City {
@@ -65,7 +68,8 @@ impl City {
 
     /// The evidence.
     pub(crate) fn evidence(&self) -> Evidence {
-        Evidence { seen: self.seen.borrow().clone(), at_end: self.at_end.borrow().clone() }
+        let (seen, at_end) = (self.seen.borrow().clone(), self.at_end.borrow().clone());
+        Evidence { seen, at_end, asked_again: self.asked_again.get() }
     }
 
     fn note(&self, what: What) {
@@ -75,7 +79,7 @@ impl City {
     }
 
     fn phone(&self, who: &str) -> Phone {
-        Phone::new(Party::Nobody, Dice::of(self.seed, who))
+        Phone::new(Party::Nobody, Dice::of(self.seed, who), Rc::clone(&self.asked_again))
     }
 
     /// A whole day: opens when the cluster is ready, ends when every rider has arrived, every
@@ -93,7 +97,7 @@ impl City {
         for rider in riders {
             rider.await?;
         }
-        *self.closed.borrow_mut() = true;
+        self.closed.set(true);
         for driver in drivers {
             driver.await?;
         }
@@ -141,7 +145,7 @@ impl City {
         self.note(What::DriverAcked { driver: me });
         settled("going online", phone.post(&format!("/v1/drivers/{me}/online"), json!({})).await);
         let mut answered = BTreeSet::new();
-        while !*self.closed.borrow() {
+        while !self.closed.get() {
             let mut ping = place(phone.dice(), 300);
             ping["ts"] = json!((outside::EPOCH + outside::now()).as_millis());
             settled("pinging", phone.post(&format!("/v1/drivers/{me}/location"), ping).await);

@@ -5,13 +5,14 @@ use crate::dice::Dice;
 use crate::net::Simulated;
 use crate::outside::EPOCH;
 use clap::Parser;
-use ledger::MemoryDisk;
+use ledger::{MemoryDisk, Store};
 use node::clock::SystemClock;
 use node::mint::SeededMint;
 use node::node::Storage;
 use node::{Config, Node, Seams};
 use proto::WallMs;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -62,8 +63,8 @@ pub(crate) struct Machine {
 
 impl Machine {
     fn new(index: usize, seed: u64) -> Self {
-        // From a good disk to a busy one.
-        let sync_takes = Dice::of(seed, "disks").ms(1..6);
+        // From a good disk to one that is busy most of the time, so that crashes find it writing.
+        let sync_takes = Dice::of(seed, "disks").ms(1..25);
         Self { index, seed, disk: MemoryDisk::default(), sync_takes, starts: Cell::new(0) }
     }
 
@@ -100,14 +101,24 @@ impl Cluster {
         Self(machines)
     }
 
-    /// A machine loses power. Of the writes that were not synced the first `kept` survive.
-    pub(crate) fn crash(&self, sim: &mut turmoil::Sim<'_>, index: usize, kept: usize) {
+    /// A machine loses power. Of the writes that were not synced the first `kept` survive. Says how
+    /// many keys lost what they had.
+    pub(crate) fn crash(&self, sim: &mut turmoil::Sim<'_>, index: usize, kept: usize) -> usize {
         sim.crash(name(index));
-        self.0[index].disk.crash(kept);
+        let disk = &self.0[index].disk;
+        let before = contents(disk);
+        disk.crash(kept);
+        let after = contents(disk);
+        before.iter().filter(|(key, value)| after.get(*key) != Some(value)).count()
     }
 
     /// A machine is switched on again.
     pub(crate) fn restart(&self, sim: &mut turmoil::Sim<'_>, index: usize) {
         sim.bounce(name(index));
     }
+}
+
+fn contents(disk: &MemoryDisk) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let pairs = disk.open().scan(b"", b"", usize::MAX).expect("a memory is readable");
+    pairs.into_iter().collect()
 }

@@ -5,7 +5,9 @@
 use crate::cluster::{self, NODES};
 use crate::dice::Dice;
 use serde_json::Value;
+use std::cell::Cell;
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
@@ -42,6 +44,7 @@ pub(crate) struct Refused {
 pub(crate) struct Phone {
     party: Party,
     dice: Dice,
+    asked_again: Rc<Cell<usize>>,
 }
 
 struct Response {
@@ -50,9 +53,9 @@ struct Response {
 }
 
 impl Phone {
-    /// The phone of `party`, with dice of its own.
-    pub(crate) fn new(party: Party, dice: Dice) -> Self {
-        Self { party, dice }
+    /// The phone of `party`, with dice of its own; counts how often it has to ask again.
+    pub(crate) fn new(party: Party, dice: Dice, asked_again: Rc<Cell<usize>>) -> Self {
+        Self { party, dice, asked_again }
     }
     /// The phone has been told who its owner is.
     pub(crate) fn sign_in(&mut self, party: Party) {
@@ -96,6 +99,7 @@ impl Phone {
                 Ok(Err(error)) => last = error.to_string(),
                 Err(_) => last = "no answer in time".into(),
             }
+            self.asked_again.set(self.asked_again.get() + 1);
             let pause = self.dice.ms(PAUSE_MS / 2..PAUSE_MS);
             sleep(pause).await;
         }

@@ -5,6 +5,8 @@ use crate::cluster::{Cluster, NODES};
 use crate::dice::Dice;
 use crate::outside;
 use crate::trace::Trace;
+use node::clock::SystemClock;
+use proto::units::Clock;
 use std::rc::Rc;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -14,6 +16,9 @@ use tracing_subscriber::layer::SubscriberExt;
 const DOWN: Duration = Duration::from_secs(5);
 /// The longest day, in simulated time.
 const DAY_MAX: Duration = Duration::from_secs(300);
+
+/// So many lines of a story are shown.
+const STORY: usize = 80;
 
 /// What happens to a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +38,12 @@ pub(crate) struct Run {
     pub(crate) evidence: Evidence,
     /// The machine that lost power, and when.
     pub(crate) crashed: Option<(usize, Duration)>,
+    /// Keys of its disk that lost what they had.
+    pub(crate) forgot: usize,
     /// How long it was, in simulated time.
     pub(crate) took: Duration,
+    /// How long it took.
+    pub(crate) wall: Duration,
 }
 
 /// tokio numbers tasks by process, and the numbers decide in which order a runtime drops them.
@@ -46,8 +55,10 @@ pub(crate) fn run(seed: u64, weather: Weather) -> Run {
     // What is made once a process and then kept (ractor's tables with their hash keys among it)
     // must not be made by the run that counts, or the first one would differ from all others.
     static WARM: OnceLock<()> = OnceLock::new();
-    WARM.get_or_init(|| drop(on_a_fresh_thread(0, Weather::Calm)));
-    on_a_fresh_thread(seed, weather)
+    WARM.get_or_init(|| drop(on_a_fresh_thread(0, Weather::Crash)));
+    let began = SystemClock::new();
+    let run = on_a_fresh_thread(seed, weather);
+    Run { wall: Duration::from_millis(began.mono().0), ..run }
 }
 
 fn on_a_fresh_thread(seed: u64, weather: Weather) -> Run {
@@ -57,15 +68,42 @@ fn on_a_fresh_thread(seed: u64, weather: Weather) -> Run {
     thread.join().unwrap_or_else(|panic| {
         let why = panic.downcast_ref::<String>().map(String::as_str);
         let why = why.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
-        let lines = kept.grep(&[" ERROR ", " WARN ", "member is", " seen "]);
-        let last = lines[lines.len().saturating_sub(60)..].join("\n");
-        panic!("seed {seed}, {weather:?}: {why}\n{last}\nreplay: SIM_SEED={seed} cargo test --workspace --test dst");
+        panic!("seed {seed}, {weather:?}: {why}\n{}\n{}", story(&kept), replay(seed));
     })
 }
 
+/// How to see a seed again.
+pub(crate) fn replay(seed: u64) -> String {
+    format!("to replay: SIM_SEED={seed} cargo test --workspace --test dst")
+}
+
+/// The last of what concerns people: what clients saw, who is a member, what went wrong.
+fn story(trace: &Trace) -> String {
+    let lines = trace.grep(&[" ERROR ", " WARN ", " INFO membership", " INFO dst"]);
+    lines[lines.len().saturating_sub(STORY)..].join("\n")
+}
+
+impl Run {
+    /// The last of what concerns people.
+    pub(crate) fn story(&self) -> String {
+        story(&self.trace)
+    }
+    /// A line of figures.
+    pub(crate) fn summary(&self) -> String {
+        let Self { trace, evidence, crashed, forgot, took, wall } = self;
+        let (hash, lines) = trace.sum();
+        let storm = crashed.map_or_else(String::new, |(index, at)| {
+            format!(", n{} down at {} ms, {forgot} keys forgotten", index + 1, at.as_millis())
+        });
+        let again = evidence.asked_again;
+        format!("{took:?} in {wall:?}, {lines} lines, hash {hash:016x}, {again} asked again{storm}")
+    }
+}
+
 fn simulate(seed: u64, weather: Weather, trace: Trace) -> Run {
-    align_task_ids();
+    // First of all: whatever asks for chance before (tokio, making a runtime) would keep the real.
     outside::begin(seed);
+    align_task_ids();
     let _logs =
         tracing::subscriber::set_default(tracing_subscriber::registry().with(trace.clone()));
     let mut sim = turmoil::Builder::new()
@@ -92,10 +130,18 @@ fn simulate(seed: u64, weather: Weather, trace: Trace) -> Run {
     }
     let (took, evidence) = (sim.elapsed(), city.evidence());
     drop(sim);
-    Run { trace, evidence, crashed: storm.crashed, took }
+    Run {
+        trace,
+        evidence,
+        crashed: storm.crashed,
+        forgot: storm.forgot,
+        took,
+        wall: Duration::ZERO,
+    }
 }
 
-/// Where tokio's task numbers stand modulo the number of lists a runtime sorts its tasks into.
+/// Brings tokio's task numbers to the same place, modulo more than the number of lists into which
+/// a runtime sorts its tasks.
 fn align_task_ids() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async {
@@ -118,6 +164,7 @@ struct Storm {
     kept: usize,
     due: Option<Duration>,
     crashed: Option<(usize, Duration)>,
+    forgot: usize,
     restarted: bool,
 }
 
@@ -127,11 +174,12 @@ impl Storm {
         Self {
             weather,
             after_news: dice.one_of(0..RIDERS * RIDES * (NEWS_OF_A_RIDE - 1)),
-            then: dice.ms(0..25),
+            then: dice.ms(0..50),
             victim: dice.one_of(0..NODES),
             kept: dice.one_of(0..2),
             due: None,
             crashed: None,
+            forgot: 0,
             restarted: false,
         }
     }
@@ -149,7 +197,7 @@ impl Storm {
             }
             (None, Some(due)) if now >= due => {
                 tracing::info!(index = self.victim, "crash");
-                cluster.crash(sim, self.victim, self.kept);
+                self.forgot = cluster.crash(sim, self.victim, self.kept);
                 self.crashed = Some((self.victim, now));
             }
             (None, None) if city.news() > self.after_news => self.due = Some(now + self.then),

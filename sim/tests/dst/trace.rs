@@ -4,16 +4,23 @@
 use crate::outside;
 use proto::slot::frozen_hash;
 use std::fmt::{self, Write as _};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
+/// Lines shown before and after traces part.
+const CONTEXT: usize = 8;
 /// So much of a line is kept to be shown; all of it is hashed.
 const SHOWN_MAX: usize = 240;
+
+/// tokio's account of its own polls and wakers: nine lines of ten, with ids of this subscriber's
+/// making in them. What they lead to is in the lines of others.
+const UNHEARD: &[&str] = &["tokio", "runtime"];
 
 /// What a run did, in order.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +62,12 @@ impl Trace {
         wanted.map(|(_, line)| line.to_string()).collect()
     }
 
+    /// Writes the lines to a file, for `diff`.
+    pub(crate) fn write(&self, path: &Path) {
+        let lines: Vec<_> = self.lines().lines.iter().map(|(_, line)| line.clone()).collect();
+        std::fs::write(path, lines.join("\n")).expect("the trace is written");
+    }
+
     /// Where two traces part, with the lines before; nothing if they are equal.
     pub(crate) fn parting(&self, other: &Self) -> Option<String> {
         if self.sum() == other.sum() {
@@ -64,11 +77,11 @@ impl Trace {
         let both = ours.lines.iter().zip(&theirs.lines);
         let same = both.take_while(|(a, b)| a.0 == b.0).count();
         let mut text = format!("equal for {same} lines\n");
-        for (_, line) in &ours.lines[same.saturating_sub(5)..same] {
+        for (_, line) in &ours.lines[same.saturating_sub(CONTEXT)..same] {
             let _ = writeln!(text, "    {line}");
         }
         for (sign, lines) in [('<', &ours.lines), ('>', &theirs.lines)] {
-            for (_, line) in lines.iter().skip(same).take(3) {
+            for (_, line) in lines.iter().skip(same).take(CONTEXT) {
                 let _ = writeln!(text, "  {sign} {line}");
             }
         }
@@ -80,6 +93,10 @@ impl Trace {
 struct Host(String);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Trace {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        !UNHEARD.iter().any(|target| metadata.target().starts_with(target))
+    }
+
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         if attributes.metadata().name() == "node"
             && let Some(span) = context.span(id)

@@ -201,13 +201,13 @@ async fn ids_paths_methods_and_parameters_that_make_no_sense_are_refused_by_name
 
     let booking = unknown(3).booking;
     let cut = &booking[..booking.len() - 1];
-    let odd = ["x", "%ff", "%00", "%2e%2e", "bkg_", "drv_ZZZZZZZZZZZZZ", "bkg_ZZZZZZZZZZZZZZZZZZZZZZZZZZ", cut, "-1", "%F0%9F%9A%95"];
+    let odd = ["x", "%ff", "%00", "..%2f", "bkg_", "drv_ZZZZZZZZZZZZZ", "bkg_ZZZZZZZZZZZZZZZZZZZZZZZZZZ", cut, "-1", "%F0%9F%9A%95"];
     for id in odd {
         for kind in ["bookings", "trips", "drivers", "riders"] {
             expect(&format!("GET /v1/{kind}/{id}"), 400, "BAD_REQUEST").await;
         }
     }
-    for path in ["/", "/v1", "/v1/", "/v2/riders", "/v1/riders/", "/v1/bookings//cancel", "/V1/riders", "/metrics/", "/v1/%2e%2e/metrics"] {
+    for path in ["/", "/v1", "/v1/", "/v2/riders", "/v1/riders/", "/v1/bookings//cancel", "/V1/riders", "/metrics/", "/v1/bookings/a/b/c"] {
         for method in ["GET", "POST"] {
             let ask = cluster.ask(cluster.any(), &format!("{method} {path}"));
             let answer = ask.send().await;

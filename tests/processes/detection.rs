@@ -1,6 +1,6 @@
 //! How long a SIGKILL goes unnoticed. The bound here is loose, for a loaded machine must not fail
 //! it; the figure in the documents comes from a quiet one:
-//! `HANSOM_KILLS=10 cargo test --release --test cluster -- --nocapture sigkill`
+//! `HANSOM_KILLS=10 cargo test --release --test processes -- --nocapture sigkill`
 
 use crate::nodes::Cluster;
 use std::time::{Duration, Instant};

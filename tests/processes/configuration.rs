@@ -80,8 +80,8 @@ async fn nonsense_is_refused_with_status_2_and_a_sentence_before_a_port_is_bound
 #[tokio::test]
 async fn the_printed_configuration_hides_the_cluster_key() {
     let mut by_environment = node("--single --offer-ttl-ms 12345 --print-config");
-    by_environment.env("HANSOM_CLUSTER_KEY", SECRET).env("HANSOM_ZONE", "rack 7");
-    let mut by_flag = node("--single --offer-ttl-ms 12345 --zone rack\u{a0}7 --print-config");
+    by_environment.env("HANSOM_CLUSTER_KEY", SECRET).env("HANSOM_ZONE", "rack");
+    let mut by_flag = node("--single --offer-ttl-ms 12345 --zone rack --print-config");
     by_flag.args(["--cluster-key", SECRET]);
     for command in [by_environment, by_flag] {
         let (status, out, talk) = run(command).await;

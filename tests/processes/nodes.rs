@@ -2,6 +2,7 @@
 //! behind.
 
 use crate::client::{Ask, Answer};
+use proto::RiderId;
 use serde_json::Value;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -154,10 +155,22 @@ impl Cluster {
         child.wait().unwrap();
     }
 
-    /// Starts a killed node on its old disk, and waits until all agree.
+    /// Starts a killed node on its old disk, and waits until all agree and reach it again.
     pub(crate) async fn restart(&mut self, id: u64) {
         self.spawn(id);
         self.settled().await;
+        let mut nobody = 0;
+        let mut path = String::new();
+        while path.is_empty() || self.owner(&path["/v1/riders/".len()..]).await != id {
+            nobody += 1;
+            path = format!("/v1/riders/{}", RiderId::from_raw(nobody));
+        }
+        for node in self.running() {
+            eventually(&format!("node {node} reaches node {id} again"), async || {
+                (self.get(node, &path).await.status == 404).then_some(())
+            })
+            .await;
+        }
     }
 
     /// The nodes whose process runs.

@@ -6,9 +6,9 @@ use crate::phone::Phone;
 use crate::ride::thrice;
 use serde_json::json;
 
-/// Times short enough for a test: an offer lives 1 s, a booking 8 s.
+/// Times short enough for a test: an offer lives 2 s, a booking 10 s.
 const SHORT: &[&str] =
-    &["--offer-ttl-ms", "1000", "--offer-shown-ms", "800", "--booking-ttl-ms", "8000"];
+    &["--offer-ttl-ms", "2000", "--offer-shown-ms", "1500", "--booking-ttl-ms", "10000"];
 
 #[tokio::test]
 async fn a_decline_and_a_silence_each_pass_the_offer_to_the_next_driver() {

@@ -1,0 +1,77 @@
+//! Asks the drivers' partitions how drivers stand, for all cells of this node together: what the
+//! cells ask within a moment goes to each partition's node in one message.
+
+use super::{Runtime, cell};
+use proto::record::ask::Standings;
+use proto::{DriverId, NodeId};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How long questions are gathered, in milliseconds: nothing to a rider, and twenty batches a
+/// second to each node whatever the number of cells.
+const GATHER_MS: u64 = 50;
+/// Questions that may wait: a node's share of 100,000 drivers who all appear within one period.
+const QUEUE_MAX: usize = 32_768;
+/// Drivers in one message: ids one way and standings the other are some 100 KB.
+const BATCH_MAX: usize = 2_048;
+
+/// The way to the task.
+pub(super) struct Verifier(mpsc::Sender<(DriverId, u64)>);
+
+impl Verifier {
+    /// The way in, and what the task reads.
+    pub(super) fn new() -> (Self, mpsc::Receiver<(DriverId, u64)>) {
+        let (sender, questions) = mpsc::channel(QUEUE_MAX);
+        (Self(sender), questions)
+    }
+
+    /// Asks about a driver who was seen in a ring key. Dropped if too many wait; cells ask again.
+    pub(super) fn ask(&self, driver: DriverId, ring_key: u64) {
+        let _full = self.0.try_send((driver, ring_key));
+    }
+}
+
+impl Runtime {
+    /// Gathers questions and asks them, for as long as there are cells.
+    pub(super) async fn verify(self, mut questions: mpsc::Receiver<(DriverId, u64)>) {
+        let mut gathered = Vec::new();
+        while questions.recv_many(&mut gathered, QUEUE_MAX).await > 0 {
+            let placement = &self.world().placement;
+            let mut by_node: BTreeMap<NodeId, BTreeMap<DriverId, u64>> = BTreeMap::new();
+            for (driver, ring_key) in gathered.drain(..) {
+                let node = placement.home(placement.slots().group(driver.slot()));
+                by_node.entry(node).or_default().insert(driver, ring_key);
+            }
+            for (node, seen) in by_node {
+                let seen: Vec<(DriverId, u64)> = seen.into_iter().collect();
+                for batch in seen.chunks(BATCH_MAX) {
+                    tokio::spawn(self.clone().stand(node, batch.to_vec()));
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(GATHER_MS)).await;
+        }
+    }
+
+    /// Asks one node, and hands the answers to the cells.
+    async fn stand(self, node: NodeId, seen: Vec<(DriverId, u64)>) {
+        let ask = Standings { node, seen: seen.clone() };
+        let answered = self.world().router.ask(ask, self.background()).await;
+        // Without an answer they stay unknown, can't be found, and are asked about again.
+        let Ok(standings) = answered else { return };
+        let mut ring_keys: BTreeMap<DriverId, u64> = seen.into_iter().collect();
+        let mut by_key: BTreeMap<u64, Vec<_>> = BTreeMap::new();
+        for standing in standings {
+            if let Some(ring_key) = ring_keys.remove(&standing.driver) {
+                by_key.entry(ring_key).or_default().push(standing);
+            }
+        }
+        for (ring_key, standings) in by_key {
+            self.0.cells.tell_living(ring_key, cell::Message::Restand(standings));
+        }
+        // Those who were left out are registered nowhere.
+        for (driver, ring_key) in ring_keys {
+            self.0.cells.tell_living(ring_key, cell::Message::Forget(driver));
+        }
+    }
+}
