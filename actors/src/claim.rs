@@ -185,7 +185,10 @@ mod tests {
             tickets.sort_unstable();
             prop_assert_eq!(tickets, (1..=bids.len() as u64).collect::<Vec<_>>());
             // A loser lost to a claim of no worse score.
-            let score = |ticket: u64| window[(ticket - 1) as usize].score_ms;
+            let score = |ticket: u64| {
+                let claim = window.iter().find(|claim| claim.ticket == ticket);
+                claim.map_or(i64::MAX, |claim| claim.score_ms)
+            };
             for (place, (ticket, answer)) in answers.iter().enumerate() {
                 if *answer == ClaimAnswer::Lost {
                     let won = answers[..place].iter().rev().find(|(_, a)| *a == ClaimAnswer::Granted);

@@ -262,7 +262,8 @@ fn create(n: u64) -> Command {
 
 /// The one offer of this booking to this driver in this attempt.
 fn offer(booking: BookingId, driver: DriverId, attempt: u16) -> Offer {
-    let number = (booking.to_raw() as u64) << 16 ^ driver.to_raw() << 4 ^ u64::from(attempt);
+    let name = format!("{booking} {driver} {attempt}");
+    let number = proto::slot::frozen_hash(name.as_bytes());
     let point = Point::from_e7(0, 0).unwrap();
     Offer {
         id: OfferId::mint(Slot(1), WallMs(1), number),

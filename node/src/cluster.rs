@@ -88,7 +88,7 @@ impl Facts {
     /// Whether this node serves, or why not.
     pub fn ready(&self) -> Result<(), String> {
         self.membership.view().ready().map_err(|why| why.to_string())?;
-        if self.router.serves() { Ok(()) } else { Err("is still starting".to_owned()) }
+        if self.router.serves() { Ok(()) } else { Err("has no actors yet, or no more".to_owned()) }
     }
 
     /// The cluster as this node sees it.

@@ -2,7 +2,8 @@
 //! owner through the router and shows the answer; it decides nothing.
 //!
 //! * [`problem`]: every error as problem+json, and the status of each code.
-//! * `call`: what is read from a request. `requests`, `views`: the JSON that comes in and goes out.
+//! * `call`: what is read from a request. `requests`, `views`, `pushes`: the JSON that comes in and
+//!   goes out.
 //! * `guard`: what is done around every request. `server`: connections.
 //! * `parties`, `bookings`, `trips`, `positions`, `stream`, `operations`: the endpoints.
 
@@ -14,6 +15,7 @@ mod operations;
 mod parties;
 mod positions;
 pub mod problem;
+mod pushes;
 mod requests;
 pub mod server;
 mod stream;

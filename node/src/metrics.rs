@@ -70,11 +70,11 @@ pub struct HopsLabels {
     pub hops: u8,
 }
 
-/// How a ping fared.
+/// How a ping or a datagram fared.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct PingLabels {
-    /// `applied`, `stale` or `refused` by the owner; `superseded` or `overflow` before it was
-    /// sent; `lost` with a failed request.
+pub struct FateLabels {
+    /// Of a ping: `applied`, `stale` or `refused` by the owner; `superseded` or `overflow` before
+    /// it was sent; `lost` with a failed request.
     pub fate: &'static str,
 }
 
@@ -102,9 +102,11 @@ pub struct Metrics {
     /// Requests that this node refused to route.
     pub refusals: Family<OutcomeLabels, Counter>,
     /// Pings by what became of them.
-    pub pings: Family<PingLabels, Counter>,
+    pub pings: Family<FateLabels, Counter>,
     /// Pushes that found no socket or a full queue.
-    pub pushes_dropped: Gauge,
+    pub pushes_dropped: Counter,
+    /// Gossip datagrams by what became of them.
+    pub gossip_datagrams: Family<FateLabels, Counter>,
     /// Open WebSockets.
     pub sockets: Gauge,
     /// Peers with a live connection.
@@ -140,7 +142,8 @@ impl Default for Metrics {
             forwards: Family::default(),
             refusals: Family::default(),
             pings: Family::default(),
-            pushes_dropped: Gauge::default(),
+            pushes_dropped: Counter::default(),
+            gossip_datagrams: Family::default(),
             sockets: Gauge::default(),
             peers_connected: Gauge::default(),
             members_live: Gauge::default(),
@@ -165,11 +168,8 @@ impl Metrics {
         r.register("forwards", "Requests sent on to another node", self.forwards.clone());
         r.register("routing_refusals", "Requests not routed", self.refusals.clone());
         r.register("pings", "Pings by what became of them", self.pings.clone());
-        r.register(
-            "pushes_dropped_count",
-            "Pushes without socket or room",
-            self.pushes_dropped.clone(),
-        );
+        r.register("pushes_dropped", "Pushes without socket or room", self.pushes_dropped.clone());
+        r.register("gossip_datagrams", "Gossip datagrams by fate", self.gossip_datagrams.clone());
         r.register("sockets_open_count", "Open WebSockets", self.sockets.clone());
         r.register(
             "peers_connected_count",
@@ -196,7 +196,7 @@ impl Metrics {
     /// Counts `n` pings with one fate.
     pub fn ping(&self, fate: &'static str, n: u64) {
         if n > 0 {
-            self.pings.get_or_create(&PingLabels { fate }).inc_by(n);
+            self.pings.get_or_create(&FateLabels { fate }).inc_by(n);
         }
     }
     /// Brings one of the runtime's counters up to what it counted.
@@ -236,12 +236,13 @@ mod tests {
         drop(metrics.hops.get_or_create(&HopsLabels { hops: 0 }));
         drop(metrics.forwards.get_or_create(&OutcomeLabels { outcome: "OK" }));
         drop(metrics.refusals.get_or_create(&OutcomeLabels { outcome: "RETRY" }));
+        drop(metrics.gossip_datagrams.get_or_create(&FateLabels { fate: "sent" }));
         metrics.ping("applied", 1);
         drop(metrics.shells.get_or_create(&KindLabels { kind: "cell" }));
         let text = metrics.text();
         let types: Vec<(&str, &str)> =
             text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
-        assert_eq!(types.len(), 13 + RUNTIME.len(), "{text}");
+        assert_eq!(types.len(), 14 + RUNTIME.len(), "{text}");
         for (name, kind) in types {
             assert!(name.starts_with("hansom_"), "{name}");
             let ends: &[&str] = match kind {

@@ -5,6 +5,7 @@
 //! Stopping is killing: whatever was acknowledged is on the disk already, so a stop only spares
 //! the others the detection.
 
+mod gauges;
 mod seams;
 mod start;
 
@@ -13,6 +14,7 @@ pub use start::StartError;
 
 use crate::config::{Args, Config};
 use crate::peer::pool::Pool;
+use crate::router::NodeRouter;
 use actors::runtime::Runtime;
 use ledger::Local;
 use membership::Membership;
@@ -29,6 +31,7 @@ pub struct Node {
     peer: SocketAddr,
     membership: Membership,
     pool: Arc<Pool>,
+    router: Arc<NodeRouter>,
     engine: Arc<OnceLock<Engine>>,
     tasks: JoinSet<()>,
     failures: mpsc::Receiver<StartError>,
@@ -75,6 +78,7 @@ impl Node {
     /// Closes the doors, says goodbye and closes the store.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
+        self.router.detach();
         self.pool.close();
         self.membership.stop().await;
         if let Some(Engine { runtime, ledger }) = self.engine.get() {
@@ -86,6 +90,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        self.router.detach();
         self.pool.close();
         if let Some(Engine { runtime, .. }) = self.engine.get() {
             runtime.stop();

@@ -13,6 +13,7 @@ use crate::peer::pool::Pool;
 use crate::peer::service::Serve;
 use actors::runtime::world::{Context, Router};
 use actors::runtime::{Nearby, Runtime, Wanted};
+use arc_swap::ArcSwapOption;
 use futures_util::future::BoxFuture;
 use membership::{Membership, Placement};
 use proto::NodeId;
@@ -58,7 +59,7 @@ pub struct NodeRouter {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     placement: OnceLock<Arc<Placement>>,
-    local: OnceLock<LocalActors>,
+    local: ArcSwapOption<LocalActors>,
 }
 
 struct LocalActors(Arc<dyn Local>);
@@ -95,7 +96,7 @@ impl NodeRouter {
             clock,
             metrics,
             placement: OnceLock::new(),
-            local: OnceLock::new(),
+            local: ArcSwapOption::empty(),
         })
     }
     /// Says where partitions live; the first word counts.
@@ -106,18 +107,22 @@ impl NodeRouter {
     pub fn placement(&self) -> Option<&Arc<Placement>> {
         self.placement.get()
     }
-    /// Says who serves here; the first word counts.
+    /// Says who serves here.
     pub fn attach(&self, local: Arc<dyn Local>) {
-        let _ = self.local.set(LocalActors(local));
+        self.local.store(Some(Arc::new(LocalActors(local))));
+    }
+    /// Serves nothing from now on.
+    pub fn detach(&self) {
+        self.local.store(None);
     }
 
     /// Whether it can serve anything: it knows where partitions live and has actors.
     pub fn serves(&self) -> bool {
-        self.placement.get().is_some() && self.local.get().is_some()
+        self.placement.get().is_some() && self.local.load().is_some()
     }
     /// Who is near, as all owners together see it.
     pub async fn nearby(&self, wanted: Wanted) -> Result<Nearby, Refusal> {
-        Ok(self.local()?.nearby(wanted).await)
+        Ok(self.local()?.0.nearby(wanted).await)
     }
 
     /// The typed answer to a request, who gave it and over how many hops.
@@ -235,15 +240,15 @@ impl NodeRouter {
 
     async fn try_serve(&self, request: Request, context: Context) -> Result<Vec<u8>, Refusal> {
         let within = Duration::from_millis(context.deadline_ms.into());
-        match tokio::time::timeout(within, self.local()?.serve(request, context)).await {
+        match tokio::time::timeout(within, self.local()?.0.serve(request, context)).await {
             Ok(result) => result,
             Err(_) => Err(Refusal::new(Code::Retry, "not served in time; it may still happen")),
         }
     }
 
-    fn local(&self) -> Result<&dyn Local, Refusal> {
-        let local = self.local.get().map(|LocalActors(local)| &**local);
-        local.ok_or_else(|| Refusal::new(Code::NotReady, "this node is still starting"))
+    fn local(&self) -> Result<Arc<LocalActors>, Refusal> {
+        let refusal = || Refusal::new(Code::NotReady, "this node has no actors yet, or no more");
+        self.local.load_full().ok_or_else(refusal)
     }
 
     fn count_refusal(&self, refusal: &Refusal) {

@@ -118,6 +118,13 @@ impl Tally {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes whenever anything happens that moves the city, or might: for telling a quiet city
+    /// from a dead one. Looking and pinging do not count.
+    pub fn signs_of_life(&self) -> [u64; 6] {
+        let Self { booked, ended, assigned, completed, retries, no_answer, .. } = self;
+        [booked, ended, assigned, completed, retries, no_answer].map(Count::get)
+    }
+
     /// Says whether the ring is at rest: hops are counted apart while it changes.
     pub fn set_stable(&self, stable: bool) {
         self.stable.store(stable, Ordering::Relaxed);

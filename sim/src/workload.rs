@@ -9,7 +9,7 @@ use crate::client::{Answer, Ask, Client};
 use crate::dice::Dice;
 use crate::driver::{self, Me};
 use crate::history::{History, What};
-use crate::pace::{CityMs, Pace};
+use crate::pace::Pace;
 use crate::rider;
 use crate::roads::Roads;
 use crate::tally::Tally;
@@ -84,11 +84,12 @@ pub(crate) struct World {
 const BUILDERS: usize = 64;
 /// How long the fleet may take to open its sockets; protocol time.
 const SOCKETS_WITHIN_MS: u64 = 30_000;
-/// After the last rider has asked: the longest patience, pickup and ride there may be, in city
-/// time, before the run is called stuck. Twenty minutes of each is more than any city here needs.
-const TAIL_CITY_MS: u64 = 3 * 20 * 60_000;
-/// And in wall time, for what is not scaled: a restart and its retries.
-const TAIL_WALL_MS: u64 = 90_000;
+/// After the last rider has asked, how long nothing may happen (no car under way, no answer, not
+/// even a retry) before the run is called stuck: a patience, in city time, and this, in wall time,
+/// which is three times what a killed node is away.
+const QUIET_MS: u64 = 15_000;
+/// How often that is looked at.
+const QUIET_LOOK: Duration = Duration::from_millis(250);
 
 /// Why the city could not run. What the cluster does wrong is not here: that is the verdict's.
 #[derive(Debug, thiserror::Error)]
@@ -297,14 +298,16 @@ impl OpenCity {
             // Keeps the set small: thousands have left by the end of the hour.
             while riders.try_join_next().is_some() {}
         }
-        let last = self.clock.mono();
-        let CityMs(tail_ms) = CityMs(TAIL_CITY_MS);
-        let tail_wall_ms = u64::try_from(day.wall_of(tail_ms).as_millis()).unwrap_or(u64::MAX);
-        let within_ms = tail_wall_ms.saturating_add(TAIL_WALL_MS);
-        while !riders.is_empty() && self.clock.mono().since(last) < within_ms {
-            let left = Duration::from_millis(within_ms - self.clock.mono().since(last));
-            // A timeout ends the loop through its condition.
-            let _joined = tokio::time::timeout(left, riders.join_next()).await;
+        let patience = day.wall_of(self.world.habits.patience_ms);
+        let quiet_ms = QUIET_MS + u64::try_from(patience.as_millis()).unwrap_or(u64::MAX / 2);
+        let (mut signs, mut since) = (self.world.tally.signs_of_life(), self.clock.mono());
+        while !riders.is_empty() && self.clock.mono().since(since) < quiet_ms {
+            // A timeout is as good as somebody leaving: both lead to another look.
+            let _left = tokio::time::timeout(QUIET_LOOK, riders.join_next()).await;
+            let now = self.world.tally.signs_of_life();
+            if now != signs || self.world.tally.on_trip.get() > 0 {
+                (signs, since) = (now, self.clock.mono());
+            }
         }
         let stuck_riders = riders.len();
         riders.shutdown().await;
@@ -319,6 +322,7 @@ mod tests {
     use crate::checker::{Violation, judge};
     use crate::counters::Counters;
     use crate::fake::{Fake, Faults};
+    use crate::pace::CityMs;
     use crate::readback::read_back;
     use crate::report::{Report, Run, Sources};
     use crate::synthetic::{self, Plan};

@@ -3,8 +3,7 @@
 
 use crate::client::Answer;
 use crate::nodes::Cluster;
-use crate::people::{SQUARE, booking_body, now_ms};
-use proto::{BookingId, DriverId, OfferId, RiderId, Slot, TripId, WallMs};
+use crate::people::{SQUARE, Unknown, booking_body, unknown};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,143 +13,9 @@ use tokio::time::timeout;
 /// The largest body that a node takes unless told otherwise.
 const BODY_MAX: usize = 256 << 10;
 
-/// Well-formed ids of nothing, on the first and the last slot.
-struct Unknown {
-    booking: String,
-    trip: String,
-    offer: String,
-    driver: String,
-    rider: String,
-}
-
-fn unknown(slot: u16) -> Unknown {
-    let (slot, at, random) = (Slot(slot), WallMs(1_700_000_000_000), 42);
-    Unknown {
-        booking: BookingId::mint(slot, at, random).to_string(),
-        trip: TripId::mint(slot, at, random).to_string(),
-        offer: OfferId::mint(slot, at, random).to_string(),
-        driver: DriverId::from_raw(u64::from(slot.0)).to_string(),
-        rider: RiderId::from_raw(u64::from(slot.0)).to_string(),
-    }
-}
-
-/// A cluster with a rider on each node, to see that every forward still works.
-async fn with_riders() -> (Cluster, Vec<String>) {
-    let cluster = Cluster::start(3, &[]).await;
-    let mut riders = Vec::new();
-    for home in 1..=3 {
-        riders.push(cluster.rider_at(home, "ada").await);
-    }
-    (cluster, riders)
-}
-
-async fn bodies(cluster: &Cluster, what: &str, who: (&str, &str), table: &[(&str, &str)]) {
-    for (body, code) in table {
-        let ask = cluster.ask(cluster.any(), what).header(who.0, who.1).body(*body);
-        let mut answer = ask.send().await;
-        answer.what = format!("{what} {}", &body[..body.len().min(100)]);
-        answer.problem(400, code);
-    }
-}
-
-#[tokio::test]
-async fn bodies_that_make_no_sense_are_refused_by_name() {
-    let (cluster, riders) = with_riders().await;
-    let (nobody, rider) = (("x-nobody", "1"), ("x-user-id", riders[0].as_str()));
-    let (bad, off) = ("BAD_REQUEST", "BAD_COORDINATE");
-
-    let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
-    let deep_field = format!("{{\"name\":{deep}}}");
-    let long = json!({ "name": "n".repeat(129) }).to_string();
-    let names = ["", "{", "}", "null", "[]", "\"x\"", "7", "{\"name\":1}", "{\"name\":null}",
-        "{\"name\":\"\"}", "{\"name\":\"a\\u0000b\"}", "{\"name\":\"a\\nb\"}", "{\"name\":\"\\ud800\"}",
-        "{\"name\":\"a\",\"name\":\"b\"}", "{\"name\":\"a\"} x", "\u{feff}{\"name\":\"a\"}",
-        "{'name':'a'}", "name=a", &deep, &deep_field, &long];
-    bodies(&cluster, "POST /v1/riders", nobody, &names.map(|body| (body, bad))).await;
-    let bytes: [&[u8]; 3] = [b"{\"name\":\"\xff\xfe\"}", b"\x00\x01\x02", b"\x1f\x8b\x08\x00"];
-    for body in bytes {
-        cluster.ask(cluster.any(), "POST /v1/riders").body(body).send().await.problem(400, bad);
-    }
-
-    let driver = |field: &str, value: Value| {
-        let vehicle = json!({ "type": "SEDAN", "seats": 4, "capabilities": [], "plate": "" });
-        let mut body = json!({ "name": "dee", "city_id": 1, "vehicle": vehicle, "kyc_verified": true });
-        *body.pointer_mut(field).unwrap() = value;
-        body.to_string()
-    };
-    let drivers = [
-        driver("/vehicle", json!(null)), driver("/vehicle", json!("SEDAN")),
-        driver("/vehicle/type", json!("PLANE")), driver("/vehicle/type", json!(1)),
-        driver("/vehicle/seats", json!(0)), driver("/vehicle/seats", json!(65)),
-        driver("/vehicle/seats", json!(256)), driver("/vehicle/seats", json!(-1)),
-        driver("/vehicle/seats", json!(4.5)), driver("/vehicle/capabilities", json!(["wings"])),
-        driver("/vehicle/plate", json!("p".repeat(257))), driver("/city_id", json!(70_000)),
-        driver("/kyc_verified", json!("yes")), driver("/name", json!([])),
-    ];
-    let table: Vec<(&str, &str)> = drivers.iter().map(|body| (body.as_str(), bad)).collect();
-    bodies(&cluster, "POST /v1/drivers", nobody, &table).await;
-
-    let booking = |field: &str, value: Value| {
-        let mut body = booking_body(SQUARE);
-        for (name, value) in [("vehicle_type", json!("SEDAN")), ("seats", json!(1)), ("city_id", json!(1)), ("shown_estimate_minor", json!(1)), ("capabilities", json!([]))] {
-            body[name] = value;
-        }
-        *body.pointer_mut(field).unwrap() = value;
-        body.to_string()
-    };
-    let sane = booking("/seats", json!(1));
-    let lat = |text: &str| sane.replacen("40.758", text, 1);
-    assert_ne!(lat("91"), sane);
-    let bookings = [
-        (booking("/pickup/lat", json!(90.000_000_1)), off), (booking("/pickup/lat", json!(-91)), off),
-        (booking("/pickup/lng", json!(180.000_000_1)), off), (booking("/destination/lng", json!(-181)), off),
-        (booking("/destination/lat", json!(1e300)), off), (lat("NaN"), bad), (lat("Infinity"), bad),
-        (lat("1e999"), bad), (lat("\"40\""), bad), (lat("null"), bad), (lat("0x28"), bad),
-        (booking("/pickup", json!(null)), bad), (booking("/pickup", json!([40, -73])), bad),
-        (booking("/pickup/address", json!("a".repeat(257))), bad), (booking("/vehicle_type", json!("sedan")), bad),
-        (booking("/seats", json!(0)), bad), (booking("/seats", json!(300)), bad),
-        (booking("/city_id", json!(-1)), bad), (booking("/shown_estimate_minor", json!(-1)), bad),
-        (booking("/shown_estimate_minor", json!(0.5)), bad), (booking("/capabilities", json!(["wings"])), bad),
-        (booking("/capabilities", json!({})), bad), (String::from("{}"), bad),
-    ];
-    let table: Vec<(&str, &str)> = bookings.iter().map(|(body, code)| (body.as_str(), *code)).collect();
-    bodies(&cluster, "POST /v1/bookings", rider, &table).await;
-
-    let id = unknown(0).driver;
-    let fix = |field: &str, value: Value| {
-        let mut fix = json!({ "driver_id": id, "lat": 1.0, "lng": 1.0, "ts": now_ms(), "speed_kmh": 1, "heading_deg": 1, "accuracy_m": 1 });
-        fix[field] = value;
-        fix.to_string()
-    };
-    let listed = format!("[{},{}]", fix("ts", json!(1)), fix("lat", json!(90.1)));
-    let fixes = [
-        (fix("lat", json!(-90.1)), off), (fix("lng", json!(181)), off), (listed, off),
-        (fix("lat", json!("1")), bad), (fix("ts", json!(-1)), bad), (fix("ts", json!("now")), bad),
-        (fix("ts", json!(1.5)), bad), (fix("ts", json!(1e30)), bad), (fix("speed_kmh", json!(-1)), bad),
-        (fix("heading_deg", json!("north")), bad), (fix("accuracy_m", json!([])), bad),
-        (fix("driver_id", json!(riders[0])), bad), (fix("driver_id", json!(7)), bad),
-        (fix("driver_id", json!("")), bad), ("{}".into(), bad), ("[{}]".into(), bad),
-        ("[1,2]".into(), bad), ("[".into(), bad), ("[[]]".into(), bad), (" ".into(), bad),
-    ];
-    let table: Vec<(&str, &str)> = fixes.iter().map(|(body, code)| (body.as_str(), *code)).collect();
-    bodies(&cluster, "PUT /v1/drivers/location", nobody, &table).await;
-
-    let trip = format!("POST /v1/trips/{}/end", unknown(7).trip);
-    let ends = ["{\"odometer_km\":-1}", "{\"odometer_km\":1e12}", "{\"odometer_km\":NaN}", "{\"odometer_km\":\"1\"}"];
-    let by = ("x-driver-id", id.as_str());
-    bodies(&cluster, &trip, by, &ends.map(|body| (body, bad))).await;
-    let accepts = ["{}", "{\"offer_id\":null}", "{\"offer_id\":\"off_1\"}", "{\"offer_id\":\"trp_00000000000000000000000000\"}"];
-    bodies(&cluster, "POST /v1/trips/accept", by, &accepts.map(|body| (body, bad))).await;
-    let reason = json!({ "reason": "r".repeat(257) }).to_string();
-    let cancel = format!("POST /v1/bookings/{}/cancel", unknown(7).booking);
-    bodies(&cluster, &cancel, rider, &[("{\"reason\":1}", bad), (&reason, bad)]).await;
-
-    cluster.all_serve_all(&riders).await;
-}
-
 #[tokio::test]
 async fn ids_paths_methods_and_parameters_that_make_no_sense_are_refused_by_name() {
-    let (cluster, riders) = with_riders().await;
+    let (cluster, riders) = Cluster::with_riders().await;
     let rider = &riders[0];
     let expect = async |what: &str, status: u16, code: &str| -> Answer {
         let ask = cluster.ask(cluster.any(), what).rider(rider);
@@ -187,7 +52,9 @@ async fn ids_paths_methods_and_parameters_that_make_no_sense_are_refused_by_name
         ask.send().await.problem(404, "DRIVER_NOT_FOUND");
 
         // Ids of another kind.
-        for (kind, id) in [("bookings", &trip), ("trips", &offer), ("drivers", &rider), ("riders", &driver)] {
+        for (kind, id) in
+            [("bookings", &trip), ("trips", &offer), ("drivers", &rider), ("riders", &driver)]
+        {
             expect(&format!("GET /v1/{kind}/{id}"), 400, "BAD_REQUEST").await;
         }
     }
@@ -201,13 +68,34 @@ async fn ids_paths_methods_and_parameters_that_make_no_sense_are_refused_by_name
 
     let booking = unknown(3).booking;
     let cut = &booking[..booking.len() - 1];
-    let odd = ["x", "%ff", "%00", "..%2f", "bkg_", "drv_ZZZZZZZZZZZZZ", "bkg_ZZZZZZZZZZZZZZZZZZZZZZZZZZ", cut, "-1", "%F0%9F%9A%95"];
+    let odd = [
+        "x",
+        "%ff",
+        "%00",
+        "..%2f",
+        "bkg_",
+        "drv_ZZZZZZZZZZZZZ",
+        "bkg_ZZZZZZZZZZZZZZZZZZZZZZZZZZ",
+        cut,
+        "-1",
+        "%F0%9F%9A%95",
+    ];
     for id in odd {
         for kind in ["bookings", "trips", "drivers", "riders"] {
             expect(&format!("GET /v1/{kind}/{id}"), 400, "BAD_REQUEST").await;
         }
     }
-    for path in ["/", "/v1", "/v1/", "/v2/riders", "/v1/riders/", "/v1/bookings//cancel", "/V1/riders", "/metrics/", "/v1/bookings/a/b/c"] {
+    for path in [
+        "/",
+        "/v1",
+        "/v1/",
+        "/v2/riders",
+        "/v1/riders/",
+        "/v1/bookings//",
+        "/V1/riders",
+        "/metrics/",
+        "/v1/bookings/a/b/c",
+    ] {
         for method in ["GET", "POST"] {
             let ask = cluster.ask(cluster.any(), &format!("{method} {path}"));
             let answer = ask.send().await;
@@ -217,22 +105,44 @@ async fn ids_paths_methods_and_parameters_that_make_no_sense_are_refused_by_name
             answer.problem(status, code.unwrap());
         }
     }
-    for what in ["GET /v1/riders", "DELETE /v1/bookings", "PATCH /v1/riders", "POST /healthz", "PUT /metrics",
-        "GET /v1/trips/accept", "POST /v1/trips/active", "OPTIONS /v1/bookings", "BREW /v1/nearby", "GET /v1/drivers/location"]
-    {
+    for what in [
+        "GET /v1/riders",
+        "DELETE /v1/bookings",
+        "PATCH /v1/riders",
+        "POST /healthz",
+        "PUT /metrics",
+        "GET /v1/trips/accept",
+        "POST /v1/trips/active",
+        "OPTIONS /v1/bookings",
+        "BREW /v1/nearby",
+        "GET /v1/drivers/location",
+    ] {
         let answer = expect(what, 405, "NO_SUCH_METHOD").await;
         assert!(!answer.header("allow").is_empty(), "{what}: says no Allow");
     }
     let (bad, off) = ("BAD_REQUEST", "BAD_COORDINATE");
-    for (query, code) in [("", bad), ("lat=1", bad), ("lat=x&lng=1", bad), ("lat=&lng=", bad),
-        ("lat=1&lat=1&lng=1", bad), ("lat=NaN&lng=1", off), ("lat=1&lng=inf", off), ("lat=90.1&lng=0", off),
-        ("lat=1&lng=1&radius_m=0", bad), ("lat=1&lng=1&radius_m=-1", bad), ("lat=1&lng=1&radius_m=4000000000", bad),
-        ("lat=1&lng=1&radius_m=99999999999", bad), ("lat=1&lng=1&limit=0", bad), ("lat=1&lng=1&limit=201", bad),
-        ("lat=1&lng=1&vehicle_type=PLANE", bad), ("lat=1&lng=%ff", bad)]
-    {
+    for (query, code) in [
+        ("", bad),
+        ("lat=1", bad),
+        ("lat=x&lng=1", bad),
+        ("lat=&lng=", bad),
+        ("lat=1&lat=1&lng=1", bad),
+        ("lat=NaN&lng=1", off),
+        ("lat=1&lng=inf", off),
+        ("lat=90.1&lng=0", off),
+        ("lat=1&lng=1&radius_m=0", bad),
+        ("lat=1&lng=1&radius_m=-1", bad),
+        ("lat=1&lng=1&radius_m=4000000000", bad),
+        ("lat=1&lng=1&radius_m=99999999999", bad),
+        ("lat=1&lng=1&limit=0", bad),
+        ("lat=1&lng=1&limit=201", bad),
+        ("lat=1&lng=1&vehicle_type=PLANE", bad),
+        ("lat=1&lng=%ff", bad),
+    ] {
         expect(&format!("GET /v1/nearby?{query}"), 400, code).await;
     }
-    for key in ["", "key=", "key=x", "key=91,0", "key=NaN,NaN", "key=1,2,3", "key=bkg_1", "key=%ff"] {
+    for key in ["", "key=", "key=x", "key=91,0", "key=NaN,NaN", "key=1,2,3", "key=bkg_1", "key=%ff"]
+    {
         expect(&format!("GET /v1/cluster/lookup?{key}"), 400, bad).await;
     }
     cluster.all_serve_all(&riders).await;
@@ -240,19 +150,27 @@ async fn ids_paths_methods_and_parameters_that_make_no_sense_are_refused_by_name
 
 #[tokio::test]
 async fn headers_and_sizes_beyond_measure_are_refused_and_the_edges_of_the_globe_are_served() {
-    let (cluster, riders) = with_riders().await;
+    let (cluster, riders) = Cluster::with_riders().await;
     let sane = json!({ "name": "bob" });
     let bad = "BAD_REQUEST";
     for name in ["idempotency-key", "x-idempotency-key"] {
         for value in ["".to_owned(), "k".repeat(256), "k".repeat(10_000)] {
-            let ask = cluster.ask(cluster.any(), "POST /v1/riders").header(name, &value).json(&sane);
+            let ask =
+                cluster.ask(cluster.any(), "POST /v1/riders").header(name, &value).json(&sane);
             ask.send().await.problem(400, bad);
         }
-        let ask = cluster.ask(cluster.any(), "POST /v1/riders").header(name, b"\xff\xfe").json(&sane);
+        let ask =
+            cluster.ask(cluster.any(), "POST /v1/riders").header(name, b"\xff\xfe").json(&sane);
         ask.send().await.expect(201);
     }
     let longest = "k".repeat(255);
-    cluster.ask(cluster.any(), "POST /v1/riders").key(&longest).json(&sane).send().await.expect(201);
+    cluster
+        .ask(cluster.any(), "POST /v1/riders")
+        .key(&longest)
+        .json(&sane)
+        .send()
+        .await
+        .expect(201);
     let other_kind = unknown(0).driver;
     let twice = "rdr_0000000000000, rdr_0000000000000";
     let ids = [&b""[..], b"x", b"\xff", other_kind.as_bytes(), twice.as_bytes()];
@@ -261,7 +179,11 @@ async fn headers_and_sizes_beyond_measure_are_refused_and_the_edges_of_the_globe
         ask.json(&booking_body(SQUARE)).send().await.problem(400, bad);
     }
     for what in ["POST /v1/bookings", "POST /v1/trips/accept", "GET /v1/trips/active"] {
-        let body = if what.ends_with('s') { booking_body(SQUARE) } else { json!({ "offer_id": unknown(1).offer }) };
+        let body = if what.ends_with('s') {
+            booking_body(SQUARE)
+        } else {
+            json!({ "offer_id": unknown(1).offer })
+        };
         cluster.ask(cluster.any(), what).json(&body).send().await.problem(400, bad);
     }
     for trace in ["x".to_owned(), "0".repeat(33), "\u{fc}".repeat(16)] {
@@ -269,7 +191,8 @@ async fn headers_and_sizes_beyond_measure_are_refused_and_the_edges_of_the_globe
         ask.send().await.problem(400, bad);
     }
     let trace = "0123456789abcdef0123456789abcdef";
-    let ask = cluster.ask(cluster.any(), "GET /v1/riders/x").header("x-trace-id", trace).send().await;
+    let ask =
+        cluster.ask(cluster.any(), "GET /v1/riders/x").header("x-trace-id", trace).send().await;
     assert_eq!(ask.header("x-trace-id"), trace);
 
     for what in ["POST /v1/riders", "PUT /v1/drivers/location", "POST /v1/bookings"] {
@@ -286,11 +209,18 @@ async fn headers_and_sizes_beyond_measure_are_refused_and_the_edges_of_the_globe
     cluster.ask(cluster.any(), put).json(&batch(1_001)).send().await.problem(413, "TOO_LARGE");
     for size in [1_000, 0] {
         let counts = cluster.ask(cluster.any(), put).json(&batch(size)).send().await.expect(202);
-        let sum: u64 = ["applied", "stale", "refused"].iter().filter_map(|fate| counts.json[*fate].as_u64()).sum();
+        let sum: u64 = ["applied", "stale", "refused"]
+            .iter()
+            .filter_map(|fate| counts.json[*fate].as_u64())
+            .sum();
         assert_eq!(sum, u64::try_from(size).unwrap(), "{}", counts.text);
     }
 
-    for (row, at) in [(90.0, 0.0), (-90.0, 180.0), (0.0, -180.0), (0.0, 180.0), (89.999_999_9, -0.0)].into_iter().enumerate() {
+    for (row, at) in
+        [(90.0, 0.0), (-90.0, 180.0), (0.0, -180.0), (0.0, 180.0), (89.999_999_9, -0.0)]
+            .into_iter()
+            .enumerate()
+    {
         let nearby = format!("GET /v1/nearby?lat={}&lng={}&radius_m=5000", at.0, at.1);
         cluster.ask(cluster.any(), &nearby).send().await.expect(200);
         let rider = cluster.rider_at(1, &format!("polar {row}")).await;
@@ -320,21 +250,32 @@ async fn raw(cluster: &Cluster, node: u64, bytes: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn bytes_that_are_no_http_cost_their_connection_and_nothing_else() {
-    let (cluster, riders) = with_riders().await;
+    let (cluster, riders) = Cluster::with_riders().await;
     let many_headers = format!("GET /healthz HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(10_000));
     let long_header = format!("GET /healthz HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(2 << 20));
     let long_path = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(100_000));
     let head = "POST /v1/riders HTTP/1.1\r\nhost: x\r\n";
     let texts = [
-        "", "\r\n\r\n\r\n", "hello\r\n\r\n", "GET\r\n\r\n", "GET /healthz HTTP/9.9\r\n\r\n",
-        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET /health", &many_headers, &long_header, &long_path,
+        "",
+        "\r\n\r\n\r\n",
+        "hello\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET /healthz HTTP/9.9\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "GET /health",
+        &many_headers,
+        &long_header,
+        &long_path,
         &format!("{head}content-length: -1\r\n\r\n{{}}"),
         &format!("{head}content-length: 99999999999999999999\r\n\r\n{{}}"),
         &format!("{head}content-length: 2\r\ncontent-length: 3\r\n\r\n{{}}"),
         &format!("{head}content-length: 100\r\n\r\n{{"),
         &format!("{head}transfer-encoding: chunked\r\n\r\nzz\r\n"),
         &format!("{head}transfer-encoding: chunked\r\n\r\nffffffffffffffff\r\n"),
-        &format!("{head}transfer-encoding: chunked\r\n\r\n{}0\r\n\r\n", format!("10000\r\n{}\r\n", " ".repeat(65_536)).repeat(5)),
+        &format!(
+            "{head}transfer-encoding: chunked\r\n\r\n{}0\r\n\r\n",
+            format!("10000\r\n{}\r\n", " ".repeat(65_536)).repeat(5)
+        ),
         &format!("{head}no colon\r\n\r\n"),
     ];
     let mut samples: Vec<Vec<u8>> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
@@ -346,7 +287,8 @@ async fn bytes_that_are_no_http_cost_their_connection_and_nothing_else() {
         let answer = raw(&cluster, cluster.any(), &sample).await;
         let shown = String::from_utf8_lossy(&sample[..sample.len().min(80)]).into_owned();
         let said = String::from_utf8_lossy(&answer);
-        let refused = said.is_empty() || said.starts_with("HTTP/1.1 4") || said.starts_with("HTTP/1.0 4");
+        let refused =
+            said.is_empty() || said.starts_with("HTTP/1.1 4") || said.starts_with("HTTP/1.0 4");
         assert!(refused, "{shown:?}: {said}");
     }
     cluster.all_serve_all(&riders).await;

@@ -25,15 +25,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 /// How long a node may take to hang up on a stranger.
 const HANGS_UP_WITHIN: Duration = Duration::from_secs(15);
 
-async fn with_riders() -> (Cluster, Vec<String>) {
-    let cluster = Cluster::start(3, &[]).await;
-    let mut riders = Vec::new();
-    for home in 1..=3 {
-        riders.push(cluster.rider_at(home, "ada").await);
-    }
-    (cluster, riders)
-}
-
+/// The code of an error that came down a socket.
 fn code_of(message: Option<Value>) -> String {
     let message = message.expect("an answer, not the end");
     assert_eq!(message["type"], "error", "{message}");
@@ -43,10 +35,14 @@ fn code_of(message: Option<Value>) -> String {
 
 #[tokio::test]
 async fn a_phone_that_talks_nonsense_is_told_so_and_in_the_end_cut_off() {
-    let (cluster, riders) = with_riders().await;
+    let (cluster, riders) = Cluster::with_riders().await;
     let driver = cluster.driver_at(1, "dee").await;
 
-    for (id, status) in [(DriverId::from_raw(1).to_string(), 404), ("drv_x".to_owned(), 400), (riders[0].clone(), 400)] {
+    for (id, status) in [
+        (DriverId::from_raw(1).to_string(), 404),
+        ("drv_x".to_owned(), 400),
+        (riders[0].clone(), 400),
+    ] {
         let refused = Phone::try_open(&cluster, cluster.any(), &id).await.err().map(|error| *error);
         let Some(Error::Http(response)) = refused else { panic!("{id}: {refused:?}") };
         assert_eq!(response.status().as_u16(), status, "{id}");
@@ -56,13 +52,21 @@ async fn a_phone_that_talks_nonsense_is_told_so_and_in_the_end_cut_off() {
     plain.problem(400, "BAD_REQUEST");
 
     let ping = |lat: f64| json!({ "type": "ping", "lat": lat, "lng": SQUARE.1, "ts": now_ms() });
-    let pings = |count: usize| json!({ "type": "pings", "pings": vec![ping(1.0); count] }).to_string();
+    let pings =
+        |count: usize| json!({ "type": "pings", "pings": vec![ping(1.0); count] }).to_string();
     let mut phone = Phone::open(&cluster, 2, &driver).await;
     let table = [
-        ("", "BAD_REQUEST"), ("hello", "BAD_REQUEST"), ("{", "BAD_REQUEST"), ("null", "BAD_REQUEST"), ("[]", "BAD_REQUEST"),
-        ("{\"type\":\"dance\"}", "BAD_REQUEST"), ("{\"type\":\"ping\"}", "BAD_REQUEST"),
-        (&ping(91.0).to_string(), "BAD_COORDINATE"), (&ping(1.0).to_string().replace("1.0", "NaN"), "BAD_REQUEST"),
-        (&pings(101), "TOO_LARGE"), (&"[".repeat(10_000), "BAD_REQUEST"),
+        ("", "BAD_REQUEST"),
+        ("hello", "BAD_REQUEST"),
+        ("{", "BAD_REQUEST"),
+        ("null", "BAD_REQUEST"),
+        ("[]", "BAD_REQUEST"),
+        ("{\"type\":\"dance\"}", "BAD_REQUEST"),
+        ("{\"type\":\"ping\"}", "BAD_REQUEST"),
+        (&ping(91.0).to_string(), "BAD_COORDINATE"),
+        (&ping(1.0).to_string().replace("1.0", "NaN"), "BAD_REQUEST"),
+        (&pings(101), "TOO_LARGE"),
+        (&"[".repeat(10_000), "BAD_REQUEST"),
     ];
     // A good message in between makes up for the bad ones before it.
     for round in 0..3 {
@@ -86,7 +90,12 @@ async fn a_phone_that_talks_nonsense_is_told_so_and_in_the_end_cut_off() {
     phone.say(" ".repeat(largest + 1)).await;
     phone.closed().await;
     // Garbage, an unmasked frame, a frame of 2^62 bytes, a continuation of nothing.
-    let frames: [&[u8]; 4] = [&[0xff; 100], &[0x81, 2, b'h', b'i'], &[0x81, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4], &[0x80, 0x80, 0, 0, 0, 0]];
+    let frames: [&[u8]; 4] = [
+        &[0xff; 100],
+        &[0x81, 2, b'h', b'i'],
+        &[0x81, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4],
+        &[0x80, 0x80, 0, 0, 0, 0],
+    ];
     for frame in frames {
         let mut phone = Phone::open(&cluster, cluster.any(), &driver).await;
         phone.stream().write_all(frame).await.unwrap();
@@ -111,7 +120,11 @@ async fn until_cut_off(address: SocketAddr, bytes: &[u8]) {
     let mut rest = Vec::new();
     let reading = stream.read_to_end(&mut rest);
     let ended = timeout(HANGS_UP_WITHIN, reading).await;
-    assert!(ended.is_ok(), "a stranger who sent {:?} is still connected", &bytes[..bytes.len().min(20)]);
+    assert!(
+        ended.is_ok(),
+        "a stranger who sent {:?} is still connected",
+        &bytes[..bytes.len().min(20)]
+    );
     assert!(rest.len() < 1_000, "a stranger was told {} bytes", rest.len());
 }
 
@@ -140,10 +153,16 @@ async fn greet(
 
 #[tokio::test]
 async fn strangers_at_the_peer_port_are_cut_off_while_the_members_go_on_talking() {
-    let (cluster, riders) = with_riders().await;
+    let (cluster, riders) = Cluster::with_riders().await;
     let garbage: [&[u8]; 8] = [
-        b"", b"\x00", b"GET / HTTP/1.1\r\n\r\n", &[0xff; 10_000], &[0; 10_000],
-        b"\x02\x01", b"\x02\x00\x00", b"\x00\x03\x09\x09\x09",
+        b"",
+        b"\x00",
+        b"GET / HTTP/1.1\r\n\r\n",
+        &[0xff; 10_000],
+        &[0; 10_000],
+        b"\x02\x01",
+        b"\x02\x00\x00",
+        b"\x00\x03\x09\x09\x09",
     ];
     let peers: Vec<SocketAddr> = cluster.running().iter().map(|node| cluster.peer(*node)).collect();
     let strangers = peers.iter().flat_map(|peer| garbage.map(|bytes| until_cut_off(*peer, bytes)));
@@ -170,7 +189,7 @@ async fn strangers_at_the_peer_port_are_cut_off_while_the_members_go_on_talking(
 
 #[tokio::test]
 async fn a_member_gone_mad_costs_its_own_connection_and_no_other() {
-    let (cluster, riders) = with_riders().await;
+    let (cluster, riders) = Cluster::with_riders().await;
     let me = identity(9, "hansom", SECRET);
     let oversized = u32::try_from(FRAME_MAX + 1).unwrap().to_be_bytes();
     let empty = [0; 4];
@@ -195,7 +214,14 @@ async fn a_member_gone_mad_costs_its_own_connection_and_no_other() {
         Envelope::seal(route, Subject::Anonymous, 7, 2_000, payload.into()).unwrap()
     };
     for node in cluster.running() {
-        for route in [Route::Slot(Slot(0)), Route::Slot(Slot(u16::MAX)), Route::Cell(0), Route::Cell(u64::MAX), Route::Node(NodeId(node)), Route::Node(NodeId(77))] {
+        for route in [
+            Route::Slot(Slot(0)),
+            Route::Slot(Slot(u16::MAX)),
+            Route::Cell(0),
+            Route::Cell(u64::MAX),
+            Route::Node(NodeId(node)),
+            Route::Node(NodeId(77)),
+        ] {
             let good = sane(route, vec![0xee; 100]);
             let bent = [
                 good.clone(),
@@ -225,10 +251,12 @@ async fn a_member_gone_mad_costs_its_own_connection_and_no_other() {
 
 #[tokio::test]
 async fn strangers_to_the_gossip_are_not_heard() {
-    let (cluster, riders) = with_riders().await;
+    let (cluster, riders) = Cluster::with_riders().await;
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     for node in cluster.running() {
-        for datagram in [&[][..], &[0], &[1; 24], &[1; 25], &[0xff; 1_400], &[1; 65_507], b"GET / HTTP/1.1"] {
+        for datagram in
+            [&[][..], &[0], &[1; 24], &[1; 25], &[0xff; 1_400], &[1; 65_507], b"GET / HTTP/1.1"]
+        {
             for _ in 0..20 {
                 socket.send_to(datagram, cluster.peer(node)).await.unwrap();
             }
@@ -239,14 +267,21 @@ async fn strangers_to_the_gossip_are_not_heard() {
     // A whole node without the key, and one with the key that was told another cluster's list.
     let directory = tempfile::tempdir().unwrap();
     let (seed, lone) = (cluster.peer(1), free_address());
-    let seeds = vec!["--seeds".to_owned(), seed.to_string(), "--peer".to_owned(), free_address().to_string()];
+    let seeds = vec![
+        "--seeds".to_owned(),
+        seed.to_string(),
+        "--peer".to_owned(),
+        free_address().to_string(),
+    ];
     let list = vec!["--initial-nodes".to_owned(), format!("8={lone},1={seed}")];
     let wrong = "another secret, as long as it";
     let mut strangers = Vec::new();
     for (id, secret, bootstrap) in [(9, wrong, seeds), (8, SECRET, list)] {
         let http = free_address();
         let mut command = hansom();
-        command.args(["node", "--node-id", &id.to_string(), "--http", &http.to_string()]).args(bootstrap);
+        command
+            .args(["node", "--node-id", &id.to_string(), "--http", &http.to_string()])
+            .args(bootstrap);
         command.arg("--data-dir").arg(directory.path().join(id.to_string()));
         command.env("HANSOM_CLUSTER_KEY", secret).stderr(std::process::Stdio::null());
         strangers.push((http, command.spawn().unwrap()));

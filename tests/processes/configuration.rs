@@ -86,7 +86,10 @@ async fn the_printed_configuration_hides_the_cluster_key() {
     for command in [by_environment, by_flag] {
         let (status, out, talk) = run(command).await;
         assert_eq!(status, 0, "{talk}");
-        assert!(out.contains("cluster-key = (hidden)") && out.contains("offer-ttl-ms = 12345"), "{out}");
+        assert!(
+            out.contains("cluster-key = (hidden)") && out.contains("offer-ttl-ms = 12345"),
+            "{out}"
+        );
         assert!(out.contains("zone = rack"), "{out}");
         assert!(!out.contains(SECRET) && !talk.contains(SECRET), "{out} {talk}");
     }

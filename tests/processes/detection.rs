@@ -45,5 +45,8 @@ async fn a_sigkill_is_seen_by_all_others() {
     }
     took.sort();
     let median = took[took.len() / 2];
-    println!("detection by all {} others: median {median:.0?} of {kills}, all {took:.0?}", NODES - 1);
+    println!(
+        "detection by all {} others: median {median:.0?} of {kills}, all {took:.0?}",
+        NODES - 1
+    );
 }

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Coordinates far enough apart that each lies in a cell of its own.
 fn places() -> Vec<At> {
-    let steps = (0..12).flat_map(|row| (0..12).map(move |column| (f64::from(row), f64::from(column))));
+    let steps =
+        (0..12).flat_map(|row| (0..12).map(move |column| (f64::from(row), f64::from(column))));
     steps.map(|(row, column)| (40.0 + row / 4.0, -75.0 + column / 4.0)).collect()
 }
 
@@ -95,7 +96,11 @@ async fn any_node_answers_for_any_booking_driver_trip_and_coordinate_over_one_fo
         for node in cluster.running() {
             let found = cluster.get(node, &nearby).await.expect(200);
             assert_eq!(found.json["partial"], false, "{}", found.text);
-            assert_eq!(found.json["drivers"][0]["driver_id"], driver, "at node {node}: {}", found.text);
+            assert_eq!(
+                found.json["drivers"][0]["driver_id"], driver,
+                "at node {node}: {}",
+                found.text
+            );
         }
     }
     for node in cluster.running() {

@@ -50,8 +50,11 @@ async fn partitions_of_a_killed_node_answer_retry_and_come_back_with_everything_
     lost.extend([&rider, &other].map(|id| format!("/v1/riders/{id}")));
     lost.extend([&booking, &cancelled].map(|id| format!("/v1/bookings/{id}")));
     lost.push(format!("/v1/trips/{trip}"));
-    let kept =
-        [format!("/v1/drivers/{driver}"), format!("/v1/riders/{elsewhere}"), format!("/v1/trips/{their_trip}")];
+    let kept = [
+        format!("/v1/drivers/{driver}"),
+        format!("/v1/riders/{elsewhere}"),
+        format!("/v1/trips/{their_trip}"),
+    ];
     let acked = read(&cluster, &lost).await;
 
     cluster.kill(dead);
@@ -142,4 +145,50 @@ async fn a_search_goes_on_after_the_node_that_ran_it_has_come_back() {
     let trip = cluster.accept(&driver).await;
     cluster.step(&driver, &trip, &["arrive", "start", "end"]).await;
     cluster.becomes(&format!("/v1/bookings/{booking}"), "status", "COMPLETED").await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_lost_all_its_nodes_at_once_comes_back_whole() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    let driver = cluster.free_driver_at(1, "dee", SQUARE).await;
+    let rider = cluster.rider_at(2, "ada").await;
+    let booking = cluster.book(&rider, SQUARE).await;
+    let trip = cluster.accept(&driver).await;
+    cluster.step(&driver, &trip, &["arrive", "start"]).await;
+    let paths = [
+        format!("/v1/riders/{rider}"),
+        format!("/v1/drivers/{driver}"),
+        format!("/v1/bookings/{booking}"),
+        format!("/v1/trips/{trip}"),
+    ];
+    let acked = read(&cluster, &paths).await;
+    for round in 0..2 {
+        for node in 1..=3 {
+            cluster.kill(node);
+        }
+        for node in 1..=3 {
+            cluster.spawn(node);
+        }
+        cluster.settled().await;
+        for node in 1..=3 {
+            cluster.reached(node).await;
+        }
+        assert_eq!(read(&cluster, &paths).await, acked, "in round {round}");
+    }
+    cluster.step(&driver, &trip, &["end"]).await;
+    cluster.becomes(&paths[1], "can_accept_bookings", true).await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_told_to_stop_says_goodbye_and_comes_back() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    let driver = cluster.driver_at(1, "dee").await;
+    let mut phone = Phone::open(&cluster, 2, &driver).await;
+    let rider = cluster.rider_at(2, "ada").await;
+    cluster.stop(2).await;
+    phone.closed().await;
+    noticed(&cluster, 2).await;
+    cluster.get(3, &format!("/v1/riders/{rider}")).await.problem(503, "RETRY");
+    cluster.restart(2).await;
+    cluster.all_serve_all(&[rider]).await;
 }

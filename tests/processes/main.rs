@@ -7,6 +7,7 @@
 //! error fails the test that used it.
 #![expect(clippy::unwrap_used, reason = "a test's helpers may fail it")]
 
+mod bad_bodies;
 mod bad_http;
 mod bad_wire;
 mod client;

@@ -1,7 +1,7 @@
 //! Node processes: started, killed with SIGKILL, started again on the same disk, never left
 //! behind.
 
-use crate::client::{Ask, Answer};
+use crate::client::{Answer, Ask};
 use proto::RiderId;
 use serde_json::Value;
 use std::cell::Cell;
@@ -92,11 +92,13 @@ impl Cluster {
     /// Starts nodes 1 to `count` from one `--initial-nodes` list, and waits until they agree.
     pub(crate) async fn start(count: u64, flags: &[&str]) -> Self {
         let alone = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let addresses: Vec<(u64, SocketAddr)> = (1..=count).map(|id| (id, free_address())).collect();
+        let addresses: Vec<(u64, SocketAddr)> =
+            (1..=count).map(|id| (id, free_address())).collect();
         let list: Vec<String> =
             addresses.iter().map(|(id, address)| format!("{id}={address}")).collect();
         let bootstrap = vec!["--initial-nodes".to_owned(), list.join(",")];
-        let node = |peer| Node { http: free_address(), peer, bootstrap: bootstrap.clone(), child: None };
+        let node =
+            |peer| Node { http: free_address(), peer, bootstrap: bootstrap.clone(), child: None };
         let mut cluster = Self {
             nodes: addresses.into_iter().map(|(id, peer)| (id, node(peer))).collect(),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
@@ -155,16 +157,34 @@ impl Cluster {
         child.wait().unwrap();
     }
 
+    /// SIGTERM: the node says goodbye and ends by itself, without complaint.
+    pub(crate) async fn stop(&mut self, id: u64) {
+        let child = self.nodes.get_mut(&id).unwrap().child.as_mut().unwrap();
+        let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        assert!(told.success());
+        let what = format!("node {id} stops");
+        let status = eventually(&what, async || child.try_wait().unwrap()).await;
+        assert!(status.success(), "node {id} ended with {status}");
+        self.nodes.get_mut(&id).unwrap().child = None;
+    }
+
     /// Starts a killed node on its old disk, and waits until all agree and reach it again.
     pub(crate) async fn restart(&mut self, id: u64) {
         self.spawn(id);
         self.settled().await;
+        self.reached(id).await;
+    }
+
+    /// Waits until every node gets answers from another one's partitions.
+    pub(crate) async fn reached(&self, id: u64) {
         let mut nobody = 0;
-        let mut path = String::new();
-        while path.is_empty() || self.owner(&path["/v1/riders/".len()..]).await != id {
+        let path = loop {
+            let rider = RiderId::from_raw(nobody).to_string();
+            if self.owner(&rider).await == id {
+                break format!("/v1/riders/{rider}");
+            }
             nobody += 1;
-            path = format!("/v1/riders/{}", RiderId::from_raw(nobody));
-        }
+        };
         for node in self.running() {
             eventually(&format!("node {node} reaches node {id} again"), async || {
                 (self.get(node, &path).await.status == 404).then_some(())

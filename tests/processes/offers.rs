@@ -38,20 +38,25 @@ async fn a_decline_and_a_silence_each_pass_the_offer_to_the_next_driver() {
     let ended = phones[1].wait_for("offer_ended").await;
     assert_eq!((&ended["offer_id"], &ended["reason"]), (&second["offer_id"], &json!("EXPIRED")));
     let body = json!({ "offer_id": second["offer_id"] });
-    cluster.post("/v1/trips/accept", By::Driver(&middle), &body).await.problem(409, "OFFER_EXPIRED");
+    cluster
+        .post("/v1/trips/accept", By::Driver(&middle), &body)
+        .await
+        .problem(409, "OFFER_EXPIRED");
 
     let third = phones[2].wait_for("offer").await;
     assert_eq!(third["booking_id"], booking);
     let trip = cluster.accept(&far).await;
     let won = cluster.get(cluster.any(), &format!("/v1/bookings/{booking}")).await.expect(200);
     assert_eq!((&won.json["trip_id"], &won.json["driver_id"]), (&json!(trip), &json!(far)));
-    let fates: Vec<_> = won.json["offers"].as_array().unwrap().iter().map(|o| &o["status"]).collect();
+    let fates: Vec<_> =
+        won.json["offers"].as_array().unwrap().iter().map(|o| &o["status"]).collect();
     assert_eq!(fates, ["DECLINED", "EXPIRED", "ACCEPTED"], "{}", won.text);
     for driver in [&near, &middle] {
         cluster.becomes(&format!("/v1/drivers/{driver}"), "can_accept_bookings", true).await;
     }
 
-    let expired = cluster.becomes(&format!("/v1/bookings/{unserved}"), "status", "REQUEST_EXPIRED").await;
+    let expired =
+        cluster.becomes(&format!("/v1/bookings/{unserved}"), "status", "REQUEST_EXPIRED").await;
     assert_eq!(expired["offers"], json!([]));
     let path = format!("/v1/bookings/{unserved}/cancel");
     cluster.post(&path, By::Rider(&lonely), &json!({})).await.problem(409, "BOOKING_ENDED");
@@ -75,7 +80,10 @@ async fn a_cancelled_booking_takes_its_offer_back_and_makes_no_other() {
     cluster.post(&path, By::Rider(&stranger), &json!({})).await.problem(403, "UNAUTHORIZED");
     let body = json!({ "reason": "rain has stopped" });
     let cancelled = thrice(&cluster, &cancel, By::Rider(&rider), &body).await.expect(200);
-    assert_eq!((&cancelled.json["status"], &cancelled.json["cancelled_by"]), (&json!("CANCELLED"), &json!("RIDER")));
+    assert_eq!(
+        (&cancelled.json["status"], &cancelled.json["cancelled_by"]),
+        (&json!("CANCELLED"), &json!("RIDER"))
+    );
     let ended = phone.wait_for("offer_ended").await;
     assert_eq!(ended["offer_id"], offer["offer_id"]);
     let body = json!({ "offer_id": offer["offer_id"] });

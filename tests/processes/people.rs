@@ -2,7 +2,7 @@
 
 use crate::client::Answer;
 use crate::nodes::{Cluster, eventually};
-use proto::{DriverId, RiderId};
+use proto::{BookingId, DriverId, OfferId, RiderId, Slot, TripId, WallMs};
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -32,6 +32,16 @@ pub(crate) enum By<'a> {
 }
 
 impl Cluster {
+    /// Three nodes with a rider on each, to see that every forward works.
+    pub(crate) async fn with_riders() -> (Self, Vec<String>) {
+        let cluster = Self::start(3, &[]).await;
+        let mut riders = Vec::new();
+        for home in 1..=3 {
+            riders.push(cluster.rider_at(home, "ada").await);
+        }
+        (cluster, riders)
+    }
+
     /// Registers a rider whose records live on node `home`.
     pub(crate) async fn rider_at(&self, home: u64, stem: &str) -> String {
         let name = self.name_at(home, stem, |name| RiderId::of_name(name).to_string()).await;
@@ -50,12 +60,21 @@ impl Cluster {
         driver.text("driver_id")
     }
 
-    /// A driver on duty at a place.
+    /// A driver on duty at a place, seen there by whoever searches.
     pub(crate) async fn free_driver_at(&self, home: u64, stem: &str, at: At) -> String {
         let driver = self.driver_at(home, stem).await;
         let online = format!("POST /v1/drivers/{driver}/online");
         self.ask(self.any(), &online).send().await.expect(200);
         self.ping(&driver, at).await;
+        let nearby = format!("/v1/nearby?lat={}&lng={}&radius_m=100", at.0, at.1);
+        eventually(&format!("{driver} is seen"), async || {
+            let found = self.get(self.any(), &nearby).await.expect(200);
+            let mut drivers = found.json["drivers"].as_array()?.iter();
+            drivers
+                .any(|seen| seen["driver_id"] == driver && seen["status"] == "online")
+                .then_some(())
+        })
+        .await;
         driver
     }
 
@@ -153,4 +172,24 @@ pub(crate) fn booking_body(pickup: At) -> Value {
         "pickup": { "lat": pickup.0, "lng": pickup.1, "address": "the square" },
         "destination": { "lat": lat, "lng": lng },
     })
+}
+
+/// Well-formed ids of nothing, all on one slot.
+pub(crate) struct Unknown {
+    pub(crate) booking: String,
+    pub(crate) trip: String,
+    pub(crate) offer: String,
+    pub(crate) driver: String,
+    pub(crate) rider: String,
+}
+
+pub(crate) fn unknown(slot: u16) -> Unknown {
+    let (slot, at, random) = (Slot(slot), WallMs(1_700_000_000_000), 42);
+    Unknown {
+        booking: BookingId::mint(slot, at, random).to_string(),
+        trip: TripId::mint(slot, at, random).to_string(),
+        offer: OfferId::mint(slot, at, random).to_string(),
+        driver: DriverId::from_raw(u64::from(slot.0)).to_string(),
+        rider: RiderId::from_raw(u64::from(slot.0)).to_string(),
+    }
 }

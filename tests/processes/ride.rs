@@ -3,7 +3,7 @@
 
 use crate::client::Answer;
 use crate::nodes::{Cluster, eventually};
-use crate::people::{By, SQUARE, booking_body};
+use crate::people::{By, SQUARE, booking_body, now_ms};
 use crate::phone::Phone;
 use serde_json::{Map, Value, json};
 
@@ -54,14 +54,23 @@ async fn a_ride_over_three_processes_with_every_change_asked_for_three_times() {
         "kyc_verified": true,
     });
     let driver = thrice(&cluster, "POST /v1/drivers", By::Nobody, &body).await.expect(201);
-    assert_eq!((&driver.json["status"], &driver.json["vehicle"]["seats"]), (&json!("offline"), &json!(6)));
+    assert_eq!(
+        (&driver.json["status"], &driver.json["vehicle"]["seats"]),
+        (&json!("offline"), &json!(6))
+    );
     let driver = driver.text("driver_id");
     let mut phone = Phone::open(&cluster, cluster.any(), &driver).await;
     let online = format!("POST /v1/drivers/{driver}/online");
     let state = thrice(&cluster, &online, By::Nobody, &json!({})).await;
     assert_eq!(state.json["can_accept_bookings"], true, "{}", state.text);
-    phone.say(json!({ "type": "ping", "lat": SQUARE.0, "lng": SQUARE.1, "ts": 1 }).to_string()).await;
-    cluster.ping(&driver, SQUARE).await;
+    let nearby = format!("/v1/nearby?lat={}&lng={}", SQUARE.0, SQUARE.1);
+    eventually("what his phone reports is seen by all", async || {
+        let ping = json!({ "type": "ping", "lat": SQUARE.0, "lng": SQUARE.1, "ts": now_ms() });
+        phone.say(ping.to_string()).await;
+        let seen = cluster.get(cluster.any(), &nearby).await.expect(200);
+        (seen.json["drivers"][0]["status"] == "online").then_some(())
+    })
+    .await;
 
     let mut body = booking_body(SQUARE);
     body["vehicle_type"] = json!("SUV");
@@ -89,7 +98,10 @@ async fn a_ride_over_three_processes_with_every_change_asked_for_three_times() {
     let mut steps = vec![("arrive", "DRIVER_ARRIVED"), ("start", "IN_PROGRESS")];
     steps.extend([("pause", "PAUSED"), ("resume", "IN_PROGRESS"), ("end", "COMPLETED")]);
     for (step, status) in &steps {
-        for party in [cluster.ask(cluster.any(), "GET /v1/trips/active").driver(&driver), cluster.ask(cluster.any(), "GET /v1/trips/active").rider(&rider)] {
+        for party in [
+            cluster.ask(cluster.any(), "GET /v1/trips/active").driver(&driver),
+            cluster.ask(cluster.any(), "GET /v1/trips/active").rider(&rider),
+        ] {
             assert_eq!(party.send().await.expect(200).text("trip_id"), trip);
         }
         let body = if *step == "end" { json!({ "odometer_km": 12.5 }) } else { json!({}) };
@@ -102,20 +114,25 @@ async fn a_ride_over_three_processes_with_every_change_asked_for_three_times() {
     assert_eq!(ended.json["odometer_km"], 12.5);
     let transitions = ended.json["transitions"].as_array().unwrap();
     let got: Vec<&str> = transitions.iter().filter_map(|t| t["to"].as_str()).collect();
-    let want: Vec<&str> = ["DRIVER_ASSIGNED"].into_iter().chain(steps.iter().map(|(_, to)| *to)).collect();
+    let want: Vec<&str> =
+        ["DRIVER_ASSIGNED"].into_iter().chain(steps.iter().map(|(_, to)| *to)).collect();
     assert_eq!(got, want, "each change once");
     cluster.becomes(&format!("/v1/bookings/{booking}"), "status", "COMPLETED").await;
     cluster.becomes(&format!("/v1/riders/{rider}"), "active_booking_id", Value::Null).await;
     let free = cluster.becomes(&format!("/v1/drivers/{driver}"), "can_accept_bookings", true).await;
     assert_eq!(free["current_trip_id"], Value::Null);
-    for party in [cluster.ask(1, "GET /v1/trips/active").driver(&driver), cluster.ask(2, "GET /v1/trips/active").rider(&rider)] {
+    for party in [
+        cluster.ask(1, "GET /v1/trips/active").driver(&driver),
+        cluster.ask(2, "GET /v1/trips/active").rider(&rider),
+    ] {
         party.send().await.problem(404, "NO_ACTIVE_TRIP");
     }
     // Each repeat of the accept may have told him again.
     while phone.wait_for("trip").await["status"] != "COMPLETED" {}
 
     // A repeat that was long on its way still gets the first answer.
-    let late = cluster.ask(cluster.any(), accept).driver(&driver).key(accept).json(&body_of(&offer));
+    let late =
+        cluster.ask(cluster.any(), accept).driver(&driver).key(accept).json(&body_of(&offer));
     let late = late.send().await.expect(201);
     assert_eq!(late.text("trip_id"), trip);
     let late = cluster.ask(cluster.any(), &online).key(&online).json(&json!({}));
@@ -144,7 +161,8 @@ async fn one_driver_and_many_riders_never_meet_in_two_trips_at_once() {
         let trip = cluster.accept(&driver).await;
         let mut assigned = Vec::new();
         for booking in &bookings {
-            let found = cluster.get(cluster.any(), &format!("/v1/bookings/{booking}")).await.expect(200);
+            let found =
+                cluster.get(cluster.any(), &format!("/v1/bookings/{booking}")).await.expect(200);
             if found.json["status"] == "ASSIGNED" {
                 assert_eq!(found.json["driver_id"], driver);
                 assigned.push(booking.clone());
@@ -154,7 +172,8 @@ async fn one_driver_and_many_riders_never_meet_in_two_trips_at_once() {
         served.extend(assigned);
         cluster.step(&driver, &trip, &["arrive", "start", "end"]).await;
         eventually("the driver is free or has the next offer", async || {
-            let found = cluster.get(cluster.any(), &format!("/v1/drivers/{driver}")).await.expect(200);
+            let found =
+                cluster.get(cluster.any(), &format!("/v1/drivers/{driver}")).await.expect(200);
             found.json["current_trip_id"].is_null().then_some(())
         })
         .await;

@@ -277,17 +277,16 @@ impl Shell {
                 self.push(Push::Offer(offer));
                 Ok(HoldAnswer::Held)
             }
-            Err(refusal) => match refusal.code {
-                Code::DriverBusy | Code::DriverOffline => {
-                    count(&tally.holds_refused);
-                    Ok(HoldAnswer::Busy)
-                }
-                Code::OfferExpired => {
-                    count(&tally.holds_refused);
-                    Ok(HoldAnswer::Gone)
-                }
-                _other => Err(refusal),
-            },
+            Err(refusal) => {
+                let busy = matches!(refusal.code, Code::DriverBusy | Code::DriverOffline);
+                let answer = match (busy, refusal.code == Code::OfferExpired) {
+                    (true, _) => HoldAnswer::Busy,
+                    (false, true) => HoldAnswer::Gone,
+                    (false, false) => return Err(refusal),
+                };
+                count(&tally.holds_refused);
+                Ok(answer)
+            }
         }
     }
 

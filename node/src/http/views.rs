@@ -1,15 +1,15 @@
 //! The JSON that goes out.
 
+use proto::WallMs;
 use proto::record::booking::Offer;
 use proto::record::cell::Candidate;
-use proto::record::driver::{Capabilities, Commitment, DriverStatus, OfferEnd};
+use proto::record::driver::{Capabilities, Commitment, DriverStatus};
 use proto::record::trip::Transition;
 use proto::record::{
     Actor, Booking, BookingState, Driver, Duty, OfferState, Place, Rider, Trip, TripState, Vehicle,
     VehicleType,
 };
 use proto::units::Point;
-use proto::{NodeId, WallMs};
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
@@ -380,42 +380,4 @@ pub(super) struct CountsView {
     pub(super) applied: u32,
     pub(super) stale: u32,
     pub(super) refused: u32,
-}
-
-/// What goes down a driver's socket.
-#[derive(Debug, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Down {
-    Hello { driver_id: String, node: String },
-    Offer(OfferView),
-    OfferEnded { offer_id: String, reason: &'static str },
-    Trip { trip_id: String, status: &'static str },
-    Error { code: &'static str, detail: String },
-}
-
-impl Down {
-    pub(super) fn hello(driver: proto::DriverId, node: NodeId) -> Self {
-        Self::Hello { driver_id: driver.to_string(), node: node.to_string() }
-    }
-    pub(super) fn push(now: WallMs, push: &proto::record::ask::Push) -> Self {
-        use proto::record::ask::Push;
-        match push {
-            Push::Offer(offer) => Self::Offer(OfferView::at(now, offer)),
-            Push::OfferEnded { offer, how } => {
-                Self::OfferEnded { offer_id: offer.to_string(), reason: offer_end(*how) }
-            }
-            Push::Trip { trip, state } => {
-                Self::Trip { trip_id: trip.to_string(), status: trip_status(*state) }
-            }
-        }
-    }
-}
-
-const fn offer_end(how: OfferEnd) -> &'static str {
-    match how {
-        OfferEnd::Expired => "EXPIRED",
-        OfferEnd::Declined => "DECLINED",
-        OfferEnd::Taken => "TAKEN",
-        OfferEnd::Done => "DONE",
-    }
 }

@@ -1,11 +1,12 @@
 //! The steps of the start, in order.
 
+use super::gauges;
 use super::{Engine, Node, Seams, Storage};
 use crate::cluster::Facts;
 use crate::config::Config;
 use crate::http::server::Door;
 use crate::http::{self, App};
-use crate::metrics::{KindLabels, Metrics, gauge};
+use crate::metrics::Metrics;
 use crate::net::{AnyDatagrams, Listener};
 use crate::peer::hello::Identity;
 use crate::peer::pool::Pool;
@@ -15,7 +16,7 @@ use crate::router::NodeRouter;
 use crate::sessions::Keeper;
 use crate::sockets::SocketRegistry;
 use actors::machine::Machine;
-use actors::runtime::{Counts, Runtime, World};
+use actors::runtime::{Runtime, World};
 use ledger::{DirectoryError, Local, OpenError, Settings, SledStore};
 use membership::generation::{GenerationError, next_generation};
 use membership::{Bootstrap, Foundation, Member, Membership, MembershipError, Placement};
@@ -78,16 +79,16 @@ pub enum StartError {
 const WEIGHT: u32 = 1;
 
 /// What the later steps share.
-struct Frame {
-    config: Config,
-    clock: Arc<dyn Clock>,
-    mint: Arc<crate::mint::SeededMint>,
-    membership: Membership,
-    pool: Arc<Pool>,
-    router: Arc<NodeRouter>,
-    sockets: Arc<SocketRegistry>,
-    metrics: Arc<Metrics>,
-    engine: Arc<OnceLock<Engine>>,
+pub(super) struct Frame {
+    pub(super) config: Config,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) mint: Arc<crate::mint::SeededMint>,
+    pub(super) membership: Membership,
+    pub(super) pool: Arc<Pool>,
+    pub(super) router: Arc<NodeRouter>,
+    pub(super) sockets: Arc<SocketRegistry>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) engine: Arc<OnceLock<Engine>>,
 }
 
 pub(super) async fn start(config: Config, seams: Seams) -> Result<Node, StartError> {
@@ -182,7 +183,8 @@ pub(super) async fn start(config: Config, seams: Seams) -> Result<Node, StartErr
     }
     let Frame { membership, pool, engine, .. } = &*frame;
     let (membership, pool, engine) = (membership.clone(), Arc::clone(pool), Arc::clone(engine));
-    Ok(Node { http, peer, membership, pool, engine, tasks, failures })
+    let router = Arc::clone(&frame.router);
+    Ok(Node { http, peer, membership, pool, router, engine, tasks, failures })
 }
 
 /// Raises the count of starts in the data directory.
@@ -331,7 +333,7 @@ impl Frame {
             clock: Arc::clone(&self.clock),
             mint: Arc::clone(&self.mint) as Arc<dyn actors::runtime::world::Mint>,
             metrics: Arc::clone(&self.metrics),
-            refresh: Box::new(move || frame.refresh()),
+            refresh: Box::new(move || gauges::refresh(&frame)),
             limits: self.config.limits,
             in_flight: Semaphore::new(self.config.limits.in_flight_max),
         });
@@ -341,61 +343,5 @@ impl Frame {
                 tracing::error!(%error, "clients are no longer served");
             }
         });
-    }
-
-    /// Brings the gauges up to date.
-    fn refresh(&self) {
-        let metrics = &self.metrics;
-        metrics.sockets.set(gauge(self.sockets.count()));
-        metrics.pushes_dropped.set(i64::try_from(self.sockets.dropped()).unwrap_or(i64::MAX));
-        metrics.peers_connected.set(gauge(self.pool.counts().0));
-        let view = self.membership.view();
-        metrics.members_live.set(gauge(view.members().len()));
-        metrics.ready.set(i64::from(view.ready().is_ok() && self.router.serves()));
-        if let Some(engine) = self.engine.get() {
-            publish(metrics, engine.runtime.counts());
-        }
-    }
-}
-
-fn publish(metrics: &Metrics, counts: Counts) {
-    let Counts {
-        driver_shells,
-        booking_shells,
-        trip_shells,
-        cell_shells,
-        holds,
-        holds_refused,
-        assignments,
-        claims_granted,
-        claims_lost,
-        claims_busy,
-        pings_applied,
-        pings_stale,
-        searches_partial,
-        overloaded,
-    } = counts;
-    for (kind, count) in [
-        ("driver", driver_shells),
-        ("booking", booking_shells),
-        ("trip", trip_shells),
-        ("cell", cell_shells),
-    ] {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        metrics.shells.get_or_create(&KindLabels { kind }).set(count);
-    }
-    for (name, count) in [
-        ("holds", holds),
-        ("holds_refused", holds_refused),
-        ("assignments", assignments),
-        ("claims_granted", claims_granted),
-        ("claims_lost", claims_lost),
-        ("claims_busy", claims_busy),
-        ("pings_applied", pings_applied),
-        ("pings_stale", pings_stale),
-        ("searches_partial", searches_partial),
-        ("overloaded", overloaded),
-    ] {
-        metrics.count_runtime(name, count);
     }
 }

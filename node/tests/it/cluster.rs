@@ -3,9 +3,19 @@
 
 use crate::support::{ask, config, driver, insist, own_address, rider, start, text, until, wish};
 use ledger::MemoryDisk;
+use node::clock::SystemClock;
+use node::mint::SeededMint;
+use node::net::Tcp;
+use node::peer::hello::Identity;
+use node::peer::pool::Pool;
 use node::{Config, Node};
+use proto::code::Refusal;
+use proto::envelope::{Envelope, Reply, Route, Subject};
+use proto::record::ask::{Ask, GetRider};
+use proto::{Code, NodeId, RiderId, codec};
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 struct Cluster {
     configs: Vec<Config>,
@@ -184,6 +194,56 @@ async fn a_node_that_joins_learns_where_everything_lives() {
     );
     assert!(newcomer["share_of_ring"].as_f64().unwrap() > 0.1, "{newcomer}");
     joined.stop().await;
+    for index in 0..3 {
+        cluster.stop(index).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_forwards_unread_and_nobody_forwards_a_third_time() {
+    let mut cluster = Cluster::of_three("").await;
+    let http = cluster.http();
+    let name = "ada";
+    rider(http[0], name).await;
+    let rider = RiderId::of_name(name);
+    let owner = home(http[0], &rider.to_string()).await;
+    let relay = owner % 3; // the index of the node after the owner's
+    let (to, at) = (NodeId(relay as u64 + 1), cluster.configs[relay].peer);
+
+    let key = cluster.configs[0].hello_key.clone();
+    let me = Arc::new(Identity { cluster: "hansom".into(), node: NodeId(9), key });
+    let clock = Arc::new(SystemClock::new());
+    let pool = Pool::new(Arc::new(Tcp), me, Arc::new(SeededMint::from_seed(1)), clock);
+    let ask = GetRider { rider };
+    let (route, payload) = (ask.route(), codec::encode(&ask.wrap()));
+    let envelope = |payload: Vec<u8>, hops: u8| {
+        let sealed = Envelope::seal(route, Subject::Anonymous, 1, 2_000, payload.into());
+        Envelope { hops, ..sealed.unwrap() }
+    };
+    let send = async |envelope: Envelope| pool.call(to, at, envelope).await.unwrap();
+
+    let reply = send(envelope(payload.clone(), 1)).await;
+    assert_eq!((reply.served_by, reply.hops), (NodeId(owner as u64), 2));
+    assert!(reply.open().is_ok());
+
+    let refused = |reply: Reply| {
+        let by = reply.served_by;
+        let Refusal { code, owner, .. } = reply.open().expect_err("refused");
+        (by, code, owner)
+    };
+    let owner = NodeId(owner as u64);
+    let third = send(envelope(payload.clone(), 2)).await;
+    assert_eq!(refused(third), (to, Code::NotOwner, Some(owner)));
+    let fourth = send(envelope(payload.clone(), 3)).await;
+    assert_eq!(refused(fourth), (to, Code::BadPeer, None));
+    // What makes no sense is found by the owner, not by the relay, and harms no connection.
+    let garbage = send(envelope(b"garbage".to_vec(), 0)).await;
+    assert_eq!(refused(garbage), (owner, Code::BadPeer, None));
+    let flipped = send(Envelope { crc32c: 1, ..envelope(payload.clone(), 0) }).await;
+    assert_eq!(refused(flipped), (owner, Code::BadPeer, None));
+    let nobody = Envelope { route: Route::Node(NodeId(7)), ..envelope(payload.clone(), 0) };
+    assert_eq!(refused(send(nobody).await), (to, Code::Retry, Some(NodeId(7))));
+    assert!(send(envelope(payload, 0)).await.open().is_ok());
     for index in 0..3 {
         cluster.stop(index).await;
     }

@@ -5,6 +5,7 @@
 mod bad_input;
 mod cluster;
 mod config;
+mod disk;
 mod peers;
 mod streams;
 mod support;

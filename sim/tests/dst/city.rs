@@ -1,13 +1,15 @@
-//! Riders and drivers, as clients over HTTP, and what they saw: the evidence for the judge.
+//! A day of a city whose people are clients of the cluster, and what they saw: the evidence for the
+//! judge. Riders are here, drivers in their own file.
 
 use crate::cluster::{NODES, http};
 use crate::dice::Dice;
+use crate::driver::drive;
 use crate::outside;
-use crate::phone::{Party, Phone, Refused, get_once};
+use crate::phone::{Network, Party, Phone, Refused, get_once};
 use proto::{BookingId, DriverId, TripId};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sim::history::{Seen, Step, What};
+use sim::history::{Seen, What};
 use sim::readback::{AtEnd, BookingAtEnd, DriverAtEnd, Read, TripAtEnd};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -26,8 +28,6 @@ pub(crate) const DRIVERS: usize = 4;
 pub(crate) const RIDES: usize = 2;
 /// What clients are told about one booking that is carried to its end.
 pub(crate) const NEWS_OF_A_RIDE: usize = 9;
-/// How often a driver's phone says where he is and asks for offers.
-const PING_EVERY: Duration = Duration::from_millis(500);
 /// How often a rider looks at his booking, and whoever waits for a state looks for it.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often somebody looks before he gives up: a minute and a half.
@@ -40,7 +40,11 @@ pub(crate) struct City {
     seen: RefCell<Vec<Seen>>,
     at_end: RefCell<AtEnd>,
     closed: Cell<bool>,
-    asked_again: Rc<Cell<usize>>,
+    /// Bookings that some driver has declined. Each is declined once at most: four drivers could
+    /// all decline it, and it would expire by right.
+    declined: RefCell<BTreeSet<BookingId>>,
+    /// What phones share: how often one asked again, and which node served the last change.
+    network: Rc<Network>,
 }
 
 /// How a run ended.
@@ -66,20 +70,37 @@ impl City {
         seen.iter().filter(|seen| !matches!(seen.what, What::DriverAcked { .. })).count()
     }
 
+    /// The node that served the last change.
+    pub(crate) fn last_server(&self) -> usize {
+        self.network.last_server.get()
+    }
+
+    /// Whether the day is over.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// Whether a driver may decline this booking; if so, he is the one who does.
+    pub(crate) fn may_decline(&self, booking: BookingId) -> bool {
+        self.declined.borrow_mut().insert(booking)
+    }
+
     /// The evidence.
     pub(crate) fn evidence(&self) -> Evidence {
         let (seen, at_end) = (self.seen.borrow().clone(), self.at_end.borrow().clone());
-        Evidence { seen, at_end, asked_again: self.asked_again.get() }
+        Evidence { seen, at_end, asked_again: self.network.asked_again.get() }
     }
 
-    fn note(&self, what: What) {
+    /// Writes down what a client saw.
+    pub(crate) fn note(&self, what: What) {
         let at_ms = u64::try_from(outside::now().as_millis()).expect("a short run");
         tracing::info!(?what, "seen");
         self.seen.borrow_mut().push(Seen { at_ms, what });
     }
 
-    fn phone(&self, who: &str) -> Phone {
-        Phone::new(Party::Nobody, Dice::of(self.seed, who), Rc::clone(&self.asked_again))
+    /// A phone for somebody, with dice of his own.
+    pub(crate) fn phone(&self, who: &str) -> Phone {
+        Phone::new(Party::Nobody, Dice::of(self.seed, who), Rc::clone(&self.network))
     }
 
     /// A whole day: opens when the cluster is ready, ends when every rider has arrived, every
@@ -92,7 +113,7 @@ impl City {
             .await;
         }
         let drivers: Vec<_> =
-            (0..DRIVERS).map(|n| spawn_local(Rc::clone(&self).drive(n))).collect();
+            (0..DRIVERS).map(|n| spawn_local(drive(Rc::clone(&self), n))).collect();
         let riders: Vec<_> = (0..RIDERS).map(|n| spawn_local(Rc::clone(&self).ride(n))).collect();
         for rider in riders {
             rider.await?;
@@ -109,7 +130,7 @@ impl City {
     async fn ride(self: Rc<Self>, n: usize) {
         let mut phone = self.phone(&format!("rider {n}"));
         let rider = phone.post("/v1/riders", json!({ "name": format!("rider {n}") })).await;
-        let rider: String = text(&settled("registering", rider), "rider_id");
+        let rider = text(&settled("registering", rider), "rider_id");
         phone.sign_in(Party::Rider(rider.clone()));
         for _ in 0..RIDES {
             let pause = phone.dice().ms(500..3_000);
@@ -124,63 +145,12 @@ impl City {
             let path = format!("/v1/bookings/{booking}");
             for look in 0.. {
                 let now = settled("looking", phone.get(&path).await);
-                if !["PENDING", "ASSIGNED"].contains(&text::<String>(&now, "status").as_str()) {
+                if !["PENDING", "ASSIGNED"].contains(&text(&now, "status").as_str()) {
                     break;
                 }
                 assert!(look < LOOKS_MAX, "booking {booking} does not end: {now}");
                 sleep(LOOK_EVERY).await;
             }
-        }
-    }
-
-    async fn drive(self: Rc<Self>, n: usize) {
-        let mut phone = self.phone(&format!("driver {n}"));
-        let body = json!({
-            "name": format!("driver {n}"), "kyc_verified": true,
-            "vehicle": { "type": "SEDAN", "seats": 4, "capabilities": [], "plate": format!("{n}") },
-        });
-        let me = settled("registering", phone.post("/v1/drivers", body).await);
-        let me: DriverId = id(&me, "driver_id");
-        phone.sign_in(Party::Driver(me.to_string()));
-        self.note(What::DriverAcked { driver: me });
-        settled("going online", phone.post(&format!("/v1/drivers/{me}/online"), json!({})).await);
-        let mut answered = BTreeSet::new();
-        while !self.closed.get() {
-            let mut ping = place(phone.dice(), 300);
-            ping["ts"] = json!((outside::EPOCH + outside::now()).as_millis());
-            settled("pinging", phone.post(&format!("/v1/drivers/{me}/location"), ping).await);
-            let offers = settled("asking", phone.get(&format!("/v1/drivers/{me}/offers")).await);
-            for offer in offers["offers"].as_array().into_iter().flatten() {
-                if answered.insert(text::<String>(offer, "offer_id")) {
-                    self.answer(&mut phone, me, offer).await;
-                }
-            }
-            sleep(PING_EVERY).await;
-        }
-    }
-
-    async fn answer(&self, phone: &mut Phone, driver: DriverId, offer: &Value) {
-        let (offer, booking) = (id(offer, "offer_id"), id(offer, "booking_id"));
-        self.note(What::OfferSeen { offer, booking, driver });
-        let thinks = phone.dice().ms(100..1_500);
-        sleep(thinks).await;
-        if phone.dice().percent(20) {
-            let path = format!("/v1/offers/{offer}/decline");
-            let declined = phone.post(&path, json!({})).await;
-            return or_over("declining", declined.map(drop)).unwrap_or_default();
-        }
-        let accepted =
-            phone.post("/v1/trips/accept", json!({ "offer_id": offer.to_string() })).await;
-        let Some(trip) = or_over("accepting", accepted) else { return };
-        let trip: TripId = id(&trip, "trip_id");
-        self.note(What::AcceptAcked { offer, booking, trip, driver });
-        for step in [Step::Arrive, Step::Start, Step::End] {
-            let takes = phone.dice().ms(300..2_000);
-            sleep(takes).await;
-            self.note(What::StepAsked { trip, driver, step });
-            let path = format!("/v1/trips/{trip}/{}", step.as_str());
-            settled("moving a trip", phone.post(&path, json!({})).await);
-            self.note(What::StepAcked { trip, driver, step });
         }
     }
 
@@ -283,18 +253,8 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
 }
 
 /// The answer to what cannot be refused.
-fn settled(doing: &str, answer: Result<Value, Refused>) -> Value {
+pub(crate) fn settled(doing: &str, answer: Result<Value, Refused>) -> Value {
     answer.unwrap_or_else(|refused| panic!("{doing} was refused: {refused:?}"))
-}
-
-/// The answer to what may come too late; nothing if it did.
-fn or_over<T>(doing: &str, answer: Result<T, Refused>) -> Option<T> {
-    const LATE: &[&str] = &["OFFER_EXPIRED", "OFFER_TAKEN", "OFFER_NOT_FOUND", "BOOKING_ENDED"];
-    match answer {
-        Ok(answer) => Some(answer),
-        Err(refused) if LATE.contains(&refused.code.as_str()) => None,
-        Err(refused) => panic!("{doing} was refused: {refused:?}"),
-    }
 }
 
 fn record<T>(read: Result<Value, Refused>, of: impl FnOnce(&Value) -> T) -> Read<T> {
@@ -305,7 +265,7 @@ fn record<T>(read: Result<Value, Refused>, of: impl FnOnce(&Value) -> T) -> Read
 }
 
 /// Somewhere within so many metres of the corner where everybody meets.
-fn place(dice: &mut Dice, metres: usize) -> Value {
+pub(crate) fn place(dice: &mut Dice, metres: usize) -> Value {
     // A hundred-thousandth of a degree is about a metre.
     let mut off = |base: f64| {
         let off = i32::try_from(dice.one_of(0..2 * metres)).expect("small");
@@ -314,16 +274,19 @@ fn place(dice: &mut Dice, metres: usize) -> Value {
     json!({ "lat": off(40.7580), "lng": off(-73.9855) })
 }
 
+/// A field of a JSON object, which must be there.
 fn field<T: DeserializeOwned>(value: &Value, name: &str) -> T {
     serde_json::from_value(value[name].clone())
         .unwrap_or_else(|error| panic!("field {name} of {value}: {error}"))
 }
 
-fn text<T: From<String>>(value: &Value, name: &str) -> T {
-    field::<String>(value, name).into()
+/// A field that is a text.
+pub(crate) fn text(value: &Value, name: &str) -> String {
+    field(value, name)
 }
 
-fn id<T: FromStr<Err: Debug>>(value: &Value, name: &str) -> T {
+/// A field that is an id.
+pub(crate) fn id<T: FromStr<Err: Debug>>(value: &Value, name: &str) -> T {
     field::<String>(value, name).parse().expect("an id")
 }
 

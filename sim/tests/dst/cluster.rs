@@ -64,7 +64,7 @@ pub(crate) struct Machine {
 impl Machine {
     fn new(index: usize, seed: u64) -> Self {
         // From a good disk to one that is busy most of the time, so that crashes find it writing.
-        let sync_takes = Dice::of(seed, "disks").ms(1..25);
+        let sync_takes = Dice::of(seed, "disks").ms(2..25);
         Self { index, seed, disk: MemoryDisk::default(), sync_takes, starts: Cell::new(0) }
     }
 

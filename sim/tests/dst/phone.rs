@@ -44,18 +44,29 @@ pub(crate) struct Refused {
 pub(crate) struct Phone {
     party: Party,
     dice: Dice,
-    asked_again: Rc<Cell<usize>>,
+    network: Rc<Network>,
+}
+
+/// What phones share.
+#[derive(Debug, Default)]
+pub(crate) struct Network {
+    /// How often one of them asked again.
+    pub(crate) asked_again: Cell<usize>,
+    /// The node that served the last change.
+    pub(crate) last_server: Cell<usize>,
 }
 
 struct Response {
     status: u16,
+    /// Who served it, as its header says.
+    server: Option<usize>,
     body: Value,
 }
 
 impl Phone {
-    /// The phone of `party`, with dice of its own; counts how often it has to ask again.
-    pub(crate) fn new(party: Party, dice: Dice, asked_again: Rc<Cell<usize>>) -> Self {
-        Self { party, dice, asked_again }
+    /// The phone of `party`, with dice of its own.
+    pub(crate) fn new(party: Party, dice: Dice, network: Rc<Network>) -> Self {
+        Self { party, dice, network }
     }
     /// The phone has been told who its owner is.
     pub(crate) fn sign_in(&mut self, party: Party) {
@@ -90,16 +101,21 @@ impl Phone {
             )
             .await
             {
-                Ok(Ok(Response { status: 200..=299, body })) => return Ok(body),
-                Ok(Ok(Response { status: 429 | 503, body })) => last = body.to_string(),
-                Ok(Ok(Response { status: _, body })) => {
+                Ok(Ok(Response { status: 200..=299, server, body })) => {
+                    if let (true, Some(server)) = (method != "GET", server) {
+                        self.network.last_server.set(server);
+                    }
+                    return Ok(body);
+                }
+                Ok(Ok(Response { status: 429 | 503, body, .. })) => last = body.to_string(),
+                Ok(Ok(Response { body, .. })) => {
                     let field = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
                     return Err(Refused { code: field("code"), detail: field("detail") });
                 }
                 Ok(Err(error)) => last = error.to_string(),
                 Err(_) => last = "no answer in time".into(),
             }
-            self.asked_again.set(self.asked_again.get() + 1);
+            self.network.asked_again.set(self.network.asked_again.get() + 1);
             let pause = self.dice.ms(PAUSE_MS / 2..PAUSE_MS);
             sleep(pause).await;
         }
@@ -110,7 +126,7 @@ impl Phone {
 /// Asks one node once, without retry.
 pub(crate) async fn get_once(node: usize, path: &str) -> io::Result<(u16, Value)> {
     let answer = timeout(TRY_WITHIN, exchange(node, "GET", path, &Party::Nobody, "", None)).await;
-    let Response { status, body } = answer.map_err(io::Error::other)??;
+    let Response { status, body, .. } = answer.map_err(io::Error::other)??;
     Ok((status, body))
 }
 
@@ -146,9 +162,11 @@ fn read(bytes: &[u8]) -> Option<Response> {
     let text = std::str::from_utf8(bytes).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
-    if length.parse() != Ok(body.len()) {
+    let header = |name| head.lines().find_map(|line| line.strip_prefix(name));
+    if header("content-length: ")?.parse() != Ok(body.len()) {
         return None;
     }
-    Some(Response { status, body: serde_json::from_str(body).unwrap_or_default() })
+    let server =
+        header("x-hansom-served-by: n").and_then(|n| n.parse::<usize>().ok()?.checked_sub(1));
+    Some(Response { status, server, body: serde_json::from_str(body).unwrap_or_default() })
 }

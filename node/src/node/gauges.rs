@@ -1,0 +1,81 @@
+//! Brings what others count up to date in the metrics, when somebody asks for them.
+
+use super::start::Frame;
+use crate::metrics::{FateLabels, KindLabels, Metrics, gauge};
+use actors::runtime::Counts;
+use membership::GossipCounts;
+use std::sync::atomic::Ordering;
+
+pub(super) fn refresh(frame: &Frame) {
+    let metrics = &frame.metrics;
+    metrics.sockets.set(gauge(frame.sockets.count()));
+    let dropped = frame.sockets.dropped();
+    metrics.pushes_dropped.inner().store(dropped, Ordering::Relaxed);
+    metrics.peers_connected.set(gauge(frame.pool.counts().0));
+    let view = frame.membership.view();
+    metrics.members_live.set(gauge(view.members().len()));
+    metrics.ready.set(i64::from(view.ready().is_ok() && frame.router.serves()));
+    gossip(metrics, frame.membership.gossip_counts());
+    if let Some(engine) = frame.engine.get() {
+        actors(metrics, engine.runtime.counts());
+    }
+}
+
+fn gossip(metrics: &Metrics, counts: GossipCounts) {
+    let GossipCounts { sent, send_failed, oversized, received, unsealed, garbled, receive_failed } =
+        counts;
+    for (fate, count) in [
+        ("sent", sent),
+        ("send_failed", send_failed),
+        ("oversized", oversized),
+        ("received", received),
+        ("unsealed", unsealed),
+        ("garbled", garbled),
+        ("receive_failed", receive_failed),
+    ] {
+        let counter = metrics.gossip_datagrams.get_or_create(&FateLabels { fate });
+        counter.inner().store(count, Ordering::Relaxed);
+    }
+}
+
+fn actors(metrics: &Metrics, counts: Counts) {
+    let Counts {
+        driver_shells,
+        booking_shells,
+        trip_shells,
+        cell_shells,
+        holds,
+        holds_refused,
+        assignments,
+        claims_granted,
+        claims_lost,
+        claims_busy,
+        pings_applied,
+        pings_stale,
+        searches_partial,
+        overloaded,
+    } = counts;
+    for (kind, count) in [
+        ("driver", driver_shells),
+        ("booking", booking_shells),
+        ("trip", trip_shells),
+        ("cell", cell_shells),
+    ] {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        metrics.shells.get_or_create(&KindLabels { kind }).set(count);
+    }
+    for (name, count) in [
+        ("holds", holds),
+        ("holds_refused", holds_refused),
+        ("assignments", assignments),
+        ("claims_granted", claims_granted),
+        ("claims_lost", claims_lost),
+        ("claims_busy", claims_busy),
+        ("pings_applied", pings_applied),
+        ("pings_stale", pings_stale),
+        ("searches_partial", searches_partial),
+        ("overloaded", overloaded),
+    ] {
+        metrics.count_runtime(name, count);
+    }
+}
