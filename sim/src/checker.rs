@@ -106,10 +106,25 @@ pub enum Violation {
     },
 }
 
+impl Violation {
+    /// The broken law's name.
+    pub const fn law(&self) -> &'static str {
+        match self {
+            Self::Lost { .. } => "lost",
+            Self::TwoTrips { .. } => "two trips at once",
+            Self::TwoDrivers { .. } => "two drivers",
+            Self::NotTerminal { .. } => "not ended",
+            Self::NeverAnswered { .. } => "never answered",
+            Self::LeftBehind { .. } => "left behind",
+            Self::Unreadable { .. } => "unreadable",
+        }
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Lost { acked, found } => write!(f, "lost: {acked}, but {found}"),
+            Self::Lost { acked, found } => write!(f, "{acked}, but {found}"),
             Self::TwoTrips { driver, first, second, from_ms, evidence } => {
                 let by = match evidence {
                     Evidence::Acks => "what the clients were told",
@@ -117,7 +132,7 @@ impl fmt::Display for Violation {
                 };
                 write!(
                     f,
-                    "two trips at once: driver {driver} has trips {first} and {second} from {from_ms} ms, by {by}"
+                    "driver {driver} has trips {first} and {second} from {from_ms} ms, by {by}"
                 )
             }
             Self::TwoDrivers { booking, first, second, evidence } => {
@@ -125,22 +140,19 @@ impl fmt::Display for Violation {
                     Evidence::Acks => "what the clients were told",
                     Evidence::Records => "the records at the end",
                 };
-                write!(f, "two drivers: booking {booking} has {first} and {second}, by {by}")
+                write!(f, "booking {booking} has {first} and {second}, by {by}")
             }
             Self::NotTerminal { booking, status } => {
-                write!(f, "not ended: booking {booking} stands at {status:?}")
+                write!(f, "booking {booking} stands at {status:?}")
             }
             Self::NeverAnswered { rider } => {
-                write!(f, "never answered: rider {rider} asked for a ride and got no booking")
+                write!(f, "rider {rider} asked for a ride and got no booking")
             }
             Self::LeftBehind { driver, trip } => {
-                write!(
-                    f,
-                    "left behind: driver {driver} is still committed to trip {trip}, which is over"
-                )
+                write!(f, "driver {driver} is still committed to trip {trip}, which is over")
             }
             Self::Unreadable { record } => {
-                write!(f, "unreadable: {record} was not shown for a minute")
+                write!(f, "{record} was not shown for a minute")
             }
         }
     }

@@ -29,11 +29,11 @@ const PAUSE_MS: u64 = 100;
 const PAUSE_MAX_MS: u64 = 1_000;
 /// Pause after a connection was refused: another node is probably alive.
 const PAUSE_NO_ANSWER_MS: u64 = 20;
-/// Requests under way to one node. The city is one process on the machine of its nodes: more
-/// would only wait in the node's queue instead of here.
-const IN_FLIGHT_PER_NODE: usize = 128;
-/// Idle connections kept to one node; as many as are usually under way at once.
-const IDLE_PER_NODE: usize = 32;
+/// Requests under way to one node: an eighth of what a node takes at once by default. Enough that
+/// nothing waits here while the nodes keep up; a bound on files when they do not.
+const IN_FLIGHT_PER_NODE: usize = 512;
+/// Idle connections kept to one node: about as many as a busy second needs, so that it opens none.
+const IDLE_PER_NODE: usize = 128;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy)]

@@ -54,7 +54,7 @@ impl Habits {
 
     /// The ping period in wall time: scaled with the city, at most a second (an index must not
     /// work with older positions), and so long that the whole fleet stays below
-    /// [`PINGS_PER_SECOND_MAX`].
+    /// 5,000 pings a second.
     pub fn ping_period(&self, fleet: usize) -> Duration {
         let scaled_s = self.ping_ms as f64 / 1000.0 / self.speed;
         let crowd_s = fleet as f64 / PINGS_PER_SECOND_MAX;
@@ -379,9 +379,9 @@ mod tests {
         })
     }
 
-    /// Four city minutes of demand in half a second, and nobody in a hurry.
+    /// Four city minutes of demand in a third of a second, and nobody in a hurry.
     fn fast() -> Habits {
-        Habits { patience_ms: 8_000_000, ..Habits::usual(400.0) }
+        Habits { patience_ms: 4_800_000, ..Habits::usual(800.0) }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -418,7 +418,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn riders_nobody_comes_for_call_off_in_time() {
         // Nobody ever says yes, and patience runs out after half a second of wall time.
-        let habits = Habits { acceptance: 0.0, patience_ms: 200_000, ..fast() };
+        let habits = Habits { acceptance: 0.0, patience_ms: 400_000, ..fast() };
         let report = played(Faults::default(), habits).await;
         assert_eq!(report.service.by_state["CANCELLED"], 30, "{}", report.table());
         assert!(report.violations.is_empty(), "{}", report.table());

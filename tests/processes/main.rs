@@ -19,4 +19,5 @@ mod nodes;
 mod offers;
 mod people;
 mod phone;
+mod races;
 mod ride;

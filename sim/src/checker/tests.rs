@@ -84,7 +84,8 @@ impl Run {
     }
 
     fn verdict(&self) -> Vec<String> {
-        judge(&self.seen, &self.at_end).iter().map(ToString::to_string).collect()
+        let violations = judge(&self.seen, &self.at_end);
+        violations.iter().map(|violation| format!("{}: {violation}", violation.law())).collect()
     }
 
     /// The verdict is one violation that says all of this.

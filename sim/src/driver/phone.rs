@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 /// How long opening a socket may take; protocol time.
@@ -24,6 +25,12 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// Pause before the next node is dialled: up to so long, by chance, so that the thousand phones of
 /// a killed node do not come back in one millisecond.
 const REDIAL_MS: f64 = 300.0;
+
+/// A socket's read buffer. The library's own default, 128 KiB, is half a gigabyte for a large
+/// fleet; an offer has some 600 bytes.
+const READ_BUFFER_BYTES: usize = 4 << 10;
+/// The largest frame a node may send.
+const FRAME_MAX_BYTES: usize = 64 << 10;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -51,7 +58,11 @@ pub(super) async fn carry(
 
 async fn dial(world: &World, me: &Me, node: usize) -> Option<Socket> {
     let url = format!("ws://{}/v1/drivers/{}/stream", world.nodes[node], me.id);
-    let dialled = timeout(DIAL_TIMEOUT, connect_async_with_config(url, None, true)).await;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .max_message_size(Some(FRAME_MAX_BYTES))
+        .max_frame_size(Some(FRAME_MAX_BYTES));
+    let dialled = timeout(DIAL_TIMEOUT, connect_async_with_config(url, Some(config), true)).await;
     let (socket, _response) = dialled.ok()?.ok()?;
     Some(socket)
 }

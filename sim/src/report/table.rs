@@ -1,12 +1,14 @@
 //! The table at the end: one, readable in a log, every row a figure with its unit.
 
 use super::{Nodes, Report, Run, Service, Traffic};
+use crate::checker::Violation;
 use crate::stats::Spread;
 use comfy_table::{ContentArrangement, Table, presets};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Violations that are written out; the rest is a number. The JSON has all.
-const VIOLATIONS_SHOWN: usize = 20;
+/// Violations of each law that are written out; the rest is a number. The JSON has all.
+const SHOWN_PER_LAW: usize = 6;
 /// Wide enough for every row; a log has no width to ask for.
 const WIDTH: u16 = 110;
 
@@ -23,15 +25,27 @@ impl Report {
         }
         let mut text = table.to_string();
         text.push('\n');
-        for violation in self.violations.iter().take(VIOLATIONS_SHOWN) {
-            // Writing to a string cannot fail.
-            let _infallible = writeln!(text, "VIOLATION {violation}");
+        let mut shown = 0;
+        for (law, violations) in self.by_law() {
+            for violation in violations.iter().take(SHOWN_PER_LAW) {
+                // Writing to a string cannot fail.
+                let _infallible = writeln!(text, "VIOLATION {law}: {violation}");
+                shown += 1;
+            }
         }
-        let more = self.violations.len().saturating_sub(VIOLATIONS_SHOWN);
-        if more > 0 {
-            let _infallible = writeln!(text, "... and {more} more");
+        if self.violations.len() > shown {
+            let more = self.violations.len() - shown;
+            let _infallible = writeln!(text, "... and {more} more; --json has all");
         }
         text
+    }
+
+    fn by_law(&self) -> BTreeMap<&'static str, Vec<&Violation>> {
+        let mut by_law: BTreeMap<&str, Vec<&Violation>> = BTreeMap::new();
+        for violation in &self.violations {
+            by_law.entry(violation.law()).or_default().push(violation);
+        }
+        by_law
     }
 
     fn rows(&self) -> Vec<[String; 2]> {
@@ -111,7 +125,10 @@ impl Report {
         }
         let mut why = Vec::new();
         if !self.violations.is_empty() {
-            why.push(format!("{} violations", self.violations.len()));
+            let laws = self.by_law();
+            let laws = laws.iter().map(|(law, violations)| format!("{law} {}", violations.len()));
+            let laws = laws.collect::<Vec<_>>().join(", ");
+            why.push(format!("{} violations ({laws})", self.violations.len()));
         }
         if self.ended.stuck_riders > 0 {
             why.push(format!(

@@ -5,7 +5,7 @@ use crate::cluster::{NODES, http};
 use crate::dice::Dice;
 use crate::driver::drive;
 use crate::outside;
-use crate::phone::{Network, Party, Phone, Refused, get_once};
+use crate::phone::{Party, Phone, Refused, get_once};
 use proto::{BookingId, DriverId, TripId};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -26,8 +26,6 @@ pub(crate) const RIDERS: usize = 3;
 pub(crate) const DRIVERS: usize = 4;
 /// Bookings of each rider, one after the other.
 pub(crate) const RIDES: usize = 2;
-/// What clients are told about one booking that is carried to its end.
-pub(crate) const NEWS_OF_A_RIDE: usize = 9;
 /// How often a rider looks at his booking, and whoever waits for a state looks for it.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often somebody looks before he gives up: a minute and a half.
@@ -43,8 +41,7 @@ pub(crate) struct City {
     /// Bookings that some driver has declined. Each is declined once at most: four drivers could
     /// all decline it, and it would expire by right.
     declined: RefCell<BTreeSet<BookingId>>,
-    /// What phones share: how often one asked again, and which node served the last change.
-    network: Rc<Network>,
+    asked_again: Rc<Cell<usize>>,
 }
 
 /// How a run ended.
@@ -64,17 +61,6 @@ impl City {
         Rc::new(Self { seed, ..Self::default() })
     }
 
-    /// How many things concerning rides its people have seen so far.
-    pub(crate) fn news(&self) -> usize {
-        let seen = self.seen.borrow();
-        seen.iter().filter(|seen| !matches!(seen.what, What::DriverAcked { .. })).count()
-    }
-
-    /// The node that served the last change.
-    pub(crate) fn last_server(&self) -> usize {
-        self.network.last_server.get()
-    }
-
     /// Whether the day is over.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.get()
@@ -88,7 +74,7 @@ impl City {
     /// The evidence.
     pub(crate) fn evidence(&self) -> Evidence {
         let (seen, at_end) = (self.seen.borrow().clone(), self.at_end.borrow().clone());
-        Evidence { seen, at_end, asked_again: self.network.asked_again.get() }
+        Evidence { seen, at_end, asked_again: self.asked_again.get() }
     }
 
     /// Writes down what a client saw.
@@ -100,7 +86,7 @@ impl City {
 
     /// A phone for somebody, with dice of his own.
     pub(crate) fn phone(&self, who: &str) -> Phone {
-        Phone::new(Party::Nobody, Dice::of(self.seed, who), Rc::clone(&self.network))
+        Phone::new(Party::Nobody, Dice::of(self.seed, who), Rc::clone(&self.asked_again))
     }
 
     /// A whole day: opens when the cluster is ready, ends when every rider has arrived, every

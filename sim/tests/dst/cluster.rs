@@ -11,7 +11,7 @@ use node::mint::SeededMint;
 use node::node::Storage;
 use node::{Config, Node, Seams};
 use proto::WallMs;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -56,16 +56,16 @@ fn config(index: usize) -> Config {
 pub(crate) struct Machine {
     index: usize,
     seed: u64,
-    disk: MemoryDisk,
+    disk: RefCell<MemoryDisk>,
     sync_takes: Duration,
     starts: Cell<u64>,
 }
 
 impl Machine {
     fn new(index: usize, seed: u64) -> Self {
-        // From a good disk to one that is busy most of the time, so that crashes find it writing.
-        let sync_takes = Dice::of(seed, "disks").ms(2..25);
-        Self { index, seed, disk: MemoryDisk::default(), sync_takes, starts: Cell::new(0) }
+        // From a good disk to a poor one.
+        let sync_takes = Dice::of(seed, "disks").ms(2..120);
+        Self { index, seed, disk: RefCell::default(), sync_takes, starts: Cell::new(0) }
     }
 
     async fn run(self: Rc<Self>) -> turmoil::Result {
@@ -74,7 +74,7 @@ impl Machine {
         let chance = Dice::of(self.seed, &format!("n{} {generation}", self.index)).bits();
         let wall = EPOCH + turmoil::sim_elapsed().unwrap_or_default();
         let wall = WallMs(u64::try_from(wall.as_millis())?);
-        let (store, sync_takes) = (self.disk.open(), self.sync_takes);
+        let (store, sync_takes) = (self.disk.borrow().open(), self.sync_takes);
         let seams = Seams {
             net: Arc::new(Simulated),
             clock: Arc::new(SystemClock::starting_at(wall)),
@@ -101,15 +101,31 @@ impl Cluster {
         Self(machines)
     }
 
+    /// How often each disk was synced.
+    pub(crate) fn syncs(&self) -> Vec<u64> {
+        self.0.iter().map(|machine| machine.disk.borrow().syncs()).collect()
+    }
+
+    /// How long a sync takes, on all of them.
+    pub(crate) fn sync_takes(&self) -> Duration {
+        self.0[0].sync_takes
+    }
+
     /// A machine loses power. Of the writes that were not synced the first `kept` survive. Says how
     /// many keys lost what they had.
     pub(crate) fn crash(&self, sim: &mut turmoil::Sim<'_>, index: usize, kept: usize) -> usize {
         sim.crash(name(index));
-        let disk = &self.0[index].disk;
+        let disk = &*self.0[index].disk.borrow();
         let before = contents(disk);
         disk.crash(kept);
         let after = contents(disk);
         before.iter().filter(|(key, value)| after.get(*key) != Some(value)).count()
+    }
+
+    /// A machine loses power and its disk. Says how many keys that had.
+    pub(crate) fn wipe(&self, sim: &mut turmoil::Sim<'_>, index: usize) -> usize {
+        sim.crash(name(index));
+        contents(&self.0[index].disk.take()).len()
     }
 
     /// A machine is switched on again.

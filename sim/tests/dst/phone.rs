@@ -44,29 +44,18 @@ pub(crate) struct Refused {
 pub(crate) struct Phone {
     party: Party,
     dice: Dice,
-    network: Rc<Network>,
-}
-
-/// What phones share.
-#[derive(Debug, Default)]
-pub(crate) struct Network {
-    /// How often one of them asked again.
-    pub(crate) asked_again: Cell<usize>,
-    /// The node that served the last change.
-    pub(crate) last_server: Cell<usize>,
+    asked_again: Rc<Cell<usize>>,
 }
 
 struct Response {
     status: u16,
-    /// Who served it, as its header says.
-    server: Option<usize>,
     body: Value,
 }
 
 impl Phone {
-    /// The phone of `party`, with dice of its own.
-    pub(crate) fn new(party: Party, dice: Dice, network: Rc<Network>) -> Self {
-        Self { party, dice, network }
+    /// The phone of `party`, with dice of its own; counts how often it asks again.
+    pub(crate) fn new(party: Party, dice: Dice, asked_again: Rc<Cell<usize>>) -> Self {
+        Self { party, dice, asked_again }
     }
     /// The phone has been told who its owner is.
     pub(crate) fn sign_in(&mut self, party: Party) {
@@ -101,12 +90,7 @@ impl Phone {
             )
             .await
             {
-                Ok(Ok(Response { status: 200..=299, server, body })) => {
-                    if let (true, Some(server)) = (method != "GET", server) {
-                        self.network.last_server.set(server);
-                    }
-                    return Ok(body);
-                }
+                Ok(Ok(Response { status: 200..=299, body })) => return Ok(body),
                 Ok(Ok(Response { status: 429 | 503, body, .. })) => last = body.to_string(),
                 Ok(Ok(Response { body, .. })) => {
                     let field = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
@@ -115,7 +99,7 @@ impl Phone {
                 Ok(Err(error)) => last = error.to_string(),
                 Err(_) => last = "no answer in time".into(),
             }
-            self.network.asked_again.set(self.network.asked_again.get() + 1);
+            self.asked_again.set(self.asked_again.get() + 1);
             let pause = self.dice.ms(PAUSE_MS / 2..PAUSE_MS);
             sleep(pause).await;
         }
@@ -166,7 +150,5 @@ fn read(bytes: &[u8]) -> Option<Response> {
     if header("content-length: ")?.parse() != Ok(body.len()) {
         return None;
     }
-    let server =
-        header("x-hansom-served-by: n").and_then(|n| n.parse::<usize>().ok()?.checked_sub(1));
-    Some(Response { status, server, body: serde_json::from_str(body).unwrap_or_default() })
+    Some(Response { status, body: serde_json::from_str(body).unwrap_or_default() })
 }

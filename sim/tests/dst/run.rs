@@ -1,7 +1,7 @@
 //! One simulation, from a seed to its trace and its evidence.
 
-use crate::city::{City, Evidence, NEWS_OF_A_RIDE, RIDERS, RIDES};
-use crate::cluster::{Cluster, NODES};
+use crate::city::{City, Evidence};
+use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::outside;
 use crate::trace::Trace;
@@ -14,6 +14,8 @@ use tracing_subscriber::layer::SubscriberExt;
 
 /// How long a crashed machine stays down.
 const DOWN: Duration = Duration::from_secs(5);
+/// How far a step of the simulation takes it.
+const TICK: Duration = Duration::from_millis(1);
 /// The longest day, in simulated time.
 const DAY_MAX: Duration = Duration::from_secs(300);
 
@@ -27,6 +29,8 @@ pub(crate) enum Weather {
     Calm,
     /// One machine loses power on the way and comes back.
     Crash,
+    /// The same, and its disk comes back empty: what must be noticed.
+    Wipe,
 }
 
 /// What came of a run.
@@ -36,14 +40,25 @@ pub(crate) struct Run {
     pub(crate) trace: Trace,
     /// What the clients saw, and what was there at the end.
     pub(crate) evidence: Evidence,
-    /// The machine that lost power, and when.
-    pub(crate) crashed: Option<(usize, Duration)>,
-    /// Keys of its disk that lost what they had.
-    pub(crate) forgot: usize,
+    /// When disks were writing.
+    pub(crate) syncs: Vec<Sync>,
+    /// The crash, if there was one.
+    pub(crate) crash: Option<Crash>,
     /// How long it was, in simulated time.
     pub(crate) took: Duration,
     /// How long it took.
     pub(crate) wall: Duration,
+}
+
+/// A crash as it happened.
+#[derive(Debug)]
+pub(crate) struct Crash {
+    due: Duration,
+    victim: usize,
+    /// Unsynced writes that survived.
+    pub(crate) kept: usize,
+    /// Keys of its disk that lost what they had.
+    pub(crate) forgot: usize,
 }
 
 /// tokio numbers tasks by process, and the numbers decide in which order a runtime drops them.
@@ -55,16 +70,25 @@ pub(crate) fn run(seed: u64, weather: Weather) -> Run {
     // What is made once a process and then kept (ractor's tables with their hash keys among it)
     // must not be made by the run that counts, or the first one would differ from all others.
     static WARM: OnceLock<()> = OnceLock::new();
-    WARM.get_or_init(|| drop(on_a_fresh_thread(0, Weather::Crash)));
+    WARM.get_or_init(|| drop(day(0, Weather::Crash)));
     let began = SystemClock::new();
-    let run = on_a_fresh_thread(seed, weather);
+    let run = day(seed, weather);
     Run { wall: Duration::from_millis(began.mono().0), ..run }
 }
 
-fn on_a_fresh_thread(seed: u64, weather: Weather) -> Run {
+fn day(seed: u64, weather: Weather) -> Run {
+    let calm = on_a_fresh_thread(seed, None);
+    if weather == Weather::Calm {
+        return calm;
+    }
+    on_a_fresh_thread(seed, Some(Storm::of(seed, weather, &calm)))
+}
+
+fn on_a_fresh_thread(seed: u64, storm: Option<Storm>) -> Run {
+    let weather = storm.as_ref().map_or(Weather::Calm, |storm| storm.weather);
     let trace = Trace::default();
     let kept = trace.clone();
-    let thread = std::thread::spawn(move || simulate(seed, weather, trace));
+    let thread = std::thread::spawn(move || simulate(seed, storm, trace));
     thread.join().unwrap_or_else(|panic| {
         let why = panic.downcast_ref::<String>().map(String::as_str);
         let why = why.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
@@ -90,17 +114,22 @@ impl Run {
     }
     /// A line of figures.
     pub(crate) fn summary(&self) -> String {
-        let Self { trace, evidence, crashed, forgot, took, wall } = self;
+        let Self { trace, evidence, crash, took, wall, syncs } = self;
         let (hash, lines) = trace.sum();
-        let storm = crashed.map_or_else(String::new, |(index, at)| {
-            format!(", n{} down at {} ms, {forgot} keys forgotten", index + 1, at.as_millis())
-        });
+        let crash =
+            crash.as_ref().map_or_else(String::new, |Crash { due, victim, kept, forgot }| {
+                let (n, at) = (victim + 1, due.as_millis());
+                format!(", n{n} down at {at} ms, {kept} writes kept, {forgot} keys forgotten")
+            });
+        let syncs = syncs.len();
         let again = evidence.asked_again;
-        format!("{took:?} in {wall:?}, {lines} lines, hash {hash:016x}, {again} asked again{storm}")
+        format!(
+            "{took:?} in {wall:?}, {lines} lines, hash {hash:016x}, {syncs} syncs, {again} asked again{crash}"
+        )
     }
 }
 
-fn simulate(seed: u64, weather: Weather, trace: Trace) -> Run {
+fn simulate(seed: u64, mut storm: Option<Storm>, trace: Trace) -> Run {
     // First of all: whatever asks for chance before (tokio, making a runtime) would keep the real.
     outside::begin(seed);
     align_task_ids();
@@ -110,6 +139,7 @@ fn simulate(seed: u64, weather: Weather, trace: Trace) -> Run {
         .rng_seed(seed)
         .epoch(SystemTime::UNIX_EPOCH + outside::EPOCH)
         .simulation_duration(DAY_MAX)
+        .tick_duration(TICK)
         .min_message_latency(Duration::from_millis(1))
         .max_message_latency(Duration::from_millis(8))
         .udp_capacity(1024)
@@ -119,25 +149,29 @@ fn simulate(seed: u64, weather: Weather, trace: Trace) -> Run {
     let cluster = Cluster::start(&mut sim, seed);
     let city = City::new(seed);
     sim.client("city", Rc::clone(&city).live());
-    let mut storm = Storm::of(seed, weather);
+    let mut syncs = Vec::new();
+    let mut known = cluster.syncs();
     loop {
         outside::set_now(sim.elapsed());
-        let done = sim.step().unwrap_or_else(|error| panic!("{error}"));
-        storm.blow(&mut sim, &cluster, &city);
-        if done && !storm.is_blowing() {
+        let over = sim.step().unwrap_or_else(|error| panic!("{error}"));
+        for (machine, (before, now)) in known.iter().zip(cluster.syncs()).enumerate() {
+            if *before < now {
+                syncs.push(Sync { done: sim.elapsed(), takes: cluster.sync_takes(), machine });
+            }
+        }
+        known = cluster.syncs();
+        if let Some(storm) = &mut storm {
+            storm.blow(&mut sim, &cluster);
+        }
+        if over && storm.as_ref().is_none_or(|storm| storm.restarted) {
             break;
         }
     }
     let (took, evidence) = (sim.elapsed(), city.evidence());
     drop(sim);
-    Run {
-        trace,
-        evidence,
-        crashed: storm.crashed,
-        forgot: storm.forgot,
-        took,
-        wall: Duration::ZERO,
-    }
+    let crash =
+        storm.map(|Storm { due, victim, kept, forgot, .. }| Crash { due, victim, kept, forgot });
+    Run { trace, evidence, syncs, crash, took, wall: Duration::ZERO }
 }
 
 /// Brings tokio's task numbers to the same place, modulo more than the number of lists into which
@@ -154,60 +188,53 @@ fn align_task_ids() {
     });
 }
 
-/// When the power fails, where, and what of the unsynced writes survives: after so much news, and
-/// then in the midst of what that news set going.
+/// When the power fails, and where. A calm day of the same seed is lived first: up to the crash both
+/// days are the same, so it tells when which disk will be writing, and the power fails just then.
+#[derive(Debug)]
 struct Storm {
     weather: Weather,
-    after_news: usize,
-    then: Duration,
-    /// Nothing: whoever has just served a change, which is likely to be writing what follows.
-    victim: Option<usize>,
+    due: Duration,
+    victim: usize,
+    /// So many of the writes that were not synced survive.
     kept: usize,
-    due: Option<Duration>,
-    crashed: Option<(usize, Duration)>,
     forgot: usize,
+    crashed: bool,
     restarted: bool,
 }
 
 impl Storm {
-    fn of(seed: u64, weather: Weather) -> Self {
+    fn of(seed: u64, weather: Weather, calm: &Run) -> Self {
         let mut dice = Dice::of(seed, "storm");
-        Self {
-            weather,
-            after_news: dice.one_of(0..RIDERS * RIDES * (NEWS_OF_A_RIDE - 1)),
-            then: dice.ms(0..50),
-            victim: dice.percent(50).then(|| dice.one_of(0..NODES)),
-            kept: dice.one_of(0..2),
-            due: None,
-            crashed: None,
-            forgot: 0,
-            restarted: false,
-        }
+        let Sync { done, takes, machine } = calm.syncs[dice.one_of(0..calm.syncs.len())];
+        let takes_ms = u64::try_from(takes.as_millis()).expect("a short sync");
+        // Written at `done - takes`, safe at `done`: the power fails in between.
+        let due = done - TICK - dice.ms(0..takes_ms);
+        let kept = usize::from(dice.percent(20));
+        Self { weather, due, victim: machine, kept, forgot: 0, crashed: false, restarted: false }
     }
 
-    fn blow(&mut self, sim: &mut turmoil::Sim<'_>, cluster: &Cluster, city: &City) {
-        if self.weather == Weather::Calm || self.restarted {
-            return;
+    fn blow(&mut self, sim: &mut turmoil::Sim<'_>, cluster: &Cluster) {
+        let index = self.victim;
+        if !self.crashed && sim.elapsed() >= self.due {
+            tracing::info!(index, "crash");
+            self.forgot = match self.weather {
+                Weather::Wipe => cluster.wipe(sim, index),
+                Weather::Crash | Weather::Calm => cluster.crash(sim, index, self.kept),
+            };
+            self.crashed = true;
         }
-        let now = sim.elapsed();
-        match (self.crashed, self.due) {
-            (Some((index, at)), _) if now >= at + DOWN => {
-                tracing::info!(index, "restart");
-                cluster.restart(sim, index);
-                self.restarted = true;
-            }
-            (None, Some(due)) if now >= due => {
-                let index = self.victim.unwrap_or_else(|| city.last_server());
-                tracing::info!(index, "crash");
-                self.forgot = cluster.crash(sim, index, self.kept);
-                self.crashed = Some((index, now));
-            }
-            (None, None) if city.news() > self.after_news => self.due = Some(now + self.then),
-            _ => {}
+        if !self.restarted && sim.elapsed() >= self.due + DOWN {
+            tracing::info!(index, "restart");
+            cluster.restart(sim, index);
+            self.restarted = true;
         }
     }
+}
 
-    fn is_blowing(&self) -> bool {
-        self.crashed.is_some() && !self.restarted
-    }
+/// A disk that has just made safe what was written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sync {
+    done: Duration,
+    takes: Duration,
+    machine: usize,
 }
