@@ -152,6 +152,9 @@ pub struct Dispatch {
     next_search_at: MonoMs,
     offers_out: BTreeMap<OfferId, Out>,
     offered: BTreeSet<DriverId>,
+    /// Drivers whose shell did not answer a claim: their node is probably down, though the cells
+    /// still name them. Passed over until nobody else is found.
+    silent: BTreeSet<DriverId>,
 }
 
 impl Dispatch {
@@ -182,6 +185,7 @@ impl Dispatch {
             next_search_at: now,
             offers_out: BTreeMap::new(),
             offered,
+            silent: BTreeSet::new(),
             policy,
         };
         for offer in pending {
@@ -336,6 +340,9 @@ impl Dispatch {
         }
         self.candidates = ranked;
         self.found_some = !self.candidates.is_empty();
+        if self.candidates.is_empty() {
+            self.silent.clear();
+        }
         // Nobody here: look farther at once. Nobody anywhere: wait for the boards, or a moment.
         let wider = self.candidates.is_empty() && self.widen(now);
         self.next_search_at = if wider { now } else { now.plus_ms(REBID_MS) };
@@ -346,8 +353,9 @@ impl Dispatch {
         let Candidate { driver, distance_m, .. } = *candidate;
         let eta_ms = geo::eta_ms(distance_m, self.policy.speed_cms, self.policy.detour_pct);
         let eta_s = u32::try_from(eta_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
-        let fits =
-            !self.offered.contains(&driver) && eta_ms <= u64::from(self.policy.pickup_cap_ms);
+        let fits = !self.offered.contains(&driver)
+            && !self.silent.contains(&driver)
+            && eta_ms <= u64::from(self.policy.pickup_cap_ms);
         let cost_ms = i64::try_from(eta_ms).unwrap_or(i64::MAX);
         fits.then_some(Ranked { driver, rank: 1, distance_m, eta_s, cost_ms })
     }
@@ -360,6 +368,9 @@ impl Dispatch {
                 out.push(Effect::Start { candidate, attempt: self.attempt });
             }
             Some(ClaimAnswer::Lost | ClaimAnswer::Busy) | None => {
+                if answer.is_none() {
+                    self.silent.insert(candidate.driver);
+                }
                 self.doing = Doing::Nothing;
                 self.rounds_lost += 1;
                 if self.rounds_lost == CLAIM_ROUNDS {

@@ -21,8 +21,9 @@ const CLAIM_GRACE_MS: u32 = 100;
 const HOLD_MS: u32 = 1_000;
 
 pub(super) enum Message {
-    /// Someone must find it a driver: it has just been created, or this node has just begun to
-    /// lead its partition.
+    /// It has just been created.
+    Begin(Box<Booking>),
+    /// This node has just begun to lead its partition.
     TakeUp,
     /// Something happened.
     Happened(Event),
@@ -70,6 +71,9 @@ impl Actor for Shell {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
+            Message::Begin(booking) if state.is_none() => {
+                self.begin(&myself, state, *booking).await
+            }
             Message::TakeUp if state.is_none() => match self.runtime.booking(self.id).await {
                 Ok(booking) if booking.state.is_searching() => {
                     self.begin(&myself, state, booking).await;
@@ -84,7 +88,7 @@ impl Actor for Shell {
                     self.runtime.0.bookings.retire(self.id, &myself);
                 }
             },
-            Message::TakeUp => {}
+            Message::Begin(_) | Message::TakeUp => {}
             Message::Happened(event) => self.step(&myself, state, event).await,
             Message::News(offer, news) => self.step(&myself, state, Event::News(offer, news)).await,
             Message::Wake(candidate) => self.step(&myself, state, Event::Woken(candidate)).await,
@@ -305,8 +309,17 @@ impl Shell {
 }
 
 impl Runtime {
-    /// Looks for a driver for a booking, from wherever its record says it is. Again is harmless.
+    /// Looks for a driver for a booking that was just created.
+    pub(super) fn dispatch(&self, booking: Booking) {
+        self.tell_booking(booking.id, Message::Begin(Box::new(booking)));
+    }
+
+    /// Goes on looking, from wherever the booking's record says it is.
     pub(super) fn take_up_booking(&self, id: BookingId) {
-        self.0.bookings.tell(id, Message::TakeUp, || (Shell { runtime: self.clone(), id }, ()));
+        self.tell_booking(id, Message::TakeUp);
+    }
+
+    fn tell_booking(&self, id: BookingId, message: Message) {
+        self.0.bookings.tell(id, message, || (Shell { runtime: self.clone(), id }, ()));
     }
 }

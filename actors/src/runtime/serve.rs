@@ -114,14 +114,13 @@ pub(super) async fn serve(
                 payment_method: ask.payment_method,
                 shown_estimate_minor: ask.shown_estimate_minor,
             };
-            let created = runtime.propose_booking(slot, ask.idempotency, command).await;
-            if let Ok(booking) = &created
-                && booking.state.is_searching()
-            {
-                // A repeat tells a shell that has begun, or one that finds the booking settled.
-                runtime.take_up_booking(booking.id);
+            let (booking, at) = runtime.propose_booking_at(slot, ask.idempotency, command).await?;
+            if booking.created_at == at {
+                // Born of this very command. The answer to a repeat is an old picture of a
+                // booking that has its shell, or needs none.
+                runtime.dispatch(booking.clone());
             }
-            encoded(created)
+            encoded(Ok(booking))
         }
         Request::GetBooking(ask) => encoded(runtime.booking(ask.booking).await),
         Request::CancelBooking(ask) => encoded(cancel(runtime, ask).await),

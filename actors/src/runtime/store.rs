@@ -6,7 +6,7 @@ use proto::code::{Code, Refusal};
 use proto::codec;
 use proto::record::command::{Command, Entity, Idempotency, Outcome, Proposal};
 use proto::record::{Booking, Driver, Key, Rider, Trip};
-use proto::{BookingId, DriverId, Slot, TripId};
+use proto::{BookingId, DriverId, Slot, TripId, WallMs};
 use serde::de::DeserializeOwned;
 
 fn refusal(refused: Refused) -> Refusal {
@@ -25,18 +25,19 @@ fn malformed(error: impl std::fmt::Display) -> Refusal {
 }
 
 impl Runtime {
-    /// Proposes a command to the group of `slot`; returns the entity once it is durable.
-    pub(super) async fn propose(
+    /// Proposes a command to the group of `slot`; returns the entity once it is durable, and the
+    /// time that was stamped into the command.
+    async fn propose(
         &self,
         slot: Slot,
         idempotency: Option<Idempotency>,
         command: Command,
-    ) -> Result<Entity, Refusal> {
+    ) -> Result<(Entity, WallMs), Refusal> {
         let group = self.world().placement.slots().group(slot);
         let bytes = codec::encode(&Proposal { idempotency, command });
         let committed = self.world().ledger.propose(group, bytes).await.map_err(refusal)?;
         let outcome: Outcome = codec::decode(&committed.outcome).map_err(malformed)?;
-        outcome.map_err(Refusal::from)
+        Ok((outcome?, committed.at))
     }
 
     pub(super) async fn propose_driver(
@@ -45,7 +46,7 @@ impl Runtime {
         idempotency: Option<Idempotency>,
         command: Command,
     ) -> Result<Driver, Refusal> {
-        match self.propose(driver.slot(), idempotency, command).await? {
+        match self.propose(driver.slot(), idempotency, command).await?.0 {
             Entity::Driver(driver) => Ok(*driver),
             Entity::Rider(_) | Entity::Booking(_) | Entity::Trip(_) => Err(malformed("no driver")),
         }
@@ -57,9 +58,21 @@ impl Runtime {
         idempotency: Option<Idempotency>,
         command: Command,
     ) -> Result<Booking, Refusal> {
+        Ok(self.propose_booking_at(slot, idempotency, command).await?.0)
+    }
+
+    /// The same, with the time stamped into the command.
+    pub(super) async fn propose_booking_at(
+        &self,
+        slot: Slot,
+        idempotency: Option<Idempotency>,
+        command: Command,
+    ) -> Result<(Booking, WallMs), Refusal> {
         match self.propose(slot, idempotency, command).await? {
-            Entity::Booking(booking) => Ok(*booking),
-            Entity::Rider(_) | Entity::Driver(_) | Entity::Trip(_) => Err(malformed("no booking")),
+            (Entity::Booking(booking), at) => Ok((*booking, at)),
+            (Entity::Rider(_) | Entity::Driver(_) | Entity::Trip(_), _) => {
+                Err(malformed("no booking"))
+            }
         }
     }
 
@@ -69,7 +82,7 @@ impl Runtime {
         idempotency: Option<Idempotency>,
         command: Command,
     ) -> Result<Trip, Refusal> {
-        match self.propose(slot, idempotency, command).await? {
+        match self.propose(slot, idempotency, command).await?.0 {
             Entity::Trip(trip) => Ok(*trip),
             Entity::Rider(_) | Entity::Driver(_) | Entity::Booking(_) => Err(malformed("no trip")),
         }
@@ -81,7 +94,7 @@ impl Runtime {
         idempotency: Option<Idempotency>,
         command: Command,
     ) -> Result<Rider, Refusal> {
-        match self.propose(slot, idempotency, command).await? {
+        match self.propose(slot, idempotency, command).await?.0 {
             Entity::Rider(rider) => Ok(rider),
             Entity::Driver(_) | Entity::Booking(_) | Entity::Trip(_) => Err(malformed("no rider")),
         }

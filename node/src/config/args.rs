@@ -49,7 +49,7 @@ pub struct Args {
     #[arg(long, env = "HANSOM_CLUSTER_KEY", hide_env_values = true, value_name = "SECRET", value_parser = parse_secret)]
     pub cluster_key: Option<Secret>,
 
-    /// Where durable state is kept [default: hansom-data/n<node-id>]
+    /// Where durable state is kept [default: hansom-data/nN, N the node id]
     #[arg(long, env = "HANSOM_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 
