@@ -252,7 +252,6 @@ impl Dispatch {
     fn go_on(&mut self, now: MonoMs, out: &mut Vec<Effect>) {
         self.expire_offers(now, out);
         if self.doing != Doing::Nothing {
-            // Whatever is under way will be answered; only offers and the end have deadlines.
             return self.wake(out);
         }
         if now >= self.expires_at && self.offers_out.is_empty() {
@@ -283,12 +282,16 @@ impl Dispatch {
         self.wake(out);
     }
 
+    /// Asks to be woken for the next deadline that nothing under way will bring along: whatever
+    /// is under way is answered, and then the rest is looked at again. A deadline that has passed
+    /// while something is under way must not wake anybody, or the shell would spin until then.
     fn wake(&self, out: &mut Vec<Effect>) {
         let offers = self.offers_out.values().map(|offer| offer.until);
-        let idle = self.doing == Doing::Nothing
-            && self.offers_out.len() < usize::from(self.policy.max_offers_per_attempt);
-        let search = idle.then_some(self.next_search_at);
-        let end = self.offers_out.is_empty().then_some(self.expires_at);
+        let idle = self.doing == Doing::Nothing;
+        let full = self.offers_out.len() >= usize::from(self.policy.max_offers_per_attempt);
+        // Past its end a booking only waits for the offers that are out.
+        let search = Some(self.next_search_at).filter(|at| idle && !full && *at < self.expires_at);
+        let end = (idle && self.offers_out.is_empty()).then_some(self.expires_at);
         if let Some(at) = offers.chain(search).chain(end).min() {
             out.push(Effect::WakeAt(at));
         }
