@@ -24,7 +24,7 @@ Examples:
     hansom ring
     hansom lookup 40.7580,-73.9855
 
-Every flag can be given by the environment; `hansom node --help` names the variables.
+Every setting of a node can be given by the environment; `hansom node --help` names the variables.
 Exit status: 0 done, 1 failed, 2 bad usage or configuration.";
 
 #[derive(Debug, Subcommand)]
