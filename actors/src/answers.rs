@@ -4,9 +4,8 @@
 //! key with another body is refused.
 
 use proto::record::Key;
-use proto::record::command::{Idempotency, Outcome};
+use proto::record::command::{Answer, Idempotency, Outcome};
 use proto::{Code, DriverId, RiderId, WallMs};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
 /// How many keys of one party are remembered.
@@ -30,17 +29,6 @@ impl Party {
             Self::Driver(id) => Key::DriverAnswer(id, key),
         }
     }
-}
-
-/// An answer as kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
-    /// Digest of what the key was sent with.
-    pub body: u64,
-    /// When it was first answered.
-    pub at: WallMs,
-    /// What was answered.
-    pub outcome: Outcome,
 }
 
 /// The answers of all parties of a partition.

@@ -5,12 +5,12 @@
 //!
 //! A refused command changes nothing, and only its outcome says so.
 
-use crate::answers::{Answer, Answers, Party};
+use crate::answers::{Answers, Party};
 use crate::fault::Faults;
 use crate::{booking, driver, rider, trip};
 use proto::codec::{self, CodecError};
 use proto::machine::{Applied, StateMachine};
-use proto::record::command::{Command, Entity, Outcome, Proposal};
+use proto::record::command::{Answer, Command, Entity, Outcome, Proposal};
 use proto::record::event::{Event, What};
 use proto::record::{Booking, BookingState, Commitment, Driver, Key, Rider, Trip};
 use proto::{BookingId, Code, DriverId, RiderId, TripId, WallMs};

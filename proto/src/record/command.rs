@@ -7,6 +7,7 @@ use super::driver::Vehicle;
 use super::{Actor, Booking, CityId, Driver, Place, Rider, Trip};
 use crate::code::Code;
 use crate::ids::{BookingId, DriverId, OfferId, RiderId, TripId};
+use crate::units::WallMs;
 use serde::{Deserialize, Serialize};
 
 /// A client's idempotency key and the digest of what it was sent with, both frozen hashes.
@@ -231,3 +232,14 @@ pub enum Entity {
 
 /// What a command came to: the entity as it now is, or a final refusal that changed nothing.
 pub type Outcome = Result<Entity, Code>;
+
+/// The first answer to an idempotency key, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Digest of what the key was sent with.
+    pub body: u64,
+    /// When it was first answered.
+    pub at: WallMs,
+    /// What was answered.
+    pub outcome: Outcome,
+}
