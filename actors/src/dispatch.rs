@@ -5,7 +5,7 @@
 //! search the cells -> rank by estimated pickup time, drop those over the cap
 //!   -> claim the best -> record the offer -> hold the driver -> wait for his answer
 //!   lost, busy, declined, expired -> the next candidate; none left -> a wider radius
-//!   nobody -> stand on the cells' demand boards, search again every second
+//!   nobody -> stand on the cells' demand boards, search again after 1 s, then every 2 s
 //! ```
 //!
 //! Every effect that asks something is answered by exactly one event, even if the answer is that
@@ -23,8 +23,12 @@ use proto::record::command::OfferFate;
 use proto::{DriverId, MonoMs, OfferId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A booking without candidates searches again this often; the boards wake it in between.
+/// A booking that nobody could be found for searches again after this long, then after
+/// [`REBID_MAX_MS`]: the boards wake it when a car comes free, so a search only refreshes its post.
 pub const REBID_MS: u64 = 1_000;
+/// The longest pause between searches, in milliseconds; below the boards' `POST_TTL_MS`. Where
+/// cars are scarce hundreds of bookings wait, and searches once a second took both cores.
+pub const REBID_MAX_MS: u64 = 2_000;
 /// How many candidates one search brings.
 pub const CANDIDATES_MAX: u16 = 32;
 /// Lost claims in a row before the booking steps back for a moment.
@@ -149,6 +153,8 @@ pub struct Dispatch {
     found_some: bool,
     contended: bool,
     rounds_lost: u32,
+    /// Searches in a row that led to no offer.
+    fruitless: u32,
     next_search_at: MonoMs,
     offers_out: BTreeMap<OfferId, Out>,
     offered: BTreeSet<DriverId>,
@@ -182,6 +188,7 @@ impl Dispatch {
             found_some: false,
             contended: false,
             rounds_lost: 0,
+            fruitless: 0,
             next_search_at: now,
             offers_out: BTreeMap::new(),
             offered,
@@ -311,6 +318,12 @@ impl Dispatch {
         }
     }
 
+    /// When to search again: the pause doubles with each search in a row that led to no offer.
+    fn rebid_at(&self, now: MonoMs, pause_ms: u64) -> MonoMs {
+        let doubled = pause_ms << self.fruitless.saturating_sub(1).min(2);
+        now.plus_ms(doubled.min(REBID_MAX_MS))
+    }
+
     fn widen_if_due(&mut self, now: MonoMs) {
         if now >= self.attempt_ends_at {
             self.widen(now);
@@ -333,6 +346,7 @@ impl Dispatch {
         }
         self.doing = Doing::Nothing;
         self.rounds_lost = 0;
+        self.fruitless = self.fruitless.saturating_add(1);
         self.contended = waiting > 0;
         let mut ranked: Vec<Ranked> =
             candidates.iter().filter_map(|candidate| self.appraise(candidate)).collect();
@@ -348,7 +362,7 @@ impl Dispatch {
         }
         // Nobody here: look farther at once. Nobody anywhere: wait for the boards, or a moment.
         let wider = self.candidates.is_empty() && self.widen(now);
-        self.next_search_at = if wider { now } else { now.plus_ms(REBID_MS) };
+        self.next_search_at = if wider { now } else { self.rebid_at(now, REBID_MS) };
     }
 
     /// What a candidate costs; nothing if he may not be offered this booking.
@@ -379,7 +393,7 @@ impl Dispatch {
                 if self.rounds_lost == CLAIM_ROUNDS {
                     self.candidates.clear();
                     let pause_ms = u64::from(self.policy.claim_reserve_ms);
-                    self.next_search_at = now.plus_ms(pause_ms.min(REBID_MS));
+                    self.next_search_at = self.rebid_at(now, pause_ms.min(REBID_MS));
                 }
             }
         }
@@ -392,9 +406,10 @@ impl Dispatch {
         self.doing = Doing::Nothing;
         // A refusal means the booking was settled, and that event is on its way.
         let Some(offer) = offer else {
-            self.next_search_at = now.plus_ms(REBID_MS);
+            self.next_search_at = self.rebid_at(now, REBID_MS);
             return;
         };
+        self.fruitless = 0;
         self.doing = Doing::Holding(offer.id);
         self.offered.insert(offer.driver);
         self.out(now, &offer);

@@ -220,13 +220,10 @@ mod tests {
         }
     }
 
-    /// A program that says how it was called and then waits for its end.
-    fn parrot(directory: &Path) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt;
-        let path = directory.join("parrot");
-        std::fs::write(&path, "#!/bin/sh\necho \"$@\"\nexec sleep 60\n").unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        path
+    /// A stand-in for a node. It is a committed file: one written here could still be open for
+    /// writing in a child that another test is just forking, and the kernel refuses to run that.
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
     }
 
     fn read_until(path: &Path, times: usize) -> String {
@@ -243,7 +240,7 @@ mod tests {
     #[test]
     fn a_node_is_told_who_it_is_and_comes_back_as_the_same() {
         let dir = tempfile::tempdir().unwrap();
-        let mut cluster = Cluster::start(plan(&parrot(dir.path()), dir.path())).unwrap();
+        let mut cluster = Cluster::start(plan(&fixture("parrot.sh"), dir.path())).unwrap();
         let log = dir.path().join("n2.log");
         let first = read_until(&log, 1);
         assert!(first.starts_with("node --node-id 2 --initial-nodes 1=127.0.0.1:"), "{first}");
@@ -261,7 +258,7 @@ mod tests {
     #[test]
     fn nothing_is_left_behind() {
         let dir = tempfile::tempdir().unwrap();
-        let cluster = Cluster::start(plan(&parrot(dir.path()), dir.path())).unwrap();
+        let cluster = Cluster::start(plan(&fixture("parrot.sh"), dir.path())).unwrap();
         let processes: Vec<u32> =
             cluster.nodes.iter().map(|node| node.child.as_ref().unwrap().id()).collect();
         drop(cluster);
@@ -273,10 +270,10 @@ mod tests {
     #[test]
     fn a_node_that_ends_by_itself_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let mut cluster = Cluster::start(plan(Path::new("/bin/false"), dir.path())).unwrap();
+        let mut cluster = Cluster::start(plan(&fixture("second-ends.sh"), dir.path())).unwrap();
         for _ in 0..500 {
             if let Err(error) = cluster.ended() {
-                assert!(error.to_string().starts_with("node 1 ended by itself"), "{error}");
+                assert!(error.to_string().starts_with("node 2 ended by itself"), "{error}");
                 return;
             }
             std::thread::sleep(std::time::Duration::from_millis(10));
