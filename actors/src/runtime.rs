@@ -16,9 +16,6 @@
 //! mailboxes have no bound of their own.
 //! **A crash** of a shell loses soft state only; the next message spawns it anew from the ledger.
 //!
-//! # Not done
-//! * A group that changes hands stops its shells at the next message they get refused, not at once.
-
 mod booking;
 mod cell;
 mod driver;
@@ -35,8 +32,8 @@ pub use search::{Nearby, Wanted};
 
 use crate::fault::Faults;
 use crate::policy::Policy;
-use ledger::Ledger;
-use membership::{Membership, Placement};
+use ledger::Partitions;
+use membership::Membership;
 use proto::code::{Code, Refusal};
 use proto::envelope::Subject;
 use proto::record::Key;
@@ -44,6 +41,7 @@ use proto::record::ask::Request;
 use proto::units::Clock;
 use proto::{BookingId, DriverId, GroupId, NodeId, TripId};
 use registry::Registry;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
@@ -64,12 +62,10 @@ const REDRIVE_MS: (u64, u64) = (50, 1_000);
 pub struct World {
     /// Who we are.
     pub node: NodeId,
-    /// Durable state.
-    pub ledger: Arc<dyn Ledger>,
     /// Who is here and who owns which cell.
     pub membership: Membership,
-    /// Which node holds which partition.
-    pub placement: Arc<Placement>,
+    /// Durable state, and who leads which part of it.
+    pub partitions: Partitions,
     /// The way to every owner, ourselves included.
     pub router: Arc<dyn Router>,
     /// The sockets we hold.
@@ -237,10 +233,15 @@ impl Runtime {
 
     /// Takes up the open work of every group that this node comes to lead.
     async fn follow_leadership(self) {
-        let mut leadership = self.world().ledger.leadership();
+        let mut leadership = self.world().partitions.ledger().leadership();
         let mut led = ledger::Leadership::new();
         loop {
             let now = leadership.borrow_and_update().clone();
+            let lost = led.iter().filter(|(group, term)| now.get(group) != Some(term));
+            let lost: BTreeSet<GroupId> = lost.map(|(group, _)| *group).collect();
+            if !lost.is_empty() {
+                self.let_go(&lost);
+            }
             for (group, term) in &now {
                 if led.get(group) != Some(term) {
                     self.take_over(*group).await;
@@ -253,8 +254,19 @@ impl Runtime {
         }
     }
 
+    /// Stops the shells of groups that this node leads no more, or leads anew: what they remember
+    /// is of a term that has ended.
+    fn let_go(&self, lost: &BTreeSet<GroupId>) {
+        let world = self.world();
+        let of = |slot| lost.contains(&world.partitions.group(slot));
+        self.0.drivers.stop_those(|driver| of(driver.slot()));
+        self.0.bookings.stop_those(|booking| of(booking.slot()));
+        self.0.trips.stop_those(|trip| of(trip.slot()));
+        self.0.soft.forget_those(|driver| of(driver.slot()));
+    }
+
     async fn take_over(&self, group: GroupId) {
-        let open = match self.world().ledger.open_work(group).await {
+        let open = match self.world().partitions.ledger().open_work(group).await {
             Ok(open) => open,
             Err(error) => {
                 warn!(%group, %error, "open work could not be read");

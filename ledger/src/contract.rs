@@ -1,6 +1,7 @@
 //! The trait that everything above the ledger is written against.
 
 use proto::{GroupId, NodeId, WallMs};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -17,7 +18,7 @@ pub struct Term(pub u64);
 pub type Leadership = BTreeMap<GroupId, Term>;
 
 /// A command that is durable and applied.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committed {
     /// Its place in the group's log, from 1.
     pub index: u64,
@@ -60,6 +61,9 @@ pub enum Refused {
     /// The queue of proposals is full; nothing was done.
     #[error("the queue of proposals is full")]
     Overloaded,
+    /// The command is larger than a log entry may be; nothing was done.
+    #[error("the command is too large")]
+    TooLarge,
     /// Nobody can say whether the command was committed.
     #[error("the outcome is unknown")]
     Unknown,

@@ -45,6 +45,9 @@ mod contract;
 mod layout;
 mod local;
 mod pages;
+mod partitions;
+mod peers;
+pub mod replicated;
 mod store;
 mod writer;
 
@@ -53,6 +56,10 @@ mod tests;
 
 pub use contract::{BoxFuture, Committed, Cursor, Leadership, Ledger, LoggedEvent, Refused, Term};
 pub use local::{Local, OpenError, Retention, Settings};
+pub use partitions::Partitions;
+pub use peers::{FRAME_MAX, Lane, Peers, Receive, Unreachable};
+pub use replicated::Replicated;
 pub use store::{
-    Batch, DirectoryError, Identity, MemoryDisk, MemoryStore, Pair, SledStore, Store, StoreError,
+    Batch, DirectoryError, Identity, LogStore, MemoryDisk, MemoryStore, Pair, SledStore, Store,
+    StoreError,
 };

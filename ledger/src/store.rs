@@ -1,14 +1,20 @@
 //! What a ledger keeps its bytes in: an ordered map with atomic writes and an honest `sync`.
 //! The [layout](crate::layout) of keys is the ledger's; a store knows none of it.
 
+mod directory;
+mod fjall;
 mod identity;
 mod memory;
 mod sled;
 mod witness;
 
+pub use self::fjall::LogStore;
+pub use self::sled::SledStore;
+pub use directory::DirectoryError;
 pub use identity::Identity;
 pub use memory::{MemoryDisk, MemoryStore};
-pub use sled::{DirectoryError, SledStore};
+
+use std::ops::Bound;
 
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
@@ -28,6 +34,9 @@ pub enum StoreError {
     /// The page store refused or found itself damaged.
     #[error("the page store failed")]
     Pages(#[from] ::sled::Error),
+    /// The log store refused or found itself damaged.
+    #[error("the log store failed")]
+    Log(#[from] ::fjall::Error),
     /// The bytes at a key are not what the layout says.
     #[error("{what} at key {key:02x?} is not what was written")]
     Corrupt {
@@ -56,6 +65,14 @@ impl Batch {
     pub fn delete(&mut self, key: Vec<u8>) {
         self.changes.push((key, None));
     }
+    /// Adds another batch's changes after its own.
+    pub fn append(&mut self, mut later: Self) {
+        self.changes.append(&mut later.changes);
+    }
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
     /// The changes in order; nothing as value means delete.
     pub fn into_changes(self) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
         self.changes.into_iter()
@@ -77,4 +94,9 @@ pub trait Store: Send + 'static {
 
     /// Returns once everything written will survive a crash.
     fn sync(&mut self) -> Result<(), StoreError>;
+}
+
+/// Where a [`scan`](Store::scan) begins.
+fn scan_from<'a>(prefix: &'a [u8], after: &'a [u8]) -> Bound<&'a [u8]> {
+    if after < prefix { Bound::Included(prefix) } else { Bound::Excluded(after) }
 }

@@ -1,12 +1,15 @@
 //! What the ledger promises, tried with a toy machine, over a disk that forgets and one that
 //! does not.
 
+mod cluster;
 mod crashes;
 mod directory;
 mod events;
 mod failures;
+mod log_store;
 mod promises;
-mod toy;
+mod storm;
+pub(crate) mod toy;
 
 use crate::{Committed, Ledger, Local, MemoryDisk, Refused, Settings};
 use proto::units::{Clock, MonoMs};

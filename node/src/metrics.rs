@@ -70,6 +70,15 @@ pub struct HopsLabels {
     pub hops: u8,
 }
 
+/// How a frame to another node's ledger fared.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FrameLabels {
+    /// `consensus` or `snapshots`.
+    pub lane: &'static str,
+    /// `OK`, the code of the refusal, or `GIVEN_UP` if the ledger waited no longer.
+    pub outcome: &'static str,
+}
+
 /// How a ping or a datagram fared.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct FateLabels {
@@ -101,6 +110,8 @@ pub struct Metrics {
     pub forwards: Family<OutcomeLabels, Counter>,
     /// Requests that this node refused to route.
     pub refusals: Family<OutcomeLabels, Counter>,
+    /// Frames sent to other nodes' ledgers. Those served here are among [`Self::asks`].
+    pub ledger_frames: Family<FrameLabels, Counter>,
     /// Pings by what became of them.
     pub pings: Family<FateLabels, Counter>,
     /// Pushes that found no socket or a full queue.
@@ -141,6 +152,7 @@ impl Default for Metrics {
             hops: Family::default(),
             forwards: Family::default(),
             refusals: Family::default(),
+            ledger_frames: Family::default(),
             pings: Family::default(),
             pushes_dropped: Counter::default(),
             gossip_datagrams: Family::default(),
@@ -167,6 +179,7 @@ impl Metrics {
         r.register("asks_by_hops", "The same by number of forwards", self.hops.clone());
         r.register("forwards", "Requests sent on to another node", self.forwards.clone());
         r.register("routing_refusals", "Requests not routed", self.refusals.clone());
+        r.register("ledger_frames", "Frames to others' ledgers", self.ledger_frames.clone());
         r.register("pings", "Pings by what became of them", self.pings.clone());
         r.register("pushes_dropped", "Pushes without socket or room", self.pushes_dropped.clone());
         r.register("gossip_datagrams", "Gossip datagrams by fate", self.gossip_datagrams.clone());
@@ -237,12 +250,14 @@ mod tests {
         drop(metrics.forwards.get_or_create(&OutcomeLabels { outcome: "OK" }));
         drop(metrics.refusals.get_or_create(&OutcomeLabels { outcome: "RETRY" }));
         drop(metrics.gossip_datagrams.get_or_create(&FateLabels { fate: "sent" }));
+        let frame = FrameLabels { lane: "consensus", outcome: "OK" };
+        drop(metrics.ledger_frames.get_or_create(&frame));
         metrics.ping("applied", 1);
         drop(metrics.shells.get_or_create(&KindLabels { kind: "cell" }));
         let text = metrics.text();
         let types: Vec<(&str, &str)> =
             text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
-        assert_eq!(types.len(), 14 + RUNTIME.len(), "{text}");
+        assert_eq!(types.len(), 15 + RUNTIME.len(), "{text}");
         for (name, kind) in types {
             assert!(name.starts_with("hansom_"), "{name}");
             let ends: &[&str] = match kind {

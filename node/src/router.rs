@@ -5,6 +5,7 @@
 //! twice; a relay reads the envelope's header only.
 
 mod decide;
+mod frames;
 
 pub use decide::{Decision, Owner, decide};
 
@@ -14,7 +15,9 @@ use crate::peer::service::Serve;
 use actors::runtime::world::{Context, Router};
 use actors::runtime::{Nearby, Runtime, Wanted};
 use arc_swap::ArcSwapOption;
+use frames::Frames;
 use futures_util::future::BoxFuture;
+use ledger::Receive;
 use membership::{Membership, Placement};
 use proto::NodeId;
 use proto::code::{Code, Refusal};
@@ -60,6 +63,7 @@ pub struct NodeRouter {
     metrics: Arc<Metrics>,
     placement: OnceLock<Arc<Placement>>,
     local: ArcSwapOption<LocalActors>,
+    frames: Frames,
 }
 
 struct LocalActors(Arc<dyn Local>);
@@ -89,14 +93,16 @@ impl NodeRouter {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
+        let me = membership.view().me();
         Arc::new(Self {
-            me: membership.view().me(),
+            me,
             membership,
             pool,
             clock,
             metrics,
             placement: OnceLock::new(),
             local: ArcSwapOption::empty(),
+            frames: Frames::new(me),
         })
     }
     /// Says where partitions live; the first word counts.
@@ -111,9 +117,14 @@ impl NodeRouter {
     pub fn attach(&self, local: Arc<dyn Local>) {
         self.local.store(Some(Arc::new(LocalActors(local))));
     }
+    /// Says who takes the frames of other nodes' ledgers. They need neither placement nor actors.
+    pub fn attach_ledger(&self, ledger: Arc<dyn Receive>) {
+        self.frames.attach(ledger);
+    }
     /// Serves nothing from now on.
     pub fn detach(&self) {
         self.local.store(None);
+        self.frames.detach();
     }
 
     /// Whether it can serve anything: it knows where partitions live and has actors.
@@ -181,7 +192,7 @@ impl NodeRouter {
     async fn relay(&self, envelope: Envelope) -> Reply {
         let arrived = self.clock.mono();
         let hops = envelope.hops;
-        if let Err(refusal) = check_header(&envelope) {
+        if let Err(refusal) = check_header(self.me, &envelope) {
             self.count_refusal(&refusal);
             return Reply::seal(self.me, hops, Err(refusal));
         }
@@ -211,6 +222,12 @@ impl NodeRouter {
             subject: envelope.subject,
             deadline_ms: envelope.deadline_ms.min(DEADLINE_MAX_MS),
         };
+        if let Request::Consensus(frame) = request {
+            let result = in_time(context, self.frames.take(frame)).await;
+            let labels = AskLabels { ask: "Consensus", outcome: outcome(&result) };
+            self.metrics.asks.get_or_create(&labels).inc();
+            return result;
+        }
         self.serve_here(request, context, envelope.hops).await
     }
 
@@ -239,11 +256,7 @@ impl NodeRouter {
     }
 
     async fn try_serve(&self, request: Request, context: Context) -> Result<Vec<u8>, Refusal> {
-        let within = Duration::from_millis(context.deadline_ms.into());
-        match tokio::time::timeout(within, self.local()?.0.serve(request, context)).await {
-            Ok(result) => result,
-            Err(_) => Err(Refusal::new(Code::Retry, "not served in time; it may still happen")),
-        }
+        in_time(context, self.local()?.0.serve(request, context)).await
     }
 
     fn local(&self) -> Result<Arc<LocalActors>, Refusal> {
@@ -257,14 +270,32 @@ impl NodeRouter {
     }
 }
 
-/// What a relay must know of an envelope; the payload is the owner's to check.
-fn check_header(envelope: &Envelope) -> Result<(), Refusal> {
+/// Stops waiting at the deadline.
+async fn in_time(
+    context: Context,
+    serving: impl Future<Output = Result<Vec<u8>, Refusal>>,
+) -> Result<Vec<u8>, Refusal> {
+    let within = Duration::from_millis(context.deadline_ms.into());
+    let served = tokio::time::timeout(within, serving).await;
+    served.unwrap_or_else(|_| {
+        Err(Refusal::new(Code::Retry, "not served in time; it may still happen"))
+    })
+}
+
+/// What a relay must know of an envelope; the payload is the owner's to check. What is for one
+/// node is never relayed: whoever sends it knows the node and its address.
+fn check_header(me: NodeId, envelope: &Envelope) -> Result<(), Refusal> {
     if envelope.version != VERSION || envelope.hops > HOPS_MAX {
         let (version, hops) = (envelope.version, envelope.hops);
         let detail = format!(
             "envelope version {version} after {hops} hops, this node takes version {VERSION} after at most {HOPS_MAX}"
         );
         return Err(Refusal::new(Code::BadPeer, detail));
+    }
+    if let Route::Node(node) = envelope.route
+        && node != me
+    {
+        return Err(Refusal::new(Code::BadPeer, format!("for {node} alone, this is {me}")));
     }
     Ok(())
 }

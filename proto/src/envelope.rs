@@ -24,7 +24,7 @@ pub enum Route {
     Slot(Slot),
     /// Soft state: the ring's owner of a cell's ring key.
     Cell(u64),
-    /// One node and no other, as for a connection it holds.
+    /// One node and no other, as for a connection it holds. Goes there at once, never by a relay.
     Node(NodeId),
 }
 

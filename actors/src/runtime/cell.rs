@@ -133,8 +133,9 @@ impl Shell {
             |distance_m| geo::eta_ms(distance_m, world.policy.speed_cms, world.policy.detour_pct);
         let mut by_node: BTreeMap<NodeId, Vec<_>> = BTreeMap::new();
         for (booking, candidate) in state.board.wake(&car, standing, eta_ms, WAKE_MAX, now) {
-            let node = world.placement.home(world.placement.slots().group(booking.slot()));
-            by_node.entry(node).or_default().push((booking, candidate));
+            if let Some(node) = world.partitions.leader(booking.slot()) {
+                by_node.entry(node).or_default().push((booking, candidate));
+            }
         }
         for (node, woken) in by_node {
             let runtime = self.runtime.clone();

@@ -69,14 +69,23 @@ impl<K: Ord + Copy, M: Send + 'static> Registry<K, M> {
         let _stopped = shell.drain();
     }
 
+    /// Stops some shells at once, their backlog with them; whoever waits for them is refused.
+    pub(super) fn stop_those(&self, which: impl Fn(&K) -> bool) {
+        self.shells().retain(|key, shell| {
+            let stays = !which(key);
+            if !stays {
+                shell.stop(None);
+            }
+            stays
+        });
+    }
+
     pub(super) fn len(&self) -> u64 {
         self.shells().len() as u64
     }
 
     /// Stops all shells, their backlog with them.
     pub(super) fn stop(&self) {
-        for shell in std::mem::take(&mut *self.shells()).values() {
-            shell.stop(None);
-        }
+        self.stop_those(|_| true);
     }
 }

@@ -10,10 +10,9 @@ use futures_util::future::join_all;
 use proto::DriverId;
 use proto::code::{Code, Refusal};
 use proto::codec;
-use proto::record::ask::{Found, Moved, Push, Request, Search, Session, Standings};
+use proto::record::ask::{Found, Moved, Push, Request, Search, Session, Stand, Standings};
 use proto::record::cell::{Ping, PingCounts};
 use proto::record::command::Command;
-use proto::record::driver::Standing;
 use proto::record::{Actor, Commitment, Driver};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -181,6 +180,9 @@ pub(super) async fn serve(
         Request::PushDown(ask) => {
             encoded(Ok(runtime.world().sockets.push(ask.connection, ask.push)))
         }
+        Request::Consensus(_) => {
+            Err(Refusal::new(Code::BadPeer, "a frame for the ledger, which no actor reads"))
+        }
     }
 }
 
@@ -228,15 +230,15 @@ async fn sessions(
             Ok(driver) => {
                 pushes.extend(before(&driver).into_iter().map(|push| (driver.id, push)));
             }
-            Err(refusal) if refusal.code == Code::DriverNotFound => {}
-            Err(refusal) => return Err(refusal),
+            // Not registered, or led elsewhere by now: the new leader is told as well.
+            Err(_) => {}
         }
     }
     Ok(pushes)
 }
 
 /// Notes where drivers were seen, sends word to the cells they left, and says how they stand.
-async fn standings(runtime: &Runtime, ask: Standings) -> Result<Vec<Standing>, Refusal> {
+async fn standings(runtime: &Runtime, ask: Standings) -> Result<Stand, Refusal> {
     if ask.seen.len() > BATCH_MAX {
         return Err(Code::TooLarge.into());
     }
@@ -252,17 +254,18 @@ async fn standings(runtime: &Runtime, ask: Standings) -> Result<Vec<Standing>, R
                 let _lost = runtime.world().router.ask(ask, runtime.background()).await;
             });
         }
-        standing
+        (driver, standing)
     });
-    let mut standings = Vec::new();
-    for answer in join_all(read).await {
+    let (mut standings, mut unregistered) = (Vec::new(), Vec::new());
+    for (driver, answer) in join_all(read).await {
         match answer {
             Ok(driver) => standings.push(driver.standing()),
-            Err(refusal) if refusal.code == Code::DriverNotFound => {}
-            Err(refusal) => return Err(refusal),
+            Err(refusal) if refusal.code == Code::DriverNotFound => unregistered.push(driver),
+            // His partition is led elsewhere by now: the asker learns where and asks there.
+            Err(_) => {}
         }
     }
-    Ok(standings)
+    Ok(Stand { standings, unregistered })
 }
 
 /// Hands pings to their cells' shells and adds up how they fared.

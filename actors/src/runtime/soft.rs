@@ -42,6 +42,11 @@ impl Soft {
         }
     }
 
+    /// Forgets drivers whose partition is led elsewhere now: sockets and cells tell the new leader.
+    pub(super) fn forget_those(&self, which: impl Fn(&DriverId) -> bool) {
+        self.drivers().retain(|driver, _| !which(driver));
+    }
+
     pub(super) fn session(&self, driver: DriverId) -> Option<Session> {
         self.drivers().get(&driver).and_then(|entry| entry.session)
     }

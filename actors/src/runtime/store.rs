@@ -16,6 +16,7 @@ fn refusal(refused: Refused) -> Refusal {
             Refusal { owner: hint, ..Refusal::new(Code::NotOwner, detail) }
         }
         Refused::Overloaded => Refusal::new(Code::Overloaded, detail),
+        Refused::TooLarge => Refusal::new(Code::TooLarge, detail),
         Refused::Unknown => Refusal::new(Code::Retry, detail),
     }
 }
@@ -33,9 +34,10 @@ impl Runtime {
         idempotency: Option<Idempotency>,
         command: Command,
     ) -> Result<(Entity, WallMs), Refusal> {
-        let group = self.world().placement.slots().group(slot);
+        let partitions = &self.world().partitions;
+        let group = partitions.group(slot);
         let bytes = codec::encode(&Proposal { idempotency, command });
-        let committed = self.world().ledger.propose(group, bytes).await.map_err(refusal)?;
+        let committed = partitions.ledger().propose(group, bytes).await.map_err(refusal)?;
         let outcome: Outcome = codec::decode(&committed.outcome).map_err(malformed)?;
         Ok((outcome?, committed.at))
     }
@@ -101,8 +103,9 @@ impl Runtime {
     }
 
     async fn read<T: DeserializeOwned>(&self, key: Key, missing: Code) -> Result<T, Refusal> {
-        let group = self.world().placement.slots().group(key.slot());
-        let bytes = self.world().ledger.read(group, key.to_bytes()).await.map_err(refusal)?;
+        let partitions = &self.world().partitions;
+        let group = partitions.group(key.slot());
+        let bytes = partitions.ledger().read(group, key.to_bytes()).await.map_err(refusal)?;
         codec::decode(&bytes.ok_or(missing)?).map_err(malformed)
     }
 

@@ -2,7 +2,7 @@
 //! cells ask within a moment goes to each partition's node in one message.
 
 use super::{Runtime, cell};
-use proto::record::ask::Standings;
+use proto::record::ask::{Stand, Standings};
 use proto::{DriverId, NodeId};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,11 +37,12 @@ impl Runtime {
     pub(super) async fn verify(self, mut questions: mpsc::Receiver<(DriverId, u64)>) {
         let mut gathered = Vec::new();
         while questions.recv_many(&mut gathered, QUEUE_MAX).await > 0 {
-            let placement = &self.world().placement;
             let mut by_node: BTreeMap<NodeId, BTreeMap<DriverId, u64>> = BTreeMap::new();
             for (driver, ring_key) in gathered.drain(..) {
-                let node = placement.home(placement.slots().group(driver.slot()));
-                by_node.entry(node).or_default().insert(driver, ring_key);
+                // While nobody leads his partition he stays unknown, and is asked about again.
+                if let Some(node) = self.world().partitions.leader(driver.slot()) {
+                    by_node.entry(node).or_default().insert(driver, ring_key);
+                }
             }
             for (node, seen) in by_node {
                 let seen: Vec<(DriverId, u64)> = seen.into_iter().collect();
@@ -58,20 +59,21 @@ impl Runtime {
         let ask = Standings { node, seen: seen.clone() };
         let answered = self.world().router.ask(ask, self.background()).await;
         // Without an answer they stay unknown, can't be found, and are asked about again.
-        let Ok(standings) = answered else { return };
-        let mut ring_keys: BTreeMap<DriverId, u64> = seen.into_iter().collect();
+        let Ok(Stand { standings, unregistered }) = answered else { return };
+        let ring_keys: BTreeMap<DriverId, u64> = seen.into_iter().collect();
         let mut by_key: BTreeMap<u64, Vec<_>> = BTreeMap::new();
         for standing in standings {
-            if let Some(ring_key) = ring_keys.remove(&standing.driver) {
-                by_key.entry(ring_key).or_default().push(standing);
+            if let Some(ring_key) = ring_keys.get(&standing.driver) {
+                by_key.entry(*ring_key).or_default().push(standing);
             }
         }
         for (ring_key, standings) in by_key {
             self.0.cells.tell_living(ring_key, cell::Message::Restand(standings));
         }
-        // Those who were left out are registered nowhere.
-        for (driver, ring_key) in ring_keys {
-            self.0.cells.tell_living(ring_key, cell::Message::Forget(driver));
+        for driver in unregistered {
+            if let Some(ring_key) = ring_keys.get(&driver) {
+                self.0.cells.tell_living(*ring_key, cell::Message::Forget(driver));
+            }
         }
     }
 }

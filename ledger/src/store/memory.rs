@@ -1,7 +1,7 @@
 //! A disk in memory that forgets like a real one: what was not synced when the machine crashed
 //! may be gone.
 
-use super::{Batch, Pair, Store, StoreError};
+use super::{Batch, Pair, Store, StoreError, scan_from};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -81,7 +81,7 @@ impl Store for MemoryStore {
 
     fn scan(&self, prefix: &[u8], after: &[u8], max: usize) -> Result<Vec<Pair>, StoreError> {
         let platter = self.platter()?;
-        let from = platter.seen.range::<[u8], _>((Bound::Excluded(after), Bound::Unbounded));
+        let from = platter.seen.range::<[u8], _>((scan_from(prefix, after), Bound::Unbounded));
         Ok(from
             .take_while(|(key, _)| key.starts_with(prefix))
             .take(max)

@@ -117,7 +117,7 @@ async fn pages_that_lost_what_was_synced_are_refused() {
 async fn a_directory_is_open_once_at_a_time() {
     let directory = tempfile::tempdir().unwrap();
     let held = store(directory.path()).unwrap();
-    assert!(matches!(store(directory.path()), Err(DirectoryError::Store(_))));
+    assert!(matches!(store(directory.path()), Err(DirectoryError::InUse)));
     drop(held);
     store(directory.path()).unwrap();
 }

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 /// A stored value that begins with this byte does not decode.
-pub(super) const POISON: u8 = 0xff;
+pub(crate) const POISON: u8 = 0xff;
 
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Toy(pub(super) BTreeMap<Vec<u8>, Vec<u8>>);
+pub(crate) struct Toy(pub(crate) BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Toy {
-    pub(super) fn boxed(_: GroupId) -> Box<dyn StateMachine> {
+    pub(crate) fn boxed(_: GroupId) -> Box<dyn StateMachine> {
         Box::new(Self::default())
     }
 }

@@ -11,7 +11,7 @@ pub(super) fn refresh(frame: &Frame) {
     metrics.sockets.set(gauge(frame.sockets.count()));
     let dropped = frame.sockets.dropped();
     metrics.pushes_dropped.inner().store(dropped, Ordering::Relaxed);
-    metrics.peers_connected.set(gauge(frame.pool.counts().0));
+    metrics.peers_connected.set(gauge(frame.pool.peers_connected()));
     let view = frame.membership.view();
     metrics.members_live.set(gauge(view.members().len()));
     metrics.ready.set(i64::from(view.ready().is_ok() && frame.router.serves()));

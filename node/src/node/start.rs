@@ -8,6 +8,7 @@ use crate::http::server::Door;
 use crate::http::{self, App};
 use crate::metrics::Metrics;
 use crate::net::{AnyDatagrams, Listener};
+use crate::peer::addresses::Addresses;
 use crate::peer::hello::Identity;
 use crate::peer::pool::Pool;
 use crate::peer::service;
@@ -17,11 +18,12 @@ use crate::sessions::Keeper;
 use crate::sockets::SocketRegistry;
 use actors::machine::Machine;
 use actors::runtime::{Runtime, World};
-use ledger::{DirectoryError, Local, OpenError, Settings, SledStore};
+use ledger::{DirectoryError, Local, OpenError, Partitions, Settings, SledStore};
 use membership::generation::{GenerationError, next_generation};
 use membership::{Bootstrap, Foundation, Member, Membership, MembershipError, Placement};
 use proto::NodeId;
 use proto::units::Clock;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -143,7 +145,9 @@ pub(super) async fn start(config: Config, seams: Seams) -> Result<Node, StartErr
         Arc::clone(&clock),
         Arc::clone(&metrics),
     );
+    let addresses = Addresses::new(membership.watch(), listed(&config));
     let mut tasks = JoinSet::new();
+    tasks.spawn(Arc::clone(&addresses).follow(Arc::clone(&pool)));
     tasks.spawn(service::listen(
         peers,
         identity,
@@ -210,6 +214,14 @@ fn foundation(config: &Config) -> Option<Foundation> {
             Some(Foundation { initial: [config.node].into(), partitions: *partitions })
         }
         Bootstrap::Seeds(_) => None,
+    }
+}
+
+/// Where the configuration says that nodes are.
+fn listed(config: &Config) -> BTreeMap<NodeId, SocketAddr> {
+    match &config.bootstrap {
+        Bootstrap::Initial { nodes, .. } => nodes.clone(),
+        Bootstrap::Single { .. } | Bootstrap::Seeds(_) => BTreeMap::new(),
     }
 }
 
@@ -288,9 +300,8 @@ impl Frame {
         self.router.place(Arc::clone(&placement));
         let runtime = Runtime::start(World {
             node: self.config.node,
-            ledger: Arc::clone(&ledger) as Arc<dyn ledger::Ledger>,
+            partitions: Partitions::new(placement.slots().clone(), Arc::clone(&ledger) as _),
             membership: self.membership.clone(),
-            placement,
             router: Arc::clone(&self.router) as Arc<dyn actors::runtime::world::Router>,
             sockets: Arc::clone(&self.sockets) as Arc<dyn actors::runtime::world::Sockets>,
             clock: Arc::clone(&self.clock),

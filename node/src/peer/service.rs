@@ -3,6 +3,7 @@
 
 use super::codec;
 use super::hello::{self, Identity};
+use super::pool::IN_FLIGHT_MAX;
 use crate::mint::SeededMint;
 use crate::net::{BoxStream, Listener};
 use futures_util::StreamExt;
@@ -16,9 +17,14 @@ use tarpc::server::{BaseChannel, Channel};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// How many connections peers may hold here at once. Each peer dials one; the rest is room for
-/// those that are being replaced and for strangers who are about to be turned away.
+/// How many connections peers may hold here at once. Each peer dials one a lane, three at most, so
+/// this is 64 peers and room for connections that are being replaced and for strangers who are
+/// about to be turned away.
 const CONNECTIONS_MAX: usize = 256;
+/// Requests under way on one connection. A peer has at most [`IN_FLIGHT_MAX`] unanswered, and may
+/// have given up on as many; one that sends more has its requests thrown back. The bound is each
+/// connection's own: a peer's calls take nothing from its ledger's frames, nor from other peers.
+const SERVING_MAX: usize = 2 * IN_FLIGHT_MAX;
 /// How long a handshake may take. A stranger can hold a connection no longer.
 const HELLO_WITHIN: Duration = Duration::from_secs(2);
 /// The pause after the operating system refused to accept, for want of file handles mostly.
@@ -88,7 +94,8 @@ async fn converse(
         Ok(Err(error)) => return tracing::warn!(%from, %error, "peer refused"),
         Err(_) => return tracing::warn!(%from, "peer refused, handshake took too long"),
     }
-    let mut requests = Box::pin(BaseChannel::with_defaults(codec::transport(stream)).requests());
+    let channel = BaseChannel::with_defaults(codec::transport(stream));
+    let mut requests = Box::pin(channel.max_concurrent_requests(SERVING_MAX).requests());
     let mut tasks = JoinSet::new();
     while let Some(request) = requests.next().await {
         while tasks.try_join_next().is_some() {}

@@ -242,7 +242,7 @@ async fn a_relay_forwards_unread_and_nobody_forwards_a_third_time() {
     let flipped = send(Envelope { crc32c: 1, ..envelope(payload.clone(), 0) }).await;
     assert_eq!(refused(flipped), (owner, Code::BadPeer, None));
     let nobody = Envelope { route: Route::Node(NodeId(7)), ..envelope(payload.clone(), 0) };
-    assert_eq!(refused(send(nobody).await), (to, Code::Retry, Some(NodeId(7))));
+    assert_eq!(refused(send(nobody).await), (to, Code::BadPeer, None), "no node has a relay");
     assert!(send(envelope(payload, 0)).await.open().is_ok());
     for index in 0..3 {
         cluster.stop(index).await;

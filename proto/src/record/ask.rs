@@ -10,6 +10,7 @@ use crate::envelope::Route;
 use crate::ids::{BookingId, DriverId, NodeId, OfferId, RiderId, TripId};
 use crate::record::trip::TripState;
 use crate::units::Point;
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +74,15 @@ pub enum HoldAnswer {
     Busy,
     /// The offer ended for him before.
     Gone,
+}
+
+/// How drivers stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stand {
+    /// Of those who are registered.
+    pub standings: Vec<Standing>,
+    /// Those who are not.
+    pub unregistered: Vec<DriverId>,
 }
 
 /// How an offer went with its driver, as told to the booking.
@@ -216,13 +226,13 @@ asks! {
         sessions: Vec<(DriverId, Session)>,
     } -> Vec<(DriverId, Push)>, |ask| Route::Node(ask.node);
     /// Tells the node of the drivers' partitions in which cells they were seen, and asks for their
-    /// standings. Drivers that are not registered are left out of the answer.
+    /// standings. Drivers whose partition the node does not lead are left out of the answer.
     Standings {
         /// The node asked.
         node: NodeId,
         /// Who, and the ring key of the cell he is in.
         seen: Vec<(DriverId, u64)>,
-    } -> Vec<Standing>, |ask| Route::Node(ask.node);
+    } -> Stand, |ask| Route::Node(ask.node);
 
     // The rider's partition.
     /// Registers a rider.
@@ -390,4 +400,13 @@ asks! {
         /// What.
         push: Push,
     } -> bool, |ask| Route::Node(ask.node);
+
+    // Consensus.
+    /// A frame from one node's ledger to another's. The answer is the other ledger's frame.
+    Consensus {
+        /// The node asked.
+        node: NodeId,
+        /// What only ledgers understand.
+        frame: Bytes,
+    } -> Bytes, |ask| Route::Node(ask.node);
 }

@@ -1,0 +1,445 @@
+//! A ledger that keeps each group on several nodes: a command is on a majority of their disks
+//! before it is acknowledged, and when a node dies a follower that has every acknowledged command
+//! goes on.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `types`, `log`, `network` | all that knows the consensus library: its types and the handle on a replica; its storage; its calls |
+//! | `state`, `snapshots` | a replica's state as values; those on disk |
+//! | `journal` | the one write-ahead log of all groups |
+//! | `cluster` | group 0: what the cluster agrees on about itself, and where replicas should be |
+//! | `founding`, `wire` | how a cluster comes to be; what ledgers say to each other |
+//! | `settings`, `core` | what it is told; what its parts share |
+//! | `begin`, `serve` | how a node comes to belong to a cluster; what other ledgers ask of it |
+//! | `reads` | linearizable reads, many to a round of confirmation |
+//! | `tend` | what a node does for its groups in turn: heartbeats, snapshots, members, leaders |
+
+mod begin;
+pub(crate) mod cluster;
+mod core;
+pub(crate) mod faults;
+mod founding;
+mod journal;
+mod log;
+mod network;
+mod reads;
+mod serve;
+mod settings;
+mod snapshots;
+mod state;
+mod tend;
+mod types;
+mod wire;
+
+pub use cluster::{Cluster, DiskId, Listed, META, Objection, Plan, Standing};
+pub use core::Known;
+pub use settings::{
+    Broken, EVENTS_MAX, OpenReplicatedError, Parts, ReplicaStatus, ReplicatedCounts, Settings,
+};
+pub use types::Timers;
+
+use self::core::{Core, Here};
+use crate::contract::{BoxFuture, Committed, Cursor, Leadership, Ledger, LoggedEvent, Refused};
+use crate::peers::Lane;
+use crate::store::Store;
+use begin::ASK_AGAIN;
+use cluster::{Change, ClusterMachine};
+use faults::{Fault, Faults};
+use founding::Origin;
+use journal::Journal;
+use log::{GroupLog, Keeper, Tail};
+use network::{Arrivals, COMMAND_MAX, Dialler, Lines};
+use proto::machine::StateMachine;
+use proto::{GroupId, NodeId, codec};
+use reads::Reader;
+use snapshots::{Kept, Shelf, Snapshots};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+use types::{PROPOSE_WITHIN, Replica, Stamped};
+use wire::{Body, Reply};
+
+/// Proposals under way at once. Each is a few kilobytes; at 10,000 a second it is half a second
+/// of work, and whoever comes then learns at once that it would be longer.
+const PROPOSALS_MAX: usize = 4_096;
+/// Events in one answer, whatever was asked for.
+const EVENTS_ANSWER_MAX: usize = 1_024;
+/// A ledger that keeps each group on several nodes. Cheap to clone.
+#[derive(Clone)]
+pub struct Replicated(Arc<Core>);
+
+/// What was found on the disk, before anything runs.
+struct Found {
+    origin: Origin,
+    tails: BTreeMap<GroupId, Tail>,
+    kept: BTreeMap<GroupId, Kept>,
+    shelf: Shelf,
+}
+
+fn find<S: Store>(log: &S, shelf: &S) -> Result<Found, OpenReplicatedError> {
+    let unreadable =
+        |error: snapshots::UnreadableError| OpenReplicatedError::Snapshot(error.to_string());
+    let (kept, on_shelf) = snapshots::load(shelf).map_err(unreadable)?;
+    let (origin, tails) = (founding::load(log)?, log::load(log)?);
+    Ok(Found { origin, tails, kept, shelf: on_shelf })
+}
+
+impl Replicated {
+    /// Reads the stores and starts the replicas they hold. Returns before the cluster is founded
+    /// or joined; [`Ledger::leadership`] says what it leads, [`Replicated::broken`] why it can't.
+    pub async fn open<S: Store>(
+        settings: Settings,
+        parts: Parts<S>,
+    ) -> Result<Self, OpenReplicatedError> {
+        let Parts { log, snapshots: shelf, simulated, clock, disk, peers, living, new_machine } =
+            parts;
+        let (found, journal, snapshot_journal) = match simulated {
+            Some(sync_takes) => {
+                let found = find(&log, &shelf)?;
+                let journal = Journal::on_task(log, sync_takes, settings.faults);
+                (found, journal, Journal::on_task(shelf, sync_takes, Faults::default()))
+            }
+            None => {
+                // Off the runtime's threads.
+                let reading = tokio::task::spawn_blocking(move || {
+                    find(&log, &shelf).map(|found| (found, log, shelf))
+                });
+                let read = reading.await;
+                let read = read.unwrap_or_else(|died| std::panic::resume_unwind(died.into_panic()));
+                let (found, log, shelf) = read?;
+                let on_thread = |name, store, delay| {
+                    Journal::on_thread(name, store, delay).map_err(OpenReplicatedError::Thread)
+                };
+                let journal = on_thread("journal", log, settings.sync_delay)?;
+                (found, journal, on_thread("snapshots", shelf, Duration::ZERO)?)
+            }
+        };
+        let Found { origin, mut tails, mut kept, shelf } = found;
+        let disk = match origin.disk {
+            Some(known) => known,
+            None => {
+                let named = founding::name_disk(&journal, disk).await;
+                named.map_err(|_| OpenReplicatedError::Journal)?;
+                disk
+            }
+        };
+        let node = settings.node;
+        let machines = move |group: GroupId| -> Box<dyn StateMachine> {
+            match group {
+                META => Box::new(ClusterMachine::default()),
+                group => new_machine(group),
+            }
+        };
+        let core = Arc::new(Core {
+            snapshots: Snapshots::new(snapshot_journal.clone(), shelf),
+            lines: Lines::new(node, disk, peers),
+            settings,
+            disk,
+            clock,
+            living,
+            journal,
+            snapshot_journal,
+            arrivals: Arrivals::default(),
+            new_machine: Arc::new(machines),
+            here: RwLock::default(),
+            changing: tokio::sync::Mutex::default(),
+            leadership: Arc::new(watch::Sender::new(Leadership::new())),
+            heard: Mutex::default(),
+            cluster: watch::Sender::new(Arc::default()),
+            founders: Mutex::new(origin.founders.clone()),
+            broken: watch::Sender::new(None),
+            proposals: Semaphore::new(PROPOSALS_MAX),
+            tasks: Mutex::default(),
+        });
+        let ledger = Self(core);
+        let groups: BTreeSet<GroupId> = tails.keys().chain(kept.keys()).copied().collect();
+        for group in groups {
+            let (tail, kept) = (tails.remove(&group), kept.remove(&group));
+            let started = ledger.start_replica(group, tail.unwrap_or_default(), kept).await;
+            started.map_err(|why| OpenReplicatedError::Group(group, why))?;
+        }
+        if let Some(founders) = &origin.founders {
+            ledger.0.learn(ledger.0.as_founded(founders));
+        }
+        ledger.0.read_cluster();
+        let mut tasks = ledger.0.tasks();
+        tasks.spawn(ledger.clone().begin(origin.founders.is_some()));
+        tasks.spawn(ledger.clone().tend());
+        tasks.spawn(ledger.clone().watch_journal());
+        drop(tasks);
+        Ok(ledger)
+    }
+
+    /// Starts a replica on what its log and snapshot hold, and watches what becomes of it.
+    async fn start_replica(
+        &self,
+        group: GroupId,
+        tail: Tail,
+        kept: Option<Kept>,
+    ) -> Result<Here, String> {
+        let core = &self.0;
+        let Settings { node, timers, retention, seed, faults, .. } = core.settings;
+        let log = GroupLog::new(group, core.journal.clone(), tail, faults);
+        let new_machine = Arc::clone(&core.new_machine);
+        let snapshots = core.snapshots.clone();
+        let keeper = Keeper::new(group, snapshots, kept, new_machine, retention, faults)?;
+        if log.purged() > keeper.size().0 {
+            return Err("the log begins after the newest snapshot ends: one is missing".into());
+        }
+        let dialler = Dialler { group, lines: Arc::clone(&core.lines) };
+        let seed = seed ^ u64::from(group.0) << 48;
+        let replica =
+            Replica::start(node, group, timers, log.clone(), keeper, dialler, seed).await?;
+        let here = Here { reader: Reader::start(replica.clone()), replica, log };
+        core.here.write().unwrap_or_else(PoisonError::into_inner).insert(group, here.clone());
+        core.tasks().spawn(self.clone().watch_role(here.clone()));
+        Ok(here)
+    }
+
+    /// The replica of a group, started blank if there is none: a leader elsewhere knows of us.
+    async fn ensure_replica(&self, group: GroupId) -> Result<Here, String> {
+        let _turn = self.0.changing.lock().await;
+        match self.here(group) {
+            Some(here) => Ok(here),
+            None => self.start_replica(group, Tail::default(), None).await,
+        }
+    }
+
+    fn here(&self, group: GroupId) -> Option<Here> {
+        self.0.here.read().unwrap_or_else(PoisonError::into_inner).get(&group).cloned()
+    }
+
+    fn all_here(&self) -> Vec<Here> {
+        self.0.here.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Publishes what a replica leads, once a quorum has confirmed it, until it does no more.
+    async fn watch_role(self, here: Here) {
+        let group = here.replica.group;
+        let mut changes = here.replica.changes();
+        loop {
+            let role = here.replica.role();
+            {
+                let mut heard = self.0.heard();
+                match role.leader {
+                    Some(leader) => heard.insert(group, leader),
+                    None => heard.remove(&group),
+                };
+            }
+            let published = self.0.leadership.borrow().get(&group).copied();
+            match (role.leads, published) {
+                (true, Some(term)) if term == role.term => {}
+                (true, _) => {
+                    let within = Duration::from_millis(self.0.settings.timers.doubt_ms());
+                    let confirmed = tokio::time::timeout(within, here.replica.barrier()).await;
+                    if !matches!(confirmed, Ok(Ok(()))) {
+                        // Not confirmed yet: look again soon, whether or not anything changed.
+                        let _ = tokio::time::timeout(ASK_AGAIN, changes.next()).await;
+                        continue;
+                    }
+                    if here.replica.role() == role {
+                        self.0.lead(group, Some(role.term));
+                    }
+                    continue;
+                }
+                (false, Some(_)) => self.0.lead(group, None),
+                (false, None) => {}
+            }
+            if !changes.next().await {
+                self.0.lead(group, None);
+                return;
+            }
+        }
+    }
+
+    async fn watch_journal(self) {
+        tokio::select! {
+            () = self.0.journal.failed() => {}
+            () = self.0.snapshot_journal.failed() => {}
+        }
+        self.break_down(Broken::Journal);
+    }
+
+    fn break_down(&self, broken: Broken) {
+        tracing::error!(member = %self.0.me(), %broken, "the ledger stops serving");
+        self.0.broken.send_replace(Some(broken));
+        self.0.leadership.send_replace(Leadership::new());
+    }
+
+    /// Waits until the ledger can serve no more, and says why.
+    pub async fn broken(&self) -> Broken {
+        let mut broken = self.0.broken.subscribe();
+        loop {
+            if let Some(why) = broken.borrow_and_update().clone() {
+                return why;
+            }
+            if broken.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// What the cluster agrees on, as far as this node knows, and as that changes. Before it is
+    /// founded, nothing.
+    pub fn known(&self) -> watch::Receiver<Arc<Known>> {
+        self.0.cluster.subscribe()
+    }
+
+    /// Changes what a node is to the cluster, whoever leads group 0.
+    pub async fn stand(
+        &self,
+        node: NodeId,
+        standing: Standing,
+    ) -> Result<Result<Cluster, Objection>, Refused> {
+        let hint = match self.change(Change::Stand(node, standing)).await {
+            Err(Refused::NotLeader { hint: Some(hint) }) => hint,
+            other => return other,
+        };
+        let body = Body::Stand(node, standing);
+        match self.0.lines.call(hint, Lane::Consensus, PROPOSE_WITHIN, body).await {
+            Ok(Reply::Stood(stood)) => Ok(stood),
+            Ok(_) => Err(Refused::NotLeader { hint: None }),
+            Err(_) => Err(Refused::Unknown),
+        }
+    }
+
+    async fn change(&self, change: Change) -> Result<Result<Cluster, Objection>, Refused> {
+        let committed = self.propose_to(META, codec::encode(&change)).await?;
+        codec::decode(&committed.outcome).map_err(|_| Refused::Unknown)
+    }
+
+    async fn propose_to(&self, group: GroupId, command: Vec<u8>) -> Result<Committed, Refused> {
+        if command.len() > COMMAND_MAX {
+            return Err(Refused::TooLarge);
+        }
+        let here = self.led(group)?;
+        let Ok(_room) = self.0.proposals.try_acquire() else { return Err(Refused::Overloaded) };
+        let stamped = Stamped { at: self.0.clock.wall(), command: command.into() };
+        if self.0.settings.faults.make(Fault::AckBeforeQuorum) {
+            let replica = here.replica.clone();
+            tokio::spawn(async move { replica.propose(stamped).await });
+            return Ok(Committed { index: 0, at: self.0.clock.wall(), outcome: Vec::new() });
+        }
+        let proposed = tokio::time::timeout(PROPOSE_WITHIN, here.replica.propose(stamped)).await;
+        proposed.unwrap_or(Err(Refused::Unknown))
+    }
+
+    /// The replica of a group that this node leads.
+    fn led(&self, group: GroupId) -> Result<Here, Refused> {
+        let not_leader = || Refused::NotLeader { hint: self.leader(group) };
+        if !self.0.leadership.borrow().contains_key(&group) {
+            return Err(not_leader());
+        }
+        self.here(group).ok_or_else(not_leader)
+    }
+
+    /// A value as this replica has it: perhaps old, from any node that holds the group.
+    pub fn read_stale(&self, group: GroupId, key: &[u8]) -> Result<Option<Vec<u8>>, Refused> {
+        let here = self.here(group).ok_or(Refused::NotLeader { hint: self.leader(group) })?;
+        Ok(here.replica.keeper().read(key))
+    }
+
+    /// How each replica here stands.
+    pub fn replicas(&self) -> Vec<ReplicaStatus> {
+        let status = |here: Here| {
+            let (applied, values) = here.replica.keeper().size();
+            let members = here.replica.members();
+            let group = here.replica.group;
+            ReplicaStatus {
+                group,
+                leads: self.0.leadership.borrow().contains_key(&group),
+                term: here.replica.role().term,
+                voters: members.voters,
+                learners: members.learners,
+                applied,
+                values,
+                entries: here.log.len(),
+                snapshot: self.0.snapshots.newest(group),
+                fingerprint: here.replica.keeper().fingerprint().1,
+            }
+        };
+        self.all_here().into_iter().map(status).collect()
+    }
+
+    /// Writes and syncs of the write-ahead log, and frames sent, so far.
+    pub fn counts(&self) -> ReplicatedCounts {
+        let counts = self.0.journal.counts();
+        ReplicatedCounts {
+            writes: counts.writes.load(std::sync::atomic::Ordering::Relaxed),
+            syncs: counts.syncs.load(std::sync::atomic::Ordering::Relaxed),
+            frames: self.0.lines.frames(),
+        }
+    }
+
+    /// Stops the replicas and closes the stores.
+    pub async fn stop(&self) {
+        self.0.tasks().abort_all();
+        self.0.leadership.send_replace(Leadership::new());
+        for here in self.all_here() {
+            here.replica.stop().await;
+        }
+        self.0.journal.stop().await;
+        self.0.snapshot_journal.stop().await;
+    }
+}
+
+impl Ledger for Replicated {
+    fn propose(
+        &self,
+        group: GroupId,
+        command: Vec<u8>,
+    ) -> BoxFuture<'_, Result<Committed, Refused>> {
+        Box::pin(self.propose_to(group, command))
+    }
+
+    fn read(
+        &self,
+        group: GroupId,
+        key: Vec<u8>,
+    ) -> BoxFuture<'_, Result<Option<Vec<u8>>, Refused>> {
+        Box::pin(async move {
+            let here = self.led(group)?;
+            here.reader.confirm().await?;
+            Ok(here.replica.keeper().read(&key))
+        })
+    }
+
+    fn open_work(&self, group: GroupId) -> BoxFuture<'_, Result<Vec<Vec<u8>>, Refused>> {
+        Box::pin(async move {
+            let here = self.led(group)?;
+            here.reader.confirm().await?;
+            Ok(here.replica.keeper().open_work())
+        })
+    }
+
+    fn events(
+        &self,
+        group: GroupId,
+        after: Cursor,
+        max: usize,
+    ) -> BoxFuture<'_, Result<Vec<LoggedEvent>, Refused>> {
+        Box::pin(async move {
+            let here = self.here(group).ok_or(Refused::NotLeader { hint: self.leader(group) })?;
+            Ok(here.replica.keeper().events(after, max.min(EVENTS_ANSWER_MAX)))
+        })
+    }
+
+    fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.0.leadership.subscribe()
+    }
+
+    fn leader(&self, group: GroupId) -> Option<NodeId> {
+        if self.0.leadership.borrow().contains_key(&group) {
+            return Some(self.0.me());
+        }
+        if let Some(here) = self.here(group)
+            && !here.replica.members().voters.is_empty()
+        {
+            // A replica knows; while it does not, nobody here should guess.
+            return self.0.heard().get(&group).copied().filter(|leader| *leader != self.0.me());
+        }
+        let preferred = self.0.known().plan.get(&group).and_then(|nodes| nodes.first().copied());
+        preferred.filter(|node| *node != self.0.me())
+    }
+}

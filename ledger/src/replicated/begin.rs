@@ -1,0 +1,147 @@
+//! How this node comes to belong to a cluster: it founds one with the other initial nodes, or asks
+//! to be let in.
+
+use super::Replicated;
+use super::cluster::Join;
+use super::faults::Fault;
+use super::founding::{self, Finding};
+use super::settings::Broken;
+use super::wire::{Body, Founders, NotJoined, Reply};
+use crate::peers::Lane;
+use proto::NodeId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Between two rounds of questions.
+pub(super) const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// How long an answer is waited for.
+const ASK_WITHIN: Duration = Duration::from_millis(1_000);
+
+impl Replicated {
+    /// Founds the cluster, or asks to be let in.
+    pub(super) async fn begin(self, founded: bool) {
+        let core = &self.0;
+        let result = if core.settings.initial.is_empty() {
+            self.join().await
+        } else if founded {
+            Ok(())
+        } else {
+            self.found().await
+        };
+        if let Err(broken) = result {
+            self.break_down(broken);
+            return;
+        }
+        let founders = core.founders().clone();
+        if let Some(founders) = founders.filter(|_| !core.settings.initial.is_empty()) {
+            self.begin_groups(&founders).await;
+        }
+    }
+
+    /// Asks the other initial nodes until it is known who founds.
+    async fn found(&self) -> Result<(), Broken> {
+        let core = &self.0;
+        let me = (core.settings.node, core.disk);
+        let mut answers = BTreeMap::new();
+        loop {
+            let silent = |node: &&NodeId| **node != me.0 && !answers.contains_key(*node);
+            let asks = core.settings.initial.iter().filter(silent).map(|node| async {
+                let reply = core.lines.call(*node, Lane::Consensus, ASK_WITHIN, Body::Census).await;
+                (*node, reply)
+            });
+            for (node, reply) in futures_util::future::join_all(asks).await {
+                match reply {
+                    Ok(Reply::Census { disk, founders }) => {
+                        answers.insert(node, (disk, founders));
+                    }
+                    Ok(Reply::Stranger) => {
+                        return Err(Broken::OtherDisk { node: me.0, says: node });
+                    }
+                    Ok(_) | Err(_) => {} // not up yet
+                }
+            }
+            let finding = match founding::conclude(me, &core.settings.initial, &answers) {
+                Finding::OtherDisk { says } if core.settings.faults.make(Fault::WipedIsKnown) => {
+                    let founders = answers.get(&says).and_then(|(_, founders)| founders.clone());
+                    Finding::Founded(founders.unwrap_or_default())
+                }
+                finding => finding,
+            };
+            match finding {
+                Finding::Founded(founders) => {
+                    let noted = founding::note(&core.journal, &founders).await;
+                    noted.map_err(|_| Broken::Journal)?;
+                    tracing::info!(member = %me.0, founders = founders.len(), "cluster founded");
+                    core.learn(core.as_founded(&founders));
+                    *core.founders() = Some(founders);
+                    return Ok(());
+                }
+                Finding::OtherDisk { says } => {
+                    return Err(Broken::OtherDisk { node: me.0, says });
+                }
+                Finding::Wait(missing) => {
+                    tracing::debug!(?missing, "waiting for the other initial nodes");
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    /// Begins the groups that the founders hold; harmless for those that have begun.
+    async fn begin_groups(&self, founders: &Founders) {
+        let core = &self.0;
+        let founded = core.as_founded(founders);
+        let plan = founded.plan();
+        for (group, members) in plan.iter().filter(|(_, members)| members.contains(&core.me())) {
+            let blank = match self.here(*group) {
+                Some(here) => here.replica.members().voters.is_empty(),
+                None => true,
+            };
+            // What has begun may meanwhile have moved elsewhere.
+            if !blank || core.known().cluster.version > founded.version {
+                continue;
+            }
+            let begun = match self.ensure_replica(*group).await {
+                Ok(here) => here.replica.found(&members.iter().copied().collect()).await,
+                Err(why) => Err(why),
+            };
+            if let Err(why) = begun {
+                tracing::error!(%group, why, "a group could not begin");
+            }
+        }
+    }
+
+    /// Asks whoever seems alive to be let in, until somebody does.
+    async fn join(&self) -> Result<(), Broken> {
+        let core = &self.0;
+        let me = core.me();
+        let join = Join { node: me, disk: core.disk, zone: core.settings.zone.clone() };
+        let mut hint = None;
+        loop {
+            let known: Vec<NodeId> = core.known().cluster.nodes.keys().copied().collect();
+            let asked: BTreeSet<NodeId> =
+                known.into_iter().chain((core.living)()).filter(|node| *node != me).collect();
+            for node in hint.take().into_iter().chain(asked) {
+                let body = Body::Join(join.clone());
+                match core.lines.call(node, Lane::Consensus, ASK_WITHIN, body).await {
+                    Ok(Reply::Joined(Ok(cluster))) => {
+                        tracing::info!(member = %me, by = %node, "let in");
+                        let disks: Founders =
+                            cluster.nodes.iter().map(|(id, node)| (*id, node.disk)).collect();
+                        let noted = founding::note(&core.journal, &disks).await;
+                        noted.map_err(|_| Broken::Journal)?;
+                        *core.founders() = Some(disks);
+                        core.learn(cluster);
+                        return Ok(());
+                    }
+                    Ok(Reply::Joined(Err(NotJoined::OtherDisk)) | Reply::Stranger) => {
+                        return Err(Broken::OtherDisk { node: me, says: node });
+                    }
+                    Ok(Reply::Joined(Err(NotJoined::Elsewhere(Some(there))))) => hint = Some(there),
+                    Ok(_) | Err(_) => {}
+                }
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What all parts of a replicated ledger share, and how it is kept up to date.
+
+use super::cluster::{CLUSTER_KEY, Cluster, DiskId, Listed, META, Plan, Standing};
+use super::faults::Fault;
+use super::journal::Journal;
+use super::log::{GroupLog, NewMachine};
+use super::network::{Arrivals, Lines};
+use super::reads::Reader;
+use super::settings::{Broken, Settings};
+use super::snapshots::Snapshots;
+use super::types::Replica;
+use super::wire::Founders;
+use crate::contract::{Leadership, Term};
+use proto::units::Clock;
+use proto::{GroupId, NodeId, codec};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// One replica, and the reads that wait for its next confirmation.
+#[derive(Clone)]
+pub(super) struct Here {
+    pub(super) replica: Replica,
+    pub(super) log: GroupLog,
+    pub(super) reader: Reader,
+}
+
+pub(super) struct Core {
+    pub(super) settings: Settings,
+    pub(super) disk: DiskId,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) living: Arc<dyn Fn() -> BTreeSet<NodeId> + Send + Sync>,
+    pub(super) journal: Journal,
+    pub(super) snapshot_journal: Journal,
+    pub(super) snapshots: Snapshots,
+    pub(super) lines: Arc<Lines>,
+    pub(super) arrivals: Arrivals,
+    pub(super) new_machine: NewMachine,
+    pub(super) here: RwLock<BTreeMap<GroupId, Here>>,
+    /// Held while a replica is started or removed, so that none is started twice.
+    pub(super) changing: tokio::sync::Mutex<()>,
+    pub(super) leadership: Arc<watch::Sender<Leadership>>,
+    /// Who leads, as the replicas here have heard.
+    pub(super) heard: Mutex<BTreeMap<GroupId, NodeId>>,
+    /// What the cluster agrees on, as this node knows it.
+    pub(super) cluster: watch::Sender<Arc<Known>>,
+    pub(super) founders: Mutex<Option<Founders>>,
+    pub(super) broken: watch::Sender<Option<Broken>>,
+    pub(super) proposals: Semaphore,
+    pub(super) tasks: Mutex<JoinSet<()>>,
+}
+
+/// The cluster and the plan that follows from it.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// As agreed in group 0, or as founded while that is not known yet.
+    pub cluster: Cluster,
+    /// Where replicas should be.
+    pub plan: Plan,
+}
+
+impl Core {
+    pub(super) fn me(&self) -> NodeId {
+        self.settings.node
+    }
+
+    pub(super) fn founders(&self) -> MutexGuard<'_, Option<Founders>> {
+        self.founders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn heard(&self) -> MutexGuard<'_, BTreeMap<GroupId, NodeId>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn known(&self) -> Arc<Known> {
+        Arc::clone(&self.cluster.borrow())
+    }
+
+    /// The cluster as its founders begin it.
+    pub(super) fn as_founded(&self, founders: &Founders) -> Cluster {
+        let listed = |(node, disk): (&NodeId, &DiskId)| {
+            // Zones are told with the first join; founders that differ in theirs must agree here.
+            let zone = String::new();
+            (*node, Listed { disk: *disk, zone, standing: Standing::Active })
+        };
+        let nodes: BTreeMap<NodeId, Listed> = founders.iter().map(listed).collect();
+        let replicas = self.settings.replicas.min(u8::try_from(nodes.len()).unwrap_or(u8::MAX));
+        Cluster { version: 1, partitions: self.settings.partitions, replicas, nodes }
+    }
+
+    /// Takes news of the cluster, unless they are old.
+    pub(super) fn learn(&self, cluster: Cluster) {
+        self.cluster.send_if_modified(|known| {
+            let newer = cluster.version > known.cluster.version;
+            if newer {
+                *known = Arc::new(Known { plan: cluster.plan(), cluster });
+            }
+            newer
+        });
+    }
+
+    /// Looks what this node's replica of group 0 says.
+    pub(super) fn read_cluster(&self) {
+        let here = self.here.read().unwrap_or_else(PoisonError::into_inner).get(&META).cloned();
+        let value = here.and_then(|here| here.replica.keeper().read(CLUSTER_KEY));
+        if let Some(Ok(cluster)) = value.map(|value| codec::decode(&value)) {
+            self.learn(cluster);
+        }
+    }
+
+    pub(super) fn lead(&self, group: GroupId, term: Option<Term>) {
+        if self.broken.borrow().is_some() {
+            return;
+        }
+        self.leadership.send_if_modified(|leads| match term {
+            Some(term) => leads.insert(group, term) != Some(term),
+            None => leads.remove(&group).is_some(),
+        });
+    }
+
+    /// Whether a peer is who it says.
+    pub(super) fn knows(&self, node: NodeId, disk: DiskId) -> Option<bool> {
+        if self.settings.faults.make(Fault::WipedIsKnown) {
+            return Some(true);
+        }
+        let known = self.known();
+        let listed = known.cluster.nodes.get(&node).map(|listed| listed.disk);
+        let noted = self.founders().as_ref().and_then(|noted| noted.get(&node).copied());
+        listed.or(noted).map(|known| known == disk)
+    }
+}

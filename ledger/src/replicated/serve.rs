@@ -1,0 +1,69 @@
+//! What other ledgers ask of this one.
+
+use super::Replicated;
+use super::cluster::{Change, Cluster, Join, Objection};
+use super::network;
+use super::wire::{Body, Frame, NotJoined, Reply};
+use crate::contract::{BoxFuture, Refused};
+use crate::peers::Receive;
+use proto::codec;
+
+impl Receive for Replicated {
+    fn receive(&self, frame: Vec<u8>) -> BoxFuture<'_, Vec<u8>> {
+        Box::pin(async move {
+            let reply = match codec::decode::<Frame>(&frame) {
+                Ok(frame) => self.answer(frame).await,
+                Err(_) => Reply::Garbage,
+            };
+            codec::encode(&reply)
+        })
+    }
+}
+
+impl Replicated {
+    pub(super) async fn answer(&self, Frame { from, disk, body }: Frame) -> Reply {
+        let core = &self.0;
+        if core.knows(from, disk) == Some(false) || core.broken.borrow().is_some() {
+            return Reply::Stranger;
+        }
+        let acquainted = core.knows(from, disk).is_some();
+        match body {
+            Body::Census => Reply::Census { disk: core.disk, founders: core.founders().clone() },
+            Body::Stand(node, standing) => match self.change(Change::Stand(node, standing)).await {
+                Ok(stood) => Reply::Stood(stood),
+                Err(_) => Reply::Busy,
+            },
+            Body::Join(join) => Reply::Joined(self.let_in(join).await),
+            // Before the first word of group 0 a joiner knows only who let it in.
+            Body::Words(_) | Body::Snapshot(..) if !acquainted => Reply::Stranger,
+            Body::Words(words) => {
+                let answers = words.iter().map(|words| async {
+                    let here = match self.here(words.group) {
+                        Some(here) => here,
+                        None => self.ensure_replica(words.group).await?,
+                    };
+                    network::answer(&here.replica, words).await
+                });
+                Reply::Answers(futures_util::future::join_all(answers).await)
+            }
+            Body::Snapshot(group, part) => match self.ensure_replica(group).await {
+                Ok(here) => Reply::Snapshot(core.arrivals.take(from, &here.replica, part).await),
+                Err(why) => Reply::Snapshot(Err(why)),
+            },
+        }
+    }
+
+    async fn let_in(&self, join: Join) -> Result<Cluster, NotJoined> {
+        match self.change(Change::Join(join)).await {
+            Ok(Ok(cluster)) => {
+                self.0.learn(cluster.clone());
+                Ok(cluster)
+            }
+            Ok(Err(Objection::OtherDisk)) => Err(NotJoined::OtherDisk),
+            Ok(Err(_)) | Err(Refused::Overloaded | Refused::Unknown | Refused::TooLarge) => {
+                Err(NotJoined::Elsewhere(None))
+            }
+            Err(Refused::NotLeader { hint }) => Err(NotJoined::Elsewhere(hint)),
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! What a node does for its groups, in turn and for ever: heartbeats for those it leads, all at
+//! once so that they share frames; snapshots and purges; members brought to where the plan wants
+//! them, one step at a time; leadership given back to the preferred node; the dead replaced.
+
+use super::Replicated;
+use super::cluster::{CLUSTER_KEY, Change, Cluster, META, Standing};
+use super::core::Here;
+use super::types::Membership;
+use crate::contract::Refused;
+use proto::{GroupId, MonoMs, NodeId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// A look at each group's log and members every so many heartbeats.
+const LOOK_EVERY: u64 = 4;
+/// Entries since the last snapshot before the next one, at least; more for a large state, so that
+/// writing it again costs no more than the entries did.
+const SNAPSHOT_ENTRIES: u64 = 1_024;
+/// Values written again for each entry since, at most.
+const VALUES_PER_ENTRY: u64 = 4;
+/// A learner that lacks no more than this may vote.
+const LAG_MAX: u64 = 128;
+/// A preferred leader must have been fit for so many looks before it is given its group back.
+const STABLE_LOOKS: u32 = 10;
+/// Groups whose members are being changed by this node at once.
+const MOVES_MAX: usize = 2;
+
+/// What is remembered between looks.
+#[derive(Default)]
+struct Memory {
+    /// For how many looks each group's preferred leader has been fit to lead.
+    fit: BTreeMap<GroupId, u32>,
+    /// Since when a node seems dead.
+    silent: BTreeMap<NodeId, MonoMs>,
+    /// At which index a group's snapshot was last asked for.
+    asked: BTreeMap<GroupId, u64>,
+    /// Up to which index a group's log was last purged.
+    purged: BTreeMap<GroupId, u64>,
+}
+
+impl Replicated {
+    pub(super) async fn tend(self) {
+        let mut memory = Memory::default();
+        let period = Duration::from_millis(self.0.settings.timers.heartbeat_ms);
+        let mut ticks = tokio::time::interval(period);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let moves = std::sync::Arc::new(tokio::sync::Semaphore::new(MOVES_MAX));
+        for beat in 0u64.. {
+            ticks.tick().await;
+            let all = self.all_here();
+            let leading: Vec<&Here> = all.iter().filter(|here| here.replica.role().leads).collect();
+            for here in &leading {
+                here.replica.heartbeat().await;
+            }
+            if beat % LOOK_EVERY != 0 {
+                continue;
+            }
+            self.0.read_cluster();
+            for here in &all {
+                self.keep_short(here, &mut memory).await;
+            }
+            for here in &leading {
+                self.doubt(here);
+                if let Ok(turn) = std::sync::Arc::clone(&moves).try_acquire_owned()
+                    && let Some(step) = self.next_step(here)
+                {
+                    let here = (*here).clone();
+                    tokio::spawn(async move {
+                        if let Err(why) = step.take(&here).await {
+                            tracing::debug!(group = %here.replica.group, ?step, why, "not yet");
+                        }
+                        drop(turn);
+                    });
+                }
+            }
+            let living = (self.0.living)();
+            self.give_back(&leading, &living, &mut memory).await;
+            self.tend_cluster(&living, &mut memory).await;
+            self.let_go(&all, &mut memory).await;
+        }
+    }
+
+    /// Snapshots and purges, so that neither log nor memory grows for ever.
+    async fn keep_short(&self, here: &Here, memory: &mut Memory) {
+        let group = here.replica.group;
+        let (applied, values) = here.replica.keeper().size();
+        let covered = self.0.snapshots.newest(group).unwrap_or(0);
+        let enough = SNAPSHOT_ENTRIES.max(values as u64 / VALUES_PER_ENTRY);
+        let asked = memory.asked.entry(group).or_default();
+        if applied >= covered.max(*asked) + enough {
+            *asked = applied;
+            here.replica.take_snapshot().await;
+        }
+        // The older snapshot's log stays: the newer one may turn out to be damaged.
+        if let Some(needed) = self.0.snapshots.needed_from(group)
+            && memory.purged.insert(group, needed) != Some(needed)
+        {
+            here.replica.purge(needed).await;
+        }
+    }
+
+    /// A leader whom no quorum answers stops acting as one; it is published again once confirmed.
+    fn doubt(&self, here: &Here) {
+        let alone = here.replica.members().voters.len() <= 1;
+        let unconfirmed = here.replica.unconfirmed_ms().unwrap_or(0);
+        if !alone && unconfirmed > self.0.settings.timers.doubt_ms() {
+            self.0.lead(here.replica.group, None);
+        }
+    }
+
+    /// The next step from the members a group has to those it should have.
+    fn next_step(&self, here: &Here) -> Option<Step> {
+        let known = self.0.known();
+        let wanted: BTreeSet<NodeId> =
+            known.plan.get(&here.replica.group)?.iter().copied().collect();
+        let listen = match here.replica.group {
+            // Everybody hears what group 0 says.
+            META => {
+                let nodes = known.cluster.nodes.iter();
+                nodes.filter(|(_, node)| node.standing != Standing::Dead).map(|n| *n.0).collect()
+            }
+            _ => BTreeSet::new(),
+        };
+        next_step(&here.replica.members(), &here.replica.lags(), &wanted, &listen)
+    }
+
+    /// Hands one group over to the node that should lead it, if that one has been fit for a while.
+    async fn give_back(&self, leading: &[&Here], living: &BTreeSet<NodeId>, memory: &mut Memory) {
+        let known = self.0.known();
+        let mut handed = false;
+        for here in leading {
+            let group = here.replica.group;
+            let preferred = known.plan.get(&group).and_then(|nodes| nodes.first().copied());
+            let members = here.replica.members();
+            let fit = preferred.filter(|node| {
+                *node != self.0.me()
+                    && !members.joint
+                    && members.voters.contains(node)
+                    && living.contains(node)
+                    && matches!(here.replica.lags().get(node), Some(Some(lag)) if *lag <= LAG_MAX)
+            });
+            let looks = memory.fit.entry(group).or_default();
+            match fit {
+                None => *looks = 0,
+                Some(node) => {
+                    *looks += 1;
+                    if *looks >= STABLE_LOOKS && !handed {
+                        (*looks, handed) = (0, true);
+                        tracing::debug!(%group, to = %node, "leadership handed over");
+                        here.replica.hand_over(node).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the leader of group 0 does: tells it how the cluster was founded, and replaces nodes
+    /// that were away for too long.
+    async fn tend_cluster(&self, living: &BTreeSet<NodeId>, memory: &mut Memory) {
+        if !self.0.leadership.borrow().contains_key(&META) {
+            memory.silent.clear();
+            return;
+        }
+        let founded = self.read_stale(META, CLUSTER_KEY).ok().flatten().is_some();
+        let founders = self.0.founders().clone();
+        if let (false, Some(founders)) = (founded, founders) {
+            self.tell(Change::Found(self.0.as_founded(&founders))).await;
+            return;
+        }
+        let (now, known) = (self.0.clock.mono(), self.0.known());
+        for (node, listed) in &known.cluster.nodes {
+            if living.contains(node) || *node == self.0.me() {
+                memory.silent.remove(node);
+                if listed.standing == Standing::Dead && *node != self.0.me() {
+                    // It is back with the disk it had; strangers never get this far.
+                    self.tell(Change::Stand(*node, Standing::Active)).await;
+                }
+                continue;
+            }
+            let since = *memory.silent.entry(*node).or_insert(now);
+            let gone = now.since(since) >= self.0.settings.grace_ms;
+            if gone
+                && listed.standing == Standing::Active
+                && self.replaceable(&known.cluster, living)
+            {
+                tracing::info!(%node, "away for too long, to be replaced");
+                self.tell(Change::Stand(*node, Standing::Dead)).await;
+            }
+        }
+    }
+
+    /// Whether enough others are alive to hold every replica.
+    fn replaceable(&self, cluster: &Cluster, living: &BTreeSet<NodeId>) -> bool {
+        let here = |id: NodeId| living.contains(&id) || id == self.0.me();
+        let active = cluster.nodes.iter().filter(|(_, node)| node.standing == Standing::Active);
+        active.filter(|(id, _)| here(**id)).count() >= usize::from(cluster.replicas)
+    }
+
+    async fn tell(&self, change: Change) {
+        match self.change(change.clone()).await {
+            Ok(Ok(cluster)) => self.0.learn(cluster),
+            Ok(Err(objection)) => tracing::debug!(?change, %objection, "group 0 objects"),
+            Err(Refused::NotLeader { .. } | Refused::Overloaded | Refused::Unknown) => {}
+            Err(Refused::TooLarge) => tracing::error!("the cluster's description is too large"),
+        }
+    }
+
+    /// Removes replicas of groups that have moved away for good.
+    async fn let_go(&self, all: &[Here], memory: &mut Memory) {
+        let (known, me) = (self.0.known(), self.0.me());
+        for here in all {
+            let group = here.replica.group;
+            let members = here.replica.members();
+            let wanted = known.plan.get(&group).is_none_or(|nodes| nodes.contains(&me));
+            let inside = members.voters.contains(&me) || members.learners.contains(&me);
+            if wanted || inside || members.voters.is_empty() || members.joint || group == META {
+                continue;
+            }
+            let _turn = self.0.changing.lock().await;
+            self.0.here.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&group);
+            here.replica.stop().await;
+            (memory.asked.remove(&group), memory.purged.remove(&group));
+            let forgotten = here.log.forget().await.is_ok();
+            let forgotten = forgotten && self.0.snapshots.forget(group).await.is_ok();
+            tracing::info!(%group, forgotten, "a replica that has moved away is removed");
+        }
+    }
+}
+
+/// A step towards the wanted members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    /// Send the log to a node that has no vote yet.
+    Teach(NodeId),
+    /// Change who votes, by one node.
+    Vote(BTreeSet<NodeId>),
+    /// Stop sending the log.
+    Dismiss(BTreeSet<NodeId>),
+}
+
+impl Step {
+    async fn take(&self, here: &Here) -> Result<(), String> {
+        match self {
+            Self::Teach(node) => here.replica.add_learner(*node).await,
+            Self::Vote(voters) => here.replica.change_voters(voters).await,
+            Self::Dismiss(nodes) => here.replica.remove_learners(nodes).await,
+        }
+    }
+}
+
+/// First teach who is missing; let vote who has caught up, in the place of one who is to go; only
+/// then dismiss. So a group never has fewer voters than before, and never two changes at once.
+fn next_step(
+    members: &Membership,
+    lags: &BTreeMap<NodeId, Option<u64>>,
+    wanted: &BTreeSet<NodeId>,
+    listen: &BTreeSet<NodeId>,
+) -> Option<Step> {
+    let Membership { voters, learners, joint } = members;
+    if *joint || wanted.is_empty() || voters.is_empty() {
+        return None;
+    }
+    let caught_up = |node: &NodeId| matches!(lags.get(node), Some(Some(lag)) if *lag <= LAG_MAX);
+    let missing: BTreeSet<NodeId> = wanted.difference(voters).copied().collect();
+    let surplus: BTreeSet<NodeId> = voters.difference(wanted).copied().collect();
+    if let Some(node) = missing.iter().find(|node| learners.contains(node) && caught_up(node)) {
+        let mut next: BTreeSet<NodeId> = voters.iter().copied().chain([*node]).collect();
+        if let Some(leaver) = surplus.first() {
+            next.remove(leaver);
+        }
+        return Some(Step::Vote(next));
+    }
+    let untaught = missing
+        .iter()
+        .chain(listen)
+        .find(|node| !learners.contains(node) && !voters.contains(node));
+    if let Some(node) = untaught {
+        return Some(Step::Teach(*node));
+    }
+    if missing.is_empty() && !surplus.is_empty() {
+        return Some(Step::Vote(wanted.clone()));
+    }
+    let idle: BTreeSet<NodeId> = learners
+        .iter()
+        .filter(|node| !wanted.contains(node) && !listen.contains(node))
+        .copied()
+        .collect();
+    (!idle.is_empty()).then_some(Step::Dismiss(idle))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes<const N: usize>(ids: [u64; N]) -> BTreeSet<NodeId> {
+        ids.map(NodeId).into()
+    }
+
+    /// Takes steps until none is left; every learner catches up at once.
+    fn walk(mut members: Membership, wanted: &BTreeSet<NodeId>) -> Vec<BTreeSet<NodeId>> {
+        let mut seen = vec![members.voters.clone()];
+        for _ in 0..20 {
+            let lags = members.learners.iter().map(|node| (*node, Some(0))).collect();
+            match next_step(&members, &lags, wanted, &BTreeSet::new()) {
+                None => return seen,
+                Some(Step::Teach(node)) => drop(members.learners.insert(node)),
+                Some(Step::Vote(voters)) => {
+                    let before = std::mem::replace(&mut members.voters, voters.clone());
+                    members.learners.extend(before.difference(&voters));
+                    members.learners.retain(|node| !voters.contains(node));
+                    seen.push(voters);
+                }
+                Some(Step::Dismiss(gone)) => members.learners.retain(|n| !gone.contains(n)),
+            }
+        }
+        panic!("no end: {seen:?}");
+    }
+
+    #[test]
+    fn members_change_one_at_a_time_and_are_never_fewer() {
+        let members = Membership { voters: nodes([1, 2, 3]), ..Membership::default() };
+        let seen = walk(members, &nodes([3, 4, 5]));
+        assert_eq!(seen.last(), Some(&nodes([3, 4, 5])));
+        for pair in seen.windows(2) {
+            assert!(pair[1].len() >= 3, "{seen:?}");
+            assert!(pair[0].difference(&pair[1]).count() <= 1, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_votes_before_he_has_caught_up() {
+        let members = Membership { voters: nodes([1, 2, 3]), learners: nodes([4]), joint: false };
+        for lag in [None, Some(LAG_MAX + 1)] {
+            let lags = BTreeMap::from([(NodeId(4), lag)]);
+            let none = BTreeSet::new();
+            assert_eq!(next_step(&members, &lags, &nodes([2, 3, 4]), &none), None);
+        }
+    }
+}
