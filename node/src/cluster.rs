@@ -3,6 +3,8 @@
 use crate::pings::ring_key;
 use crate::router::{NodeRouter, Owner};
 use h3o::CellIndex;
+use ledger::replicated::META;
+use ledger::{Ledger, Replicated};
 use membership::Membership;
 use proto::envelope::Route;
 use proto::ids::IdError;
@@ -12,14 +14,15 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// What this node knows of its cluster.
-#[derive(Debug)]
 pub struct Facts {
     /// The cluster's name.
     pub cluster: String,
     /// The live view.
     pub membership: Membership,
-    /// Owners, and where partitions live.
+    /// Owners.
     pub router: Arc<NodeRouter>,
+    /// Partitions, and where their replicas are.
+    pub ledger: Replicated,
 }
 
 /// A member as `/v1/cluster` shows it.
@@ -37,7 +40,7 @@ pub struct MemberView {
     pub zone: String,
     /// Its part of the ring, 0 to 1.
     pub share_of_ring: f64,
-    /// The partitions that live there.
+    /// The partitions it leads.
     pub groups: Vec<u16>,
 }
 
@@ -95,18 +98,19 @@ impl Facts {
     pub fn cluster(&self) -> ClusterView {
         let view = self.membership.view();
         let shares = view.ring().shares();
-        let placement = self.router.placement();
-        let members = view.members().iter().map(|member| {
-            let groups = placement.map_or(Vec::new(), |place| place.groups_of(member.id));
-            MemberView {
-                node: member.id.to_string(),
-                generation: member.generation,
-                peer: member.peer.to_string(),
-                http: member.http.to_string(),
-                zone: member.zone.clone(),
-                share_of_ring: shares.get(&member.id).copied().unwrap_or(0.0),
-                groups: groups.into_iter().map(|group| group.0).collect(),
-            }
+        let known = self.ledger.known().borrow().clone();
+        let led = |node: NodeId| -> Vec<u16> {
+            let groups = known.plan.keys().filter(|group| **group != META);
+            groups.filter(|group| self.ledger.leader(**group) == Some(node)).map(|g| g.0).collect()
+        };
+        let members = view.members().iter().map(|member| MemberView {
+            node: member.id.to_string(),
+            generation: member.generation,
+            peer: member.peer.to_string(),
+            http: member.http.to_string(),
+            zone: member.zone.clone(),
+            share_of_ring: shares.get(&member.id).copied().unwrap_or(0.0),
+            groups: led(member.id),
         });
         ClusterView {
             cluster: self.cluster.clone(),
@@ -115,7 +119,7 @@ impl Facts {
             split_version: format!("{:016x}", view.split_version()),
             ready: self.ready().is_ok(),
             members: members.collect(),
-            partitions: view.foundation().map(|foundation| foundation.partitions),
+            partitions: (known.cluster.version > 0).then_some(known.cluster.partitions),
         }
     }
 
@@ -123,7 +127,7 @@ impl Facts {
     pub fn lookup(&self, key: &str) -> Result<LookupView, String> {
         match parse(key)? {
             Wanted::Slot(kind, slot) => {
-                let group = self.router.placement().map(|place| place.slots().group(slot).0);
+                let group = self.router.partitions().map(|all| all.group(slot).0);
                 let found = self.located(key, kind, Route::Slot(slot));
                 Ok(LookupView { slot: Some(slot.0), group, ..found })
             }
@@ -142,7 +146,7 @@ impl Facts {
         let (owner, at) = match self.router.owner(route) {
             Owner::Me => (Some(view.me()), view.member(view.me()).map(|me| me.peer)),
             Owner::Other { id, at } => (Some(id), at),
-            Owner::Unknown => (None, None),
+            Owner::Nobody | Owner::Unknown => (None, None),
         };
         LookupView {
             key: key.to_owned(),

@@ -76,6 +76,10 @@ pub struct Config {
     pub peer_advertised: Option<SocketAddr>,
     /// How it finds the cluster.
     pub bootstrap: Bootstrap,
+    /// On how many nodes each partition is kept.
+    pub replicas: u8,
+    /// A node that was away for so long is replaced, in milliseconds.
+    pub replace_after_ms: u64,
     /// Which cells are split.
     pub splits: SplitTable,
     /// Proves membership to peers.

@@ -118,6 +118,12 @@ pub struct Metrics {
     pub pushes_dropped: Counter,
     /// Gossip datagrams by what became of them.
     pub gossip_datagrams: Family<FateLabels, Counter>,
+    /// Writes to the write-ahead log, and its syncs.
+    pub journal_writes: Counter,
+    /// See `journal_writes`.
+    pub journal_syncs: Counter,
+    /// Partitions this node leads, group 0 among them.
+    pub partitions_led: Gauge,
     /// Open WebSockets.
     pub sockets: Gauge,
     /// Peers with a live connection.
@@ -156,6 +162,9 @@ impl Default for Metrics {
             pings: Family::default(),
             pushes_dropped: Counter::default(),
             gossip_datagrams: Family::default(),
+            journal_writes: Counter::default(),
+            journal_syncs: Counter::default(),
+            partitions_led: Gauge::default(),
             sockets: Gauge::default(),
             peers_connected: Gauge::default(),
             members_live: Gauge::default(),
@@ -183,6 +192,12 @@ impl Metrics {
         r.register("pings", "Pings by what became of them", self.pings.clone());
         r.register("pushes_dropped", "Pushes without socket or room", self.pushes_dropped.clone());
         r.register("gossip_datagrams", "Gossip datagrams by fate", self.gossip_datagrams.clone());
+        let writes = self.journal_writes.clone();
+        r.register("journal_writes", "Appends and votes made durable", writes);
+        let syncs = self.journal_syncs.clone();
+        r.register("journal_syncs", "Syncs of the write-ahead log", syncs);
+        let led = self.partitions_led.clone();
+        r.register("partitions_led_count", "Partitions led, group 0 among them", led);
         r.register("sockets_open_count", "Open WebSockets", self.sockets.clone());
         r.register(
             "peers_connected_count",

@@ -16,7 +16,7 @@ use crate::config::{Args, Config};
 use crate::peer::pool::Pool;
 use crate::router::NodeRouter;
 use actors::runtime::Runtime;
-use ledger::Local;
+use ledger::Replicated;
 use membership::Membership;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -32,15 +32,10 @@ pub struct Node {
     membership: Membership,
     pool: Arc<Pool>,
     router: Arc<NodeRouter>,
-    engine: Arc<OnceLock<Engine>>,
+    ledger: Replicated,
+    runtime: Arc<OnceLock<Runtime>>,
     tasks: JoinSet<()>,
     failures: mpsc::Receiver<StartError>,
-}
-
-/// What serves, once the node knows where partitions live.
-struct Engine {
-    runtime: Runtime,
-    ledger: Arc<Local>,
 }
 
 impl std::fmt::Debug for Node {
@@ -81,10 +76,10 @@ impl Node {
         self.router.detach();
         self.pool.close();
         self.membership.stop().await;
-        if let Some(Engine { runtime, ledger }) = self.engine.get() {
+        if let Some(runtime) = self.runtime.get() {
             runtime.stop();
-            ledger.stop().await;
         }
+        self.ledger.stop().await;
     }
 }
 
@@ -92,7 +87,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.router.detach();
         self.pool.close();
-        if let Some(Engine { runtime, .. }) = self.engine.get() {
+        if let Some(runtime) = self.runtime.get() {
             runtime.stop();
         }
     }

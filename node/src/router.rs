@@ -1,6 +1,6 @@
 //! Finds the owner of a request: served here, forwarded to the owner, or refused with a hint.
 //!
-//! Any node takes any request. Durable state belongs to the home of its slot's group, cells to the
+//! Any node takes any request. Durable state belongs to the leader of its slot's group, cells to the
 //! ring's owner of their key, sockets to the node that holds them. A request is forwarded at most
 //! twice; a relay reads the envelope's header only.
 
@@ -17,8 +17,8 @@ use actors::runtime::{Nearby, Runtime, Wanted};
 use arc_swap::ArcSwapOption;
 use frames::Frames;
 use futures_util::future::BoxFuture;
-use ledger::Receive;
-use membership::{Membership, Placement};
+use ledger::{Partitions, Receive};
+use membership::Membership;
 use proto::NodeId;
 use proto::code::{Code, Refusal};
 use proto::codec;
@@ -61,7 +61,7 @@ pub struct NodeRouter {
     pool: Arc<Pool>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    placement: OnceLock<Arc<Placement>>,
+    partitions: OnceLock<Partitions>,
     local: ArcSwapOption<LocalActors>,
     frames: Frames,
 }
@@ -100,18 +100,18 @@ impl NodeRouter {
             pool,
             clock,
             metrics,
-            placement: OnceLock::new(),
+            partitions: OnceLock::new(),
             local: ArcSwapOption::empty(),
             frames: Frames::new(me),
         })
     }
     /// Says where partitions live; the first word counts.
-    pub fn place(&self, placement: Arc<Placement>) {
-        let _ = self.placement.set(placement);
+    pub fn place(&self, partitions: Partitions) {
+        let _ = self.partitions.set(partitions);
     }
-    /// Where partitions live, once known.
-    pub fn placement(&self) -> Option<&Arc<Placement>> {
-        self.placement.get()
+    /// The partitions, once known.
+    pub fn partitions(&self) -> Option<&Partitions> {
+        self.partitions.get()
     }
     /// Says who serves here.
     pub fn attach(&self, local: Arc<dyn Local>) {
@@ -129,7 +129,7 @@ impl NodeRouter {
 
     /// Whether it can serve anything: it knows where partitions live and has actors.
     pub fn serves(&self) -> bool {
-        self.placement.get().is_some() && self.local.load().is_some()
+        self.partitions.get().is_some() && self.local.load().is_some()
     }
     /// Who is near, as all owners together see it.
     pub async fn nearby(&self, wanted: Wanted) -> Result<Nearby, Refusal> {
@@ -149,9 +149,10 @@ impl NodeRouter {
     pub fn owner(&self, route: Route) -> Owner {
         let view = self.membership.view();
         let id = match route {
-            Route::Slot(slot) => {
-                self.placement.get().map(|place| place.home(place.slots().group(slot)))
-            }
+            Route::Slot(slot) => match self.partitions.get().map(|all| all.leader(slot)) {
+                Some(None) => return Owner::Nobody,
+                known => known.flatten(),
+            },
             Route::Cell(key) => view.cell_owner(key),
             Route::Node(node) => Some(node),
         };

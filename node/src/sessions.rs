@@ -1,6 +1,6 @@
 //! Keeps the drivers' partitions told of the sockets that this node holds. A session is soft: the
 //! process that knew it may have died. So all of them are said again every few seconds, one
-//! message a node, and at once to a node that has just started; the answer is what is before
+//! message a node, and at once to a node that has just come to lead; the answer is what is before
 //! each driver, so that an offer whose push was lost still reaches his phone.
 
 use crate::router::NodeRouter;
@@ -9,16 +9,16 @@ use actors::runtime::world::{Context, Mint, Sockets};
 use membership::Membership;
 use proto::envelope::Subject;
 use proto::record::ask::{Session, Sessions};
-use proto::{DriverId, NodeId};
+use proto::{DriverId, GroupId, NodeId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often it is looked for nodes that must be told at once.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked for leaders that must be told at once.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Every so many looks, everybody is told.
-const LOOKS_BETWEEN: u32 = 5;
+const LOOKS_BETWEEN: u32 = 25;
 /// Sessions in one message: some 40 bytes each, far below a frame.
 const BATCH_MAX: usize = 2_048;
 /// How long a node may take to answer, in milliseconds.
@@ -38,34 +38,39 @@ impl Keeper {
     pub(crate) async fn run(self) {
         let mut every = interval(LOOK_EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The start of each node that has been told of every session it should know.
-        let mut told: BTreeMap<NodeId, u64> = BTreeMap::new();
+        // For each partition, which start of which node was told of its drivers' sessions.
+        let mut told: BTreeMap<GroupId, (NodeId, u64)> = BTreeMap::new();
         for look in (0..LOOKS_BETWEEN).cycle() {
             every.tick().await;
             let view = self.membership.view();
-            for (node, sessions) in self.by_home() {
+            for (node, mut groups) in self.by_leader() {
                 let Some(member) = view.member(node) else { continue };
-                if look != 0 && told.get(&node) == Some(&member.generation) {
-                    continue;
-                }
-                if self.tell(node, &sessions).await {
-                    told.insert(node, member.generation);
-                } else {
-                    told.remove(&node);
+                let now = (node, member.generation);
+                groups.retain(|group, _| look == 0 || told.get(group) != Some(&now));
+                let sessions: Vec<_> = groups.values().flatten().copied().collect();
+                if !sessions.is_empty() && self.tell(node, &sessions).await {
+                    told.extend(groups.into_keys().map(|group| (group, now)));
                 }
             }
         }
     }
 
-    fn by_home(&self) -> BTreeMap<NodeId, Vec<(DriverId, Session)>> {
-        let mut by_home: BTreeMap<NodeId, Vec<_>> = BTreeMap::new();
-        if let Some(placement) = self.router.placement() {
+    /// The sessions by the leader of their drivers' partitions. Those of a partition without one
+    /// are told when it has one.
+    fn by_leader(&self) -> BTreeMap<NodeId, BTreeMap<GroupId, Vec<(DriverId, Session)>>> {
+        let mut by_leader: BTreeMap<NodeId, BTreeMap<GroupId, Vec<_>>> = BTreeMap::new();
+        if let Some(partitions) = self.router.partitions() {
             for (driver, session) in self.sockets.sessions() {
-                let home = placement.home(placement.slots().group(driver.slot()));
-                by_home.entry(home).or_default().push((driver, session));
+                if let Some(leader) = partitions.leader(driver.slot()) {
+                    let groups = by_leader.entry(leader).or_default();
+                    groups
+                        .entry(partitions.group(driver.slot()))
+                        .or_default()
+                        .push((driver, session));
+                }
             }
         }
-        by_home
+        by_leader
     }
 
     /// Tells one node, and passes on what is before the drivers. False if it did not hear all.

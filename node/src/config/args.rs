@@ -14,7 +14,7 @@ use std::path::PathBuf;
 /// look at the cluster needs none. Everybody can read it here: it keeps nobody out.
 const LOOPBACK_SECRET: &str = "hansom on loopback, known to all";
 /// What is logged if nothing else is said. tarpc's span around each call costs more than the call.
-const LOG: &str = "info,tarpc=warn,chitchat=warn,sled=warn";
+const LOG: &str = "info,tarpc=warn,chitchat=warn,openraft=error,fjall=warn,lsm_tree=warn";
 /// The peer port of a cluster of one, and the first in the documentation's examples.
 const PEER_DEFAULT: &str = "127.0.0.1:7101";
 
@@ -27,7 +27,7 @@ pub struct Args {
     pub node_id: Option<u64>,
 
     /// The first nodes of the cluster with their peer addresses: literal, and equal on all of
-    /// them. They hold the durable partitions.
+    /// them. They found it together, once, and hold its partitions.
     #[arg(long, env = "HANSOM_INITIAL_NODES", value_name = "ID=ADDR,...", conflicts_with_all = ["seeds", "single"])]
     pub initial_nodes: Option<String>,
 
@@ -77,6 +77,15 @@ pub struct Args {
     /// Into how many partitions durable state is cut, for ever; equal on all first nodes.
     #[arg(long, env = "HANSOM_PARTITIONS", default_value_t = 64, value_name = "N")]
     pub partitions: u16,
+
+    /// On how many nodes each partition is kept, an odd number; a cluster with fewer first nodes
+    /// keeps it on all of them. Equal on all first nodes.
+    #[arg(long, env = "HANSOM_REPLICAS", default_value_t = 3, value_name = "N")]
+    pub replicas: u8,
+
+    /// A node that was away for so long is replaced by another, if there is one, in milliseconds.
+    #[arg(long, env = "HANSOM_REPLACE_AFTER_MS", default_value_t = 60_000, value_name = "MS")]
+    pub replace_after_ms: u64,
 
     /// H3 cells of resolution 6 whose load is spread over their resolution 7 children; equal on
     /// all nodes.
@@ -154,6 +163,8 @@ impl Args {
             .map_err(|problem| ConfigError::new(format!("--log: {problem}")))?;
         Ok(Config {
             faults: self.faults()?,
+            replicas: self.replicas()?,
+            replace_after_ms: self.replace_after_ms,
             splits: parse_splits(&self.split_cells)?,
             policy: self.policy.into_policy()?,
             limits: self.limits.into_limits()?,
@@ -172,6 +183,15 @@ impl Args {
             log: self.log,
             log_format: self.log_format,
         })
+    }
+
+    fn replicas(&self) -> Result<u8, ConfigError> {
+        match self.replicas {
+            replicas @ (1 | 3 | 5 | 7) => Ok(replicas),
+            other => Err(ConfigError::new(format!(
+                "--replicas {other}: a majority decides, so give 1, 3, 5 or 7"
+            ))),
+        }
     }
 
     #[cfg(feature = "plant")]

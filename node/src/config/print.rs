@@ -33,6 +33,8 @@ impl fmt::Display for Config {
         line("peer", &self.peer)?;
         line("peer-advertised", &self.peer_advertised.unwrap_or(self.peer))?;
         line("zone", &self.zone)?;
+        line("replicas", &self.replicas)?;
+        line("replace-after-ms", &self.replace_after_ms)?;
         let splits: Vec<String> = self.splits.cells().map(|cell| cell.to_string()).collect();
         line("split-cells", &splits.join(","))?;
         let policy = serde_json::to_value(&self.policy).map_err(|_| fmt::Error)?;

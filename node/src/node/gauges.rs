@@ -3,6 +3,7 @@
 use super::start::Frame;
 use crate::metrics::{FateLabels, KindLabels, Metrics, gauge};
 use actors::runtime::Counts;
+use ledger::{Ledger, Replicated};
 use membership::GossipCounts;
 use std::sync::atomic::Ordering;
 
@@ -16,9 +17,17 @@ pub(super) fn refresh(frame: &Frame) {
     metrics.members_live.set(gauge(view.members().len()));
     metrics.ready.set(i64::from(view.ready().is_ok() && frame.router.serves()));
     gossip(metrics, frame.membership.gossip_counts());
-    if let Some(engine) = frame.engine.get() {
-        actors(metrics, engine.runtime.counts());
+    if let Some(runtime) = frame.runtime.get() {
+        actors(metrics, runtime.counts());
     }
+    ledger(metrics, &frame.ledger);
+}
+
+fn ledger(metrics: &Metrics, ledger: &Replicated) {
+    let counts = ledger.counts();
+    metrics.journal_writes.inner().store(counts.writes, Ordering::Relaxed);
+    metrics.journal_syncs.inner().store(counts.syncs, Ordering::Relaxed);
+    metrics.partitions_led.set(gauge(ledger.leadership().borrow().len()));
 }
 
 fn gossip(metrics: &Metrics, counts: GossipCounts) {

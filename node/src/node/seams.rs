@@ -28,8 +28,10 @@ pub enum Storage {
     Directory,
     /// A simulated disk.
     Memory {
-        /// The disk, opened.
-        store: MemoryStore,
+        /// The write-ahead log's disk, opened.
+        log: MemoryStore,
+        /// The snapshots' disk, opened.
+        snapshots: MemoryStore,
         /// How long it takes to sync.
         sync_takes: Duration,
         /// Which start of the node this is, from 1.

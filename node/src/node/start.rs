@@ -1,33 +1,38 @@
 //! The steps of the start, in order.
 
 use super::gauges;
-use super::{Engine, Node, Seams, Storage};
+use super::{Node, Seams, Storage};
 use crate::cluster::Facts;
 use crate::config::Config;
 use crate::http::server::Door;
 use crate::http::{self, App};
 use crate::metrics::Metrics;
+use crate::mint::SeededMint;
 use crate::net::{AnyDatagrams, Listener};
 use crate::peer::addresses::Addresses;
 use crate::peer::hello::Identity;
 use crate::peer::pool::Pool;
+use crate::peer::replicas::LedgerPeers;
 use crate::peer::service;
 use crate::pings::Gatherer;
 use crate::router::NodeRouter;
 use crate::sessions::Keeper;
 use crate::sockets::SocketRegistry;
 use actors::machine::Machine;
+use actors::runtime::world::Mint;
 use actors::runtime::{Runtime, World};
-use ledger::{DirectoryError, Local, OpenError, Partitions, Settings, SledStore};
+use ledger::replicated::{Broken, DiskId, OpenReplicatedError, Parts, Settings};
+use ledger::{DirectoryError, LogStore, MemoryStore, Partitions, Replicated};
 use membership::generation::{GenerationError, next_generation};
-use membership::{Bootstrap, Foundation, Member, Membership, MembershipError, Placement};
+use membership::{Bootstrap, Member, Membership, MembershipError};
 use proto::NodeId;
 use proto::units::Clock;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -60,7 +65,10 @@ pub enum StartError {
     },
     /// The stored state cannot be loaded.
     #[error("cannot load what is stored")]
-    Ledger(#[from] OpenError),
+    Ledger(#[from] OpenReplicatedError),
+    /// The ledger serves no more.
+    #[error("the ledger cannot go on")]
+    Broken(#[from] Broken),
     /// A port is taken, or not this machine's.
     #[error("cannot listen on {at} for {whom}")]
     Bind {
@@ -80,29 +88,31 @@ pub enum StartError {
 /// How much of the ring a node takes: all are equal.
 const WEIGHT: u32 = 1;
 
+/// How often it is looked whether all partitions have leaders, before clients are served.
+const LEADERS_LOOK_EVERY: Duration = Duration::from_millis(25);
+/// How many times: 5 s in all.
+const LEADERS_LOOKS: u32 = 200;
+
 /// What the later steps share.
 pub(super) struct Frame {
     pub(super) config: Config,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) mint: Arc<crate::mint::SeededMint>,
+    pub(super) mint: Arc<SeededMint>,
     pub(super) membership: Membership,
     pub(super) pool: Arc<Pool>,
     pub(super) router: Arc<NodeRouter>,
     pub(super) sockets: Arc<SocketRegistry>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) engine: Arc<OnceLock<Engine>>,
+    pub(super) ledger: Replicated,
+    /// Once the node knows what the cluster is.
+    pub(super) runtime: Arc<OnceLock<Runtime>>,
 }
 
 pub(super) async fn start(config: Config, seams: Seams) -> Result<Node, StartError> {
-    let Seams { net, clock, mint, mut storage } = seams;
+    let Seams { net, clock, mint, storage } = seams;
     let generation = count_start(&config, &storage)?;
-
-    // A node that knows its partitions loads them before anyone hears of it.
-    let known = foundation(&config).map(|f| Arc::new(placement(&f)));
-    let mut loaded = None;
-    if let Some(place) = &known {
-        loaded = Some(open_ledger(&config, place, &mut storage, &clock).await?);
-    }
+    // Whose directory it is shows before anyone hears of this node.
+    let stores = open_stores(&config, storage).await?;
 
     let peers = bind(&*net, config.peer, "peers").await?;
     let peer = address(&*peers, config.peer);
@@ -155,6 +165,16 @@ pub(super) async fn start(config: Config, seams: Seams) -> Result<Node, StartErr
         Arc::clone(&router) as Arc<dyn service::Serve>,
     ));
 
+    let lines = LedgerPeers::new(
+        config.node,
+        addresses,
+        Arc::clone(&pool),
+        Arc::clone(&mint),
+        Arc::clone(&metrics),
+    );
+    let ledger = open_ledger(&config, stores, &membership, lines, &clock, &mint).await?;
+    router.attach_ledger(Arc::new(ledger.clone()));
+
     let frame = Arc::new(Frame {
         config,
         clock,
@@ -162,22 +182,16 @@ pub(super) async fn start(config: Config, seams: Seams) -> Result<Node, StartErr
         membership,
         pool,
         router,
+        ledger: ledger.clone(),
         sockets: Arc::default(),
         metrics,
-        engine: Arc::default(),
+        runtime: Arc::default(),
     });
     let (failure, failures) = mpsc::channel(1);
-    match (known, loaded) {
-        (Some(place), Some(ledger)) => frame.employ(place, ledger),
-        _ => {
-            let frame = Arc::clone(&frame);
-            tasks.spawn(async move {
-                if let Err(error) = frame.learn_and_employ(storage).await {
-                    let _ = failure.send(error).await;
-                }
-            });
-        }
-    }
+    tasks.spawn(async move {
+        let _ = failure.send(ledger.broken().await.into()).await;
+    });
+    tasks.spawn(Arc::clone(&frame).learn_and_employ());
     frame.open_door(clients, &mut tasks);
 
     let node = frame.config.node;
@@ -185,10 +199,18 @@ pub(super) async fn start(config: Config, seams: Seams) -> Result<Node, StartErr
     if frame.config.key_is_public {
         tracing::warn!("no cluster key: every process on this machine can join this cluster");
     }
-    let Frame { membership, pool, engine, .. } = &*frame;
-    let (membership, pool, engine) = (membership.clone(), Arc::clone(pool), Arc::clone(engine));
-    let router = Arc::clone(&frame.router);
-    Ok(Node { http, peer, membership, pool, router, engine, tasks, failures })
+    let Frame { membership, pool, router, ledger, runtime, .. } = &*frame;
+    Ok(Node {
+        http,
+        peer,
+        membership: membership.clone(),
+        pool: Arc::clone(pool),
+        router: Arc::clone(router),
+        ledger: ledger.clone(),
+        runtime: Arc::clone(runtime),
+        tasks,
+        failures,
+    })
 }
 
 /// Raises the count of starts in the data directory.
@@ -204,30 +226,12 @@ fn count_start(config: &Config, storage: &Storage) -> Result<u64, StartError> {
     }
 }
 
-/// The foundation, where the configuration says it.
-fn foundation(config: &Config) -> Option<Foundation> {
-    match &config.bootstrap {
-        Bootstrap::Initial { nodes, partitions } => {
-            Some(Foundation { initial: nodes.keys().copied().collect(), partitions: *partitions })
-        }
-        Bootstrap::Single { partitions } => {
-            Some(Foundation { initial: [config.node].into(), partitions: *partitions })
-        }
-        Bootstrap::Seeds(_) => None,
-    }
-}
-
 /// Where the configuration says that nodes are.
 fn listed(config: &Config) -> BTreeMap<NodeId, SocketAddr> {
     match &config.bootstrap {
         Bootstrap::Initial { nodes, .. } => nodes.clone(),
         Bootstrap::Single { .. } | Bootstrap::Seeds(_) => BTreeMap::new(),
     }
-}
-
-fn placement(foundation: &Foundation) -> Placement {
-    let initial: Vec<NodeId> = foundation.initial.iter().copied().collect();
-    Placement::over(&initial, foundation.partitions)
 }
 
 async fn bind(
@@ -245,62 +249,90 @@ fn address(listener: &dyn Listener, asked: SocketAddr) -> SocketAddr {
     SocketAddr::new(asked.ip(), port)
 }
 
-/// Loads the groups that live here. The disk is read off the runtime's threads.
-async fn open_ledger(
-    config: &Config,
-    place: &Arc<Placement>,
-    storage: &mut Storage,
-    clock: &Arc<dyn Clock>,
-) -> Result<Arc<Local>, StartError> {
-    let settings = Settings::new(config.node, place.groups_of(config.node));
-    let (clock, place) = (Arc::clone(clock), Arc::clone(place));
-    let home = move |group| Some(place.home(group));
-    let faults = config.faults;
-    let machine =
-        move |_| Box::new(Machine::with_faults(faults)) as Box<dyn proto::machine::StateMachine>;
-    match std::mem::replace(storage, Storage::Directory) {
-        Storage::Memory { store, sync_takes, .. } => {
-            let local = Local::open_on_task(settings, store, sync_takes, clock, home, machine)?;
-            Ok(Arc::new(local))
+/// The ledger's two stores, open.
+enum Stores {
+    Disk { log: LogStore, snapshots: LogStore },
+    Memory { log: MemoryStore, snapshots: MemoryStore, sync_takes: Duration },
+}
+
+/// Opens the stores. The disk is read off the runtime's threads.
+async fn open_stores(config: &Config, storage: Storage) -> Result<Stores, StartError> {
+    match storage {
+        Storage::Memory { log, snapshots, sync_takes, .. } => {
+            Ok(Stores::Memory { log, snapshots, sync_takes })
         }
         Storage::Directory => {
-            let dir = config.data_dir.join("ledger");
+            let data = config.data_dir.clone();
             let identity = ledger::Identity { cluster: config.cluster.clone(), node: config.node };
             let opening = tokio::task::spawn_blocking(move || {
-                let store = SledStore::open(&dir, &identity)
-                    .map_err(|source| StartError::Directory { dir, source })?;
-                Ok(Arc::new(Local::open(settings, store, clock, home, machine)?))
+                let open = |name| {
+                    let dir = data.join(name);
+                    LogStore::open(&dir, &identity)
+                        .map_err(|source| StartError::Directory { dir, source })
+                };
+                Ok(Stores::Disk { log: open("log")?, snapshots: open("snapshots")? })
             });
-            opening.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+            opening.await.unwrap_or_else(|died| std::panic::resume_unwind(died.into_panic()))
         }
     }
 }
 
-impl Frame {
-    /// Waits until the cluster has said where partitions live; they live elsewhere.
-    async fn learn_and_employ(&self, mut storage: Storage) -> Result<(), StartError> {
-        let mut views = self.membership.watch();
-        let learned = loop {
-            if let Some(foundation) = self.membership.view().foundation() {
-                break foundation.clone();
-            }
-            if views.changed().await.is_err() {
-                return Ok(()); // gossip has ended, and the node with it
-            }
-        };
-        tracing::info!(%learned, "cluster learned");
-        let place = Arc::new(placement(&learned));
-        let ledger = open_ledger(&self.config, &place, &mut storage, &self.clock).await?;
-        self.employ(place, ledger);
-        Ok(())
-    }
+/// Starts the replicas that live here, and the founding or joining of those that do not yet.
+async fn open_ledger(
+    config: &Config,
+    stores: Stores,
+    membership: &Membership,
+    peers: Arc<LedgerPeers>,
+    clock: &Arc<dyn Clock>,
+    mint: &Arc<SeededMint>,
+) -> Result<Replicated, StartError> {
+    let (initial, partitions) = match &config.bootstrap {
+        Bootstrap::Initial { nodes, partitions } => (nodes.keys().copied().collect(), *partitions),
+        Bootstrap::Single { partitions } => ([config.node].into(), *partitions),
+        Bootstrap::Seeds(_) => (BTreeSet::new(), 0),
+    };
+    let mut settings = Settings::founder(config.node, initial, partitions);
+    settings.zone.clone_from(&config.zone);
+    settings.replicas = config.replicas;
+    settings.grace_ms = config.replace_after_ms;
+    settings.seed = mint.random();
+    let (view, faults) = (membership.watch(), config.faults);
+    let living =
+        move || view.borrow().members().iter().map(|member| member.id).collect::<BTreeSet<_>>();
+    let machine =
+        move |_| Box::new(Machine::with_faults(faults)) as Box<dyn proto::machine::StateMachine>;
+    let disk = DiskId(u128::from(mint.random()) << 64 | u128::from(mint.random()));
+    let (clock, living, new_machine) = (Arc::clone(clock), Arc::new(living), Arc::new(machine));
+    Ok(match stores {
+        Stores::Disk { log, snapshots } => {
+            let simulated = None;
+            let parts =
+                Parts { log, snapshots, simulated, clock, disk, peers, living, new_machine };
+            Replicated::open(settings, parts).await?
+        }
+        Stores::Memory { log, snapshots, sync_takes } => {
+            let simulated = Some(sync_takes);
+            let parts =
+                Parts { log, snapshots, simulated, clock, disk, peers, living, new_machine };
+            Replicated::open(settings, parts).await?
+        }
+    })
+}
 
-    /// Starts the actors.
-    fn employ(&self, placement: Arc<Placement>, ledger: Arc<Local>) {
-        self.router.place(Arc::clone(&placement));
+impl Frame {
+    /// Waits until it is known what the cluster is, and starts the actors.
+    async fn learn_and_employ(self: Arc<Self>) {
+        let mut known = self.ledger.known();
+        let slots = match known.wait_for(|known| known.cluster.version > 0).await {
+            Ok(known) => known.cluster.slots(),
+            Err(_) => return, // the ledger has ended, and the node with it
+        };
+        let partitions = Partitions::new(slots, Arc::new(self.ledger.clone()));
+        self.router.place(partitions.clone());
+        self.wait_for_leaders(&partitions).await;
         let runtime = Runtime::start(World {
             node: self.config.node,
-            partitions: Partitions::new(placement.slots().clone(), Arc::clone(&ledger) as _),
+            partitions,
             membership: self.membership.clone(),
             router: Arc::clone(&self.router) as Arc<dyn actors::runtime::world::Router>,
             sockets: Arc::clone(&self.sockets) as Arc<dyn actors::runtime::world::Sockets>,
@@ -310,7 +342,19 @@ impl Frame {
             faults: self.config.faults,
         });
         self.router.attach(Arc::new(runtime.clone()));
-        let _ = self.engine.set(Engine { runtime, ledger });
+        let _ = self.runtime.set(runtime);
+    }
+
+    /// Waits until every partition has a leader, but not for ever: those that have can be served.
+    async fn wait_for_leaders(&self, partitions: &Partitions) {
+        for _ in 0..LEADERS_LOOKS {
+            let led = |group| partitions.ledger().leader(group).is_some();
+            if partitions.groups().all(led) {
+                return;
+            }
+            tokio::time::sleep(LEADERS_LOOK_EVERY).await;
+        }
+        tracing::warn!("some partitions have no leader yet, serving the others");
     }
 
     /// Lets clients in.
@@ -336,6 +380,7 @@ impl Frame {
                 cluster: self.config.cluster.clone(),
                 membership: self.membership.clone(),
                 router: Arc::clone(&self.router),
+                ledger: self.ledger.clone(),
             },
             router: Arc::clone(&self.router),
             membership: self.membership.clone(),

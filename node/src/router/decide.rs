@@ -17,6 +17,8 @@ pub enum Owner {
         /// Its peer address; nothing if it is not among the live members.
         at: Option<SocketAddr>,
     },
+    /// Its partition has no leader at the moment, as far as this node knows.
+    Nobody,
     /// Not known yet: this node has not learned enough of the cluster.
     Unknown,
 }
@@ -50,6 +52,9 @@ pub fn decide(hops: u8, owner: Owner) -> Decision {
             owner: Some(id),
             ..Refusal::new(Code::Retry, format!("{id}, which owns this, is down"))
         }),
+        Owner::Nobody => {
+            Decision::Refuse(Refusal::new(Code::Retry, "the partition has no leader at the moment"))
+        }
         Owner::Unknown => Decision::Refuse(Refusal::new(
             Code::NotReady,
             "this node has not yet learned who owns what",
@@ -79,6 +84,9 @@ mod tests {
             (dead, 0, "RETRY, try n2"),
             (dead, 1, "RETRY, try n2"),
             (dead, 2, "NOT_OWNER, try n2"),
+            (Owner::Nobody, 0, "RETRY"),
+            (Owner::Nobody, 1, "RETRY"),
+            (Owner::Nobody, 2, "RETRY"),
             (Owner::Unknown, 0, "NOT_READY"),
             (Owner::Unknown, 1, "NOT_READY"),
             (Owner::Unknown, 2, "NOT_READY"),

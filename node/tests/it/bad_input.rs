@@ -246,7 +246,7 @@ async fn a_node_that_sees_too_few_others_says_so_and_serves_nobody() {
     use crate::support::{config, own_address, start};
     let (mine, other) = (own_address(), own_address());
     let flags = format!("--node-id 1 --http 127.0.0.1:0 --initial-nodes 1={mine},2={other}");
-    let node = start(config(&flags).unwrap(), &ledger::MemoryDisk::default(), 1).await;
+    let node = start(config(&flags).unwrap(), &crate::support::Disks::default(), 1).await;
     let at = node.http();
     assert_eq!(ask(at, "GET", "/healthz", &[], "").await.status(), 200);
     let ready = ask(at, "GET", "/readyz", &[], "").await;

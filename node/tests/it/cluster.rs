@@ -1,8 +1,9 @@
 //! Three nodes in one process: any of them answers for everything, and one that dies and comes
 //! back has forgotten nothing that was acknowledged.
 
-use crate::support::{ask, config, driver, insist, own_address, rider, start, text, until, wish};
-use ledger::MemoryDisk;
+use crate::support::{
+    Disks, ask, config, driver, insist, own_address, rider, start, text, until, wish,
+};
 use node::clock::SystemClock;
 use node::mint::SeededMint;
 use node::net::Tcp;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 
 struct Cluster {
     configs: Vec<Config>,
-    disks: Vec<MemoryDisk>,
+    disks: Vec<Disks>,
     nodes: Vec<Option<Node>>,
 }
 
@@ -35,7 +36,7 @@ impl Cluster {
                 own_address()
             );
             cluster.configs.push(config(&line).unwrap());
-            cluster.disks.push(MemoryDisk::default());
+            cluster.disks.push(Disks::default());
             cluster.nodes.push(None);
             cluster.start(id - 1, 1).await;
         }
@@ -52,7 +53,7 @@ impl Cluster {
         if let Some(node) = self.nodes[index].take() {
             node.stop().await;
         }
-        self.disks[index].crash(0);
+        self.disks[index].crash();
     }
     fn http(&self) -> Vec<SocketAddr> {
         self.configs.iter().map(|config| config.http).collect()
@@ -176,7 +177,7 @@ async fn a_node_that_joins_learns_where_everything_lives() {
         seeds.join(","),
         own_address()
     );
-    let joined = start(config(&flags).unwrap(), &MemoryDisk::default(), 1).await;
+    let joined = start(config(&flags).unwrap(), &Disks::default(), 1).await;
     let at = joined.http();
     let (status, body) = insist(at, "GET", &format!("/v1/riders/{rider}"), &[], Value::Null).await;
     assert_eq!((status, text(&body["name"])), (200, "ada".to_owned()));

@@ -42,8 +42,24 @@ pub(crate) fn own_address() -> SocketAddr {
     SocketAddr::from(([127, 64 + c % 64, d, 1 + c / 64], LAST.fetch_add(1, Ordering::Relaxed)))
 }
 
-pub(crate) async fn start(config: Config, disk: &MemoryDisk, generation: u64) -> Node {
-    let storage = Storage::Memory { store: disk.open(), sync_takes: Duration::ZERO, generation };
+/// A machine's two disks.
+#[derive(Clone, Default)]
+pub(crate) struct Disks {
+    log: MemoryDisk,
+    snapshots: MemoryDisk,
+}
+
+impl Disks {
+    /// The machine crashes; nothing that was not synced survives.
+    pub(crate) fn crash(&self) {
+        self.log.crash(0);
+        self.snapshots.crash(0);
+    }
+}
+
+pub(crate) async fn start(config: Config, disks: &Disks, generation: u64) -> Node {
+    let (log, snapshots) = (disks.log.open(), disks.snapshots.open());
+    let storage = Storage::Memory { log, snapshots, sync_takes: Duration::ZERO, generation };
     let seams = Seams {
         net: Arc::new(Tcp),
         clock: Arc::new(SystemClock::new()),
@@ -55,7 +71,7 @@ pub(crate) async fn start(config: Config, disk: &MemoryDisk, generation: u64) ->
 
 pub(crate) async fn solo() -> Node {
     let flags = format!("--single --http 127.0.0.1:0 --peer {}", own_address());
-    start(config(&flags).unwrap(), &MemoryDisk::default(), 1).await
+    start(config(&flags).unwrap(), &Disks::default(), 1).await
 }
 
 /// Asks a node; the body is text so that it can be wrong.

@@ -52,11 +52,18 @@ fn config(index: usize) -> Config {
     line.args.into_config().expect("a configuration that makes sense")
 }
 
+/// A machine's disks.
+#[derive(Default)]
+struct Disks {
+    log: MemoryDisk,
+    snapshots: MemoryDisk,
+}
+
 /// A machine: what survives its crashes.
 pub(crate) struct Machine {
     index: usize,
     seed: u64,
-    disk: RefCell<MemoryDisk>,
+    disks: RefCell<Disks>,
     sync_takes: Duration,
     starts: Cell<u64>,
 }
@@ -65,7 +72,7 @@ impl Machine {
     fn new(index: usize, seed: u64) -> Self {
         // From a good disk to a poor one.
         let sync_takes = Dice::of(seed, "disks").ms(2..120);
-        Self { index, seed, disk: RefCell::default(), sync_takes, starts: Cell::new(0) }
+        Self { index, seed, disks: RefCell::default(), sync_takes, starts: Cell::new(0) }
     }
 
     async fn run(self: Rc<Self>) -> turmoil::Result {
@@ -74,12 +81,16 @@ impl Machine {
         let chance = Dice::of(self.seed, &format!("n{} {generation}", self.index)).bits();
         let wall = EPOCH + turmoil::sim_elapsed().unwrap_or_default();
         let wall = WallMs(u64::try_from(wall.as_millis())?);
-        let (store, sync_takes) = (self.disk.borrow().open(), self.sync_takes);
+        let (log, snapshots) = {
+            let disks = self.disks.borrow();
+            (disks.log.open(), disks.snapshots.open())
+        };
+        let sync_takes = self.sync_takes;
         let seams = Seams {
             net: Arc::new(Simulated),
             clock: Arc::new(SystemClock::starting_at(wall)),
             mint: Arc::new(SeededMint::from_seed(chance)),
-            storage: Storage::Memory { store, sync_takes, generation },
+            storage: Storage::Memory { log, snapshots, sync_takes, generation },
         };
         let mut node = Node::start(config(self.index), seams).await?;
         Err(node.failed().await.into())
@@ -103,7 +114,7 @@ impl Cluster {
 
     /// How often each disk was synced.
     pub(crate) fn syncs(&self) -> Vec<u64> {
-        self.0.iter().map(|machine| machine.disk.borrow().syncs()).collect()
+        self.0.iter().map(|machine| machine.disks.borrow().log.syncs()).collect()
     }
 
     /// How long a sync takes, on all of them.
@@ -115,17 +126,18 @@ impl Cluster {
     /// many keys lost what they had.
     pub(crate) fn crash(&self, sim: &mut turmoil::Sim<'_>, index: usize, kept: usize) -> usize {
         sim.crash(name(index));
-        let disk = &*self.0[index].disk.borrow();
-        let before = contents(disk);
-        disk.crash(kept);
-        let after = contents(disk);
+        let disks = &*self.0[index].disks.borrow();
+        let before = contents(&disks.log);
+        disks.log.crash(kept);
+        disks.snapshots.crash(kept);
+        let after = contents(&disks.log);
         before.iter().filter(|(key, value)| after.get(*key) != Some(value)).count()
     }
 
     /// A machine loses power and its disk. Says how many keys that had.
     pub(crate) fn wipe(&self, sim: &mut turmoil::Sim<'_>, index: usize) -> usize {
         sim.crash(name(index));
-        contents(&self.0[index].disk.take()).len()
+        contents(&self.0[index].disks.take().log).len()
     }
 
     /// A machine is switched on again.
