@@ -29,8 +29,8 @@ Exit status: 0 done, 1 failed, 2 bad usage or configuration.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a node.
-    Node(Box<node::Args>),
+    /// Run a node, or hand its replicas over (`hansom node drain`).
+    Node(Box<NodeCommand>),
     /// Show the members of a cluster and what each owns.
     Ring(node::tools::RingArgs),
     /// Show who owns an id or a coordinate.
@@ -39,10 +39,24 @@ enum Command {
     Demo(Box<sim::demo::Args>),
 }
 
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+struct NodeCommand {
+    #[command(subcommand)]
+    action: Option<node::tools::Action>,
+    #[command(flatten)]
+    args: node::Args,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Node(args) => node::run(*args).await,
+        Command::Node(command) => match *command {
+            NodeCommand { action: Some(node::tools::Action::Drain(args)), .. } => {
+                node::tools::drain(args).await
+            }
+            NodeCommand { action: None, args } => node::run(args).await,
+        },
         Command::Ring(args) => node::tools::ring(args).await,
         Command::Lookup(args) => node::tools::lookup(args).await,
         Command::Demo(args) => demo(*args).await,

@@ -54,6 +54,7 @@ use proto::{GroupId, NodeId, codec};
 use reads::Reader;
 use snapshots::{Kept, Shelf, Snapshots};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -191,7 +192,8 @@ impl Replicated {
         let seed = seed ^ u64::from(group.0) << 48;
         let replica =
             Replica::start(node, group, timers, log.clone(), keeper, dialler, seed).await?;
-        let here = Here { reader: Reader::start(replica.clone()), replica, log };
+        let heard_at = Arc::new(AtomicU64::new(core.clock.mono().0));
+        let here = Here { reader: Reader::start(replica.clone()), replica, log, heard_at };
         core.here.write().unwrap_or_else(PoisonError::into_inner).insert(group, here.clone());
         core.tasks().spawn(self.clone().watch_role(here.clone()));
         Ok(here)

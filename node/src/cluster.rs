@@ -1,5 +1,7 @@
 //! Who is here and who owns what, as an operator asks for it.
 
+pub mod partitions;
+
 use crate::pings::ring_key;
 use crate::router::{NodeRouter, Owner};
 use h3o::CellIndex;

@@ -1,4 +1,8 @@
-//! `hansom ring` and `hansom lookup`: what a node knows of its cluster, for people and scripts.
+//! The commands that ask a running node: `hansom ring`, `hansom lookup`, `hansom node drain`.
+
+mod partitions;
+
+pub use partitions::{Action, DrainArgs, drain};
 
 use crate::cluster::{ClusterView, LookupView};
 use comfy_table::{Table, presets};
@@ -26,8 +30,12 @@ pub struct Asking {
 #[command(after_long_help = "\
 Examples:
   hansom ring
+  hansom ring --partitions
   hansom ring --node http://10.0.0.5:8001 --json")]
 pub struct RingArgs {
+    /// Show each partition: who leads it, where its replicas are and where they should be.
+    #[arg(long)]
+    pub partitions: bool,
     #[command(flatten)]
     pub asking: Asking,
 }
@@ -58,6 +66,9 @@ enum ToolError {
 
 /// `hansom ring`.
 pub async fn ring(args: RingArgs) -> ExitCode {
+    if args.partitions {
+        return partitions::ring(&args.asking).await;
+    }
     let found: Result<ClusterView, ToolError> = ask(&args.asking.node, "/v1/cluster", &[]).await;
     finish("hansom ring", &args.asking, found, ring_table)
 }
@@ -75,10 +86,23 @@ async fn ask<T: DeserializeOwned>(
     path: &str,
     query: &[(&str, &str)],
 ) -> Result<T, ToolError> {
+    exchange(node, reqwest::Method::GET, path, query).await
+}
+
+async fn tell<T: DeserializeOwned>(node: &str, path: &str) -> Result<T, ToolError> {
+    exchange(node, reqwest::Method::POST, path, &[]).await
+}
+
+async fn exchange<T: DeserializeOwned>(
+    node: &str,
+    method: reqwest::Method,
+    path: &str,
+    query: &[(&str, &str)],
+) -> Result<T, ToolError> {
     let unreachable = |source| ToolError::Unreachable { node: node.to_owned(), source };
     let client = reqwest::Client::builder().timeout(WITHIN).build().map_err(unreachable)?;
     let url = format!("{}{path}", node.trim_end_matches('/'));
-    let response = client.get(url).query(query).send().await.map_err(unreachable)?;
+    let response = client.request(method, url).query(query).send().await.map_err(unreachable)?;
     if response.status().is_success() {
         return response.json().await.map_err(unreachable);
     }

@@ -47,6 +47,10 @@ codes! {
     NotReady = 1004, "NOT_READY", retry;
     /// The peer speaks another version, belongs to another cluster or failed its checksum.
     BadPeer = 1005, "BAD_PEER", final;
+    /// No node has this id.
+    NodeNotFound = 1006, "NODE_NOT_FOUND", final;
+    /// Too few nodes would be left to hold every replica.
+    TooFewNodes = 1007, "TOO_FEW_NODES", final;
     // 2xxx: the request itself. Mend it first.
     /// The request is not well formed.
     BadRequest = 2001, "BAD_REQUEST", final;

@@ -14,6 +14,7 @@ use crate::contract::{Leadership, Term};
 use proto::units::Clock;
 use proto::{GroupId, NodeId, codec};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -24,6 +25,8 @@ pub(super) struct Here {
     pub(super) replica: Replica,
     pub(super) log: GroupLog,
     pub(super) reader: Reader,
+    /// When a leader was last heard here, or a vote last given.
+    pub(super) heard_at: Arc<AtomicU64>,
 }
 
 pub(super) struct Core {

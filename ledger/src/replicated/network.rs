@@ -29,6 +29,8 @@ const QUEUE_MAX: usize = 1_024;
 /// Frames to one peer on their way at once, of each urgency. With few, what is said meanwhile
 /// shares the next; with one, a lost frame would stop everything for its whole deadline.
 const FRAMES_OUT: usize = 4;
+/// Turns of other tasks that a frame waits for company: microseconds when there is nothing to do.
+const TURNS: usize = 3;
 /// Bytes of words in a frame; the rest of [`FRAME_MAX`] is room for headers.
 const WORDS_BYTES: usize = FRAME_MAX / 2;
 /// Encoded entries in one append, at most, unless a single one is larger.
@@ -108,6 +110,10 @@ impl Lines {
         let out = Arc::new(Semaphore::new(FRAMES_OUT));
         while let Some(first) = queue.recv().await {
             let Ok(room) = Arc::clone(&out).acquire_owned().await else { return };
+            // Groups speak at the same beat: let those whose turn comes next get their word in.
+            for _ in 0..TURNS {
+                tokio::task::yield_now().await;
+            }
             let (mut words, mut waiting) = (Vec::new(), Vec::new());
             let (mut bytes, mut next) = (0, Some(first));
             while let Some(Said { words: one, answer }) = next {
@@ -310,8 +316,8 @@ fn cut(rpc: &mut AppendEntriesRequest<Types>) -> bool {
     cut
 }
 
-/// Has a replica answer words.
-pub(crate) async fn answer(replica: &Replica, words: &Words) -> Result<Bytes, String> {
+/// Has a replica answer words; says whether it heard its leader, or gave its vote.
+pub(crate) async fn answer(replica: &Replica, words: &Words) -> Result<(Bytes, bool), String> {
     fn encoded<T: Serialize, E: std::fmt::Display>(answer: Result<T, E>) -> Result<Bytes, String> {
         answer.map(|answer| codec::encode(&answer).into()).map_err(|error| error.to_string())
     }
@@ -320,10 +326,18 @@ pub(crate) async fn answer(replica: &Replica, words: &Words) -> Result<Bytes, St
     }
     let raft = &replica.raft;
     match words.kind {
-        Kind::Append => encoded(raft.append_entries(decoded(words)?).await),
-        Kind::Vote => encoded(raft.vote(decoded(words)?).await),
-        Kind::PreVote => encoded(raft.pre_vote(decoded(words)?).await),
-        Kind::HandOver => encoded(raft.handle_transfer_leader(decoded(words)?).await),
+        Kind::Append => {
+            let answer = raft.append_entries(decoded(words)?).await;
+            let heard = !matches!(answer, Ok(AppendEntriesResponse::HigherVote(_)) | Err(_));
+            Ok((encoded(answer)?, heard))
+        }
+        Kind::Vote => {
+            let answer = raft.vote(decoded(words)?).await;
+            let given = matches!(&answer, Ok(answer) if answer.vote_granted);
+            Ok((encoded(answer)?, given))
+        }
+        Kind::PreVote => Ok((encoded(raft.pre_vote(decoded(words)?).await)?, false)),
+        Kind::HandOver => Ok((encoded(raft.handle_transfer_leader(decoded(words)?).await)?, false)),
     }
 }
 

@@ -7,6 +7,7 @@ use super::wire::{Body, Frame, NotJoined, Reply};
 use crate::contract::{BoxFuture, Refused};
 use crate::peers::Receive;
 use proto::codec;
+use std::sync::atomic::Ordering;
 
 impl Receive for Replicated {
     fn receive(&self, frame: Vec<u8>) -> BoxFuture<'_, Vec<u8>> {
@@ -42,7 +43,11 @@ impl Replicated {
                         Some(here) => here,
                         None => self.ensure_replica(words.group).await?,
                     };
-                    network::answer(&here.replica, words).await
+                    let (answer, heard) = network::answer(&here.replica, words).await?;
+                    if heard {
+                        here.heard_at.store(core.clock.mono().0, Ordering::Relaxed);
+                    }
+                    Ok(answer)
                 });
                 Reply::Answers(futures_util::future::join_all(answers).await)
             }

@@ -7,8 +7,10 @@ use super::cluster::{CLUSTER_KEY, Change, Cluster, META, Standing};
 use super::core::Here;
 use super::types::Membership;
 use crate::contract::Refused;
-use proto::{GroupId, MonoMs, NodeId};
+use proto::slot::frozen_hash;
+use proto::{GroupId, MonoMs, NodeId, codec};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A look at each group's log and members every so many heartbeats.
@@ -34,6 +36,8 @@ struct Memory {
     silent: BTreeMap<NodeId, MonoMs>,
     /// At which index a group's snapshot was last asked for.
     asked: BTreeMap<GroupId, u64>,
+    /// How often this node asked to lead each group.
+    elections: BTreeMap<GroupId, u64>,
     /// Up to which index a group's log was last purged.
     purged: BTreeMap<GroupId, u64>,
 }
@@ -51,6 +55,9 @@ impl Replicated {
             let leading: Vec<&Here> = all.iter().filter(|here| here.replica.role().leads).collect();
             for here in &leading {
                 here.replica.heartbeat().await;
+            }
+            for here in all.iter().filter(|here| !here.replica.role().leads) {
+                self.stand_if_unled(here, &mut memory).await;
             }
             if beat % LOOK_EVERY != 0 {
                 continue;
@@ -77,6 +84,29 @@ impl Replicated {
             self.give_back(&leading, &living, &mut memory).await;
             self.tend_cluster(&living, &mut memory).await;
             self.let_go(&all, &mut memory).await;
+        }
+    }
+
+    /// Asks to be elected if no leader was heard for too long. How long that is depends on the
+    /// node's place in the plan, so that two rarely ask at once, and on chance, so that it does
+    /// not depend on the plan.
+    async fn stand_if_unled(&self, here: &Here, memory: &mut Memory) {
+        let group = here.replica.group;
+        let known = self.0.known();
+        let nodes = known.plan.get(&group).map_or(&[][..], Vec::as_slice);
+        let places = nodes.len().max(1) as u64;
+        let place = nodes.iter().position(|node| *node == self.0.me());
+        let place = place.map_or(places - 1, |place| place as u64);
+        let asked = memory.elections.entry(group).or_default();
+        let chance = frozen_hash(&codec::encode(&(self.0.settings.seed, group, *asked))) % 1_000;
+        let (least, most) = self.0.settings.timers.election_ms;
+        let patience = least + (most - least) * (place * 1_000 + chance) / (places * 1_000);
+        let now = self.0.clock.mono();
+        let heard = MonoMs(here.heard_at.load(Ordering::Relaxed));
+        if now.since(heard) >= patience && here.replica.members().voters.contains(&self.0.me()) {
+            *asked += 1;
+            here.heard_at.store(now.0, Ordering::Relaxed);
+            here.replica.stand_for_election().await;
         }
     }
 

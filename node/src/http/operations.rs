@@ -2,15 +2,18 @@
 
 use super::App;
 use super::answer::Reply;
-use super::call::Asked;
+use super::call::{Asked, Id};
 use super::problem::Problem;
+use crate::cluster::partitions::PartitionsView;
 use crate::cluster::{ClusterView, LookupView};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use proto::NodeId;
 use serde::Deserialize;
 use serde_json::json;
+use std::str::FromStr;
 
 /// Whoever answers is alive.
 pub(super) async fn healthz() -> &'static str {
@@ -33,6 +36,32 @@ pub(super) async fn metrics(State(app): State<App>) -> Response {
 
 pub(super) async fn cluster(State(app): State<App>) -> Json<ClusterView> {
     Json(app.facts.cluster())
+}
+
+pub(super) async fn partitions(State(app): State<App>) -> Json<PartitionsView> {
+    Json(app.facts.partitions())
+}
+
+/// A node's number, with or without its n.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NodeNumber(NodeId);
+
+impl FromStr for NodeNumber {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = text.strip_prefix('n').unwrap_or(text).parse();
+        number.map(|number| Self(NodeId(number))).map_err(|_| "is no node's number")
+    }
+}
+
+pub(super) async fn drain(State(app): State<App>, Id(node): Id<NodeNumber>) -> Reply {
+    app.facts.stand(node.0, true).await?;
+    Ok(Json(app.facts.partitions()).into_response())
+}
+
+pub(super) async fn activate(State(app): State<App>, Id(node): Id<NodeNumber>) -> Reply {
+    app.facts.stand(node.0, false).await?;
+    Ok(Json(app.facts.partitions()).into_response())
 }
 
 #[derive(Debug, Deserialize)]

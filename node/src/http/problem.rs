@@ -52,10 +52,12 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::BookingNotFound
         | Code::OfferNotFound
         | Code::TripNotFound
+        | Code::NodeNotFound
         | Code::NoActiveTrip => StatusCode::NOT_FOUND,
         Code::KycRequired | Code::UnauthorizedDriver | Code::Unauthorized => StatusCode::FORBIDDEN,
         Code::OfferTaken => StatusCode::GONE,
         Code::NameTaken
+        | Code::TooFewNodes
         | Code::DriverBusy
         | Code::DriverOffline
         | Code::RiderBusy
