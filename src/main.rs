@@ -35,6 +35,9 @@ enum Command {
     Ring(node::tools::RingArgs),
     /// Show who owns an id or a coordinate.
     Lookup(node::tools::LookupArgs),
+    /// Measure, beside a bare loop on the same machine.
+    #[command(subcommand)]
+    Bench(node::bench::Bench),
     /// Run a city against a cluster of real processes, kill one, and judge what the clients saw.
     Demo(Box<sim::demo::Args>),
 }
@@ -59,6 +62,7 @@ async fn main() -> ExitCode {
         },
         Command::Ring(args) => node::tools::ring(args).await,
         Command::Lookup(args) => node::tools::lookup(args).await,
+        Command::Bench(bench) => node::bench::run(bench).await,
         Command::Demo(args) => demo(*args).await,
     }
 }

@@ -44,6 +44,7 @@ use registry::Registry;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -56,6 +57,8 @@ pub const IN_FLIGHT_MAX: usize = 4_096;
 const BACKGROUND_MS: u32 = 1_000;
 /// The first pause of a step that must be driven to its end, and the longest, in milliseconds.
 const REDRIVE_MS: (u64, u64) = (50, 1_000);
+/// The pause before the open work of a group is read again, if it could not be.
+const TAKE_OVER_AGAIN: Duration = Duration::from_millis(200);
 
 /// Everything the shells are handed.
 #[derive(Clone)]
@@ -242,13 +245,19 @@ impl Runtime {
             if !lost.is_empty() {
                 self.let_go(&lost);
             }
+            led.retain(|group, _| !lost.contains(group));
             for (group, term) in &now {
-                if led.get(group) != Some(term) {
-                    self.take_over(*group).await;
+                if led.get(group) != Some(term) && self.take_over(*group).await {
+                    led.insert(*group, *term);
                 }
             }
-            led = now;
-            if leadership.changed().await.is_err() {
+            let all = led.len() == now.len();
+            let changed = leadership.changed();
+            let changed = match all {
+                true => Ok(changed.await),
+                false => tokio::time::timeout(TAKE_OVER_AGAIN, changed).await,
+            };
+            if matches!(changed, Ok(Err(_))) {
                 return;
             }
         }
@@ -265,12 +274,13 @@ impl Runtime {
         self.0.soft.forget_those(|driver| of(driver.slot()));
     }
 
-    async fn take_over(&self, group: GroupId) {
+    /// Takes up the open work of a group; says whether it could be read.
+    async fn take_over(&self, group: GroupId) -> bool {
         let open = match self.world().partitions.ledger().open_work(group).await {
             Ok(open) => open,
             Err(error) => {
-                warn!(%group, %error, "open work could not be read");
-                return;
+                warn!(%group, %error, "open work could not be read yet");
+                return false;
             }
         };
         let count = open.len();
@@ -286,5 +296,6 @@ impl Runtime {
         if count > 0 {
             info!(%group, count, "open work taken up");
         }
+        true
     }
 }

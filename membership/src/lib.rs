@@ -9,9 +9,9 @@
 //!
 //! | | soft state: cells | durable state: partitions |
 //! |---|---|---|
-//! | owner | [`View::cell_owner`]: the ring over *live* members | [`Placement::home`]: the ring over *initial* nodes, dead or alive |
-//! | when a member dies | its cells pass to others within a second | its partitions are down until it is back |
-//! | two members may disagree | yes, for a gossip round or as long as a network is split | never: both inputs are fixed at the cluster's birth |
+//! | owner | [`View::cell_owner`]: the ring over *live* members | its group's leader; `ledger` agrees on the replicas with [`Ring::lookup_n`] |
+//! | when a member dies | its cells pass to others within a second | a replica takes over, see `ledger` |
+//! | two members may disagree | yes, for a gossip round or as long as a network is split | about who leads, for a moment; only one can commit |
 //!
 //! # The protocol
 //!
@@ -46,7 +46,7 @@
 //! that they own a cell, or neither. That is harmless, because cells only nominate drivers and the
 //! partition decides. What *is* the same everywhere, without any message: the ring of a given set
 //! of members ([`Ring::version`] tells whether two sets are equal), the ring key of a cell under a
-//! given [`SplitTable`], and the [`Placement`].
+//! given [`SplitTable`].
 //!
 //! # Running it elsewhere
 //!
@@ -81,7 +81,6 @@ pub mod generation;
 mod gossip;
 pub mod member;
 pub mod membership;
-pub mod placement;
 pub mod ready;
 pub mod ring;
 mod roster;
@@ -96,7 +95,6 @@ pub use generation::{GenerationError, next_generation};
 pub use gossip::{GOSSIP_INTERVAL, GossipCounts};
 pub use member::Member;
 pub use membership::{Membership, MembershipError};
-pub use placement::Placement;
 pub use ready::{Expect, NotReady};
 pub use ring::Ring;
 pub use seal::{ClusterKey, Purpose, Seal};

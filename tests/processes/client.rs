@@ -1,27 +1,37 @@
 //! HTTP as a client sees it.
 
+use crate::nodes::{POLL, WITHIN};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::time::{sleep, timeout};
+
+/// Keys for requests that come without one.
+static KEYS: AtomicU64 = AtomicU64::new(0);
 
 /// A request.
 pub(crate) struct Ask {
     what: String,
     request: RequestBuilder,
+    /// Whether it may be sent again as it is.
+    keyed: bool,
 }
 
 impl Ask {
     pub(crate) fn new(client: &Client, to: SocketAddr, what: &str) -> Self {
         let (method, path) = what.split_once(' ').unwrap();
         let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let keyed = method != Method::POST;
         let request = client.request(method, format!("http://{to}{path}"));
-        Self { what: format!("{what} at {to}"), request }
+        Self { what: format!("{what} at {to}"), request, keyed }
     }
     pub(crate) fn header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let name: HeaderName = name.parse().unwrap();
+        let keyed = self.keyed || name.as_str().ends_with("idempotency-key");
         let value = HeaderValue::from_bytes(value.as_ref()).unwrap();
-        Self { request: self.request.header(name, value), ..self }
+        Self { request: self.request.header(name, value), keyed, ..self }
     }
     pub(crate) fn rider(self, id: &str) -> Self {
         self.header("x-user-id", id)
@@ -40,12 +50,37 @@ impl Ask {
         let request = self.request.header("content-type", "application/json").body(body);
         Self { request, ..self }
     }
-    /// Sends it; the answer must come.
-    pub(crate) async fn send(self) -> Answer {
+    /// Sends it as a phone does: again, under the same key, for as long as it is told to. An answer
+    /// must come.
+    pub(crate) async fn send(mut self) -> Answer {
+        if !self.keyed {
+            let key = format!("nobody's {}", KEYS.fetch_add(1, Ordering::Relaxed));
+            self = self.key(&key);
+        }
+        let Self { what, request, keyed } = self;
+        let mut last = None;
+        let asking = async {
+            loop {
+                let request = request.try_clone().unwrap();
+                let ask = Self { what: what.clone(), request, keyed };
+                let answer = last.insert(ask.send_once().await);
+                if !answer.says_again() {
+                    return;
+                }
+                sleep(POLL).await;
+            }
+        };
+        let in_time = timeout(WITHIN, asking).await;
+        let last = last.unwrap_or_else(|| panic!("{what}: no answer"));
+        assert!(in_time.is_ok(), "{what}: still not served: {}", last.text);
+        last
+    }
+    /// Sends it once; the answer must come.
+    pub(crate) async fn send_once(self) -> Answer {
         let what = self.what.clone();
         self.sent().await.unwrap_or_else(|error| panic!("{what}: {error:?}"))
     }
-    /// Sends it to a node that may be down.
+    /// Sends it once, to a node that may be down.
     pub(crate) async fn try_send(self) -> Option<Answer> {
         self.sent().await.ok()
     }
@@ -73,6 +108,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Whether it says that nobody could answer yet: a partition changes its leader, a node starts.
+    pub(crate) fn says_again(&self) -> bool {
+        let code = self.json["code"].as_str();
+        self.status == 503 && matches!(code, Some("RETRY" | "NOT_READY"))
+    }
     /// Fails unless it has this status.
     pub(crate) fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}: {}", self.what, self.text);

@@ -68,16 +68,20 @@ async fn three_nodes_form_a_cluster_and_a_fourth_takes_its_share_of_the_cells() 
     // A quarter of 144 cells is 36.
     assert!((10..=80).contains(&shares[&fourth]), "{shares:?}");
 
-    // Durable state did not move, and the newcomer answers for it.
+    // It answers for everything at once, and leads its share when it has caught up.
     cluster.all_serve_all(&riders).await;
-    let late = cluster.rider_at(2, "dot").await;
+    cluster.spread().await;
+    let leads = cluster.leads().await;
+    assert!(leads[&fourth] >= 10, "{leads:?}");
+    let late = cluster.rider_at(fourth, "dot").await;
+    cluster.all_serve_all(&riders).await;
     cluster.all_serve_all(&[late]).await;
 }
 
 #[tokio::test]
 async fn any_node_answers_for_any_booking_driver_trip_and_coordinate_over_one_forward_at_most() {
-    let mut cluster = Cluster::start(3, &[]).await;
-    cluster.join().await;
+    let cluster = Cluster::start(3, &[]).await;
+    cluster.spread().await;
     let mut paths = Vec::new();
     for (home, other) in [(1, 2), (2, 3), (3, 1)] {
         let at = north_of(SQUARE, 5_000.0 * f64::from(u32::try_from(home).unwrap()));

@@ -21,3 +21,4 @@ mod people;
 mod phone;
 mod races;
 mod ride;
+mod takeover;

@@ -1,11 +1,11 @@
-//! Node processes: started, killed with SIGKILL, started again on the same disk, never left
-//! behind.
+//! Node processes: started, killed with SIGKILL, paused, started again on the same disk or on none,
+//! never left behind.
 
 use crate::client::{Answer, Ask};
 use proto::RiderId;
 use serde_json::Value;
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
@@ -19,9 +19,9 @@ use tokio::time::{sleep, timeout};
 /// What all nodes of a test's cluster share.
 pub(crate) const SECRET: &str = "a secret of the process tests";
 /// The pause between two looks at whether something has happened.
-const POLL: Duration = Duration::from_millis(20);
+pub(crate) const POLL: Duration = Duration::from_millis(20);
 /// How long anything may take to happen: far more than it does, on a machine that does much else.
-const WITHIN: Duration = Duration::from_secs(20);
+pub(crate) const WITHIN: Duration = Duration::from_secs(20);
 
 /// One test at a time.
 static TURN: Mutex<()> = Mutex::new(());
@@ -30,9 +30,15 @@ static TURN: Mutex<()> = Mutex::new(());
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 const FIRST_PORT: u16 = 12_000;
 const PORTS: u16 = 20_000;
+/// Ids that are asked for to see whether all is served: enough to meet each node's partitions.
+const PROBES: u64 = 12;
 
 /// Asks again until there is an answer.
-pub(crate) async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    within(WITHIN, what, attempt).await
+}
+
+async fn within<T>(time: Duration, what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     let polling = async {
         loop {
             if let Some(found) = attempt().await {
@@ -41,8 +47,8 @@ pub(crate) async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> 
             sleep(POLL).await;
         }
     };
-    let found = timeout(WITHIN, polling).await;
-    found.unwrap_or_else(|_| panic!("not within {WITHIN:?}: {what}"))
+    let found = timeout(time, polling).await;
+    found.unwrap_or_else(|_| panic!("not within {time:?}: {what}"))
 }
 
 /// A loopback address that was free a moment ago for TCP and UDP.
@@ -78,12 +84,23 @@ struct Node {
     child: Option<Child>,
 }
 
+/// A partition as one node sees it.
+#[derive(Debug)]
+struct Partition {
+    leader: Option<u64>,
+    wanted: Vec<u64>,
+    /// Nothing from a node without a replica of it.
+    voters: Option<Vec<u64>>,
+}
+
 /// Node processes, by number.
 pub(crate) struct Cluster {
     nodes: BTreeMap<u64, Node>,
     flags: Vec<String>,
     client: reqwest::Client,
     turn: Cell<usize>,
+    /// Nodes that ended by themselves, as they should have.
+    ended: BTreeSet<u64>,
     directory: TempDir,
     _alone: MutexGuard<'static, ()>,
 }
@@ -108,6 +125,7 @@ impl Cluster {
                 .build()
                 .unwrap(),
             turn: Cell::new(0),
+            ended: BTreeSet::new(),
             directory: tempfile::tempdir().unwrap(),
             _alone: alone,
         };
@@ -122,6 +140,7 @@ impl Cluster {
     pub(crate) async fn join(&mut self) -> u64 {
         let seed = self.peer(self.running()[0]);
         let id = self.nodes.keys().max().unwrap() + 1;
+        assert!(!self.ended.contains(&id), "an id is never used again");
         let bootstrap = vec!["--seeds".to_owned(), seed.to_string()];
         let (http, peer) = (free_address(), free_address());
         self.nodes.insert(id, Node { http, peer, bootstrap, child: None });
@@ -157,39 +176,111 @@ impl Cluster {
         child.wait().unwrap();
     }
 
+    /// SIGSTOP: the node stands still, its connections stay open.
+    pub(crate) fn pause(&mut self, id: u64) {
+        self.signal(id, "-STOP");
+    }
+    /// SIGCONT: the node goes on, and believes what it believed.
+    pub(crate) fn resume(&mut self, id: u64) {
+        self.signal(id, "-CONT");
+    }
+
+    fn signal(&self, id: u64, signal: &str) {
+        let pid = self.nodes[&id].child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// Deletes the disk of a node that is down.
+    pub(crate) fn wipe(&self, id: u64) {
+        assert!(self.nodes[&id].child.is_none(), "node {id} runs");
+        std::fs::remove_dir_all(self.data(id)).unwrap();
+    }
+
+    /// Waits until a node that cannot go on has ended by itself; gives its status and what it said.
+    pub(crate) async fn ends(&mut self, id: u64) -> (i32, String) {
+        let child = self.nodes.get_mut(&id).unwrap().child.as_mut().unwrap();
+        let what = format!("node {id} ends");
+        let status = eventually(&what, async || child.try_wait().unwrap()).await.code().unwrap();
+        self.nodes.get_mut(&id).unwrap().child = None;
+        self.ended.insert(id);
+        (status, std::fs::read_to_string(self.log(id)).unwrap())
+    }
+
     /// SIGTERM: the node says goodbye and ends by itself, without complaint.
     pub(crate) async fn stop(&mut self, id: u64) {
+        self.signal(id, "-TERM");
         let child = self.nodes.get_mut(&id).unwrap().child.as_mut().unwrap();
-        let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-        assert!(told.success());
         let what = format!("node {id} stops");
         let status = eventually(&what, async || child.try_wait().unwrap()).await;
         assert!(status.success(), "node {id} ended with {status}");
         self.nodes.get_mut(&id).unwrap().child = None;
     }
 
-    /// Starts a killed node on its old disk, and waits until all agree and reach it again.
+    /// Starts a killed node on its old disk, and waits until all agree and all are served.
     pub(crate) async fn restart(&mut self, id: u64) {
         self.spawn(id);
         self.settled().await;
-        self.reached(id).await;
+        self.serving().await;
     }
 
-    /// Waits until every node gets answers from another one's partitions.
-    pub(crate) async fn reached(&self, id: u64) {
-        let mut nobody = 0;
-        let path = loop {
-            let rider = RiderId::from_raw(nobody).to_string();
-            if self.owner(&rider).await == id {
-                break format!("/v1/riders/{rider}");
-            }
-            nobody += 1;
-        };
+    /// Waits until every node answers for partitions all over the slots.
+    pub(crate) async fn serving(&self) {
         for node in self.running() {
-            eventually(&format!("node {node} reaches node {id} again"), async || {
-                (self.get(node, &path).await.status == 404).then_some(())
+            for nobody in 0..PROBES {
+                let rider = RiderId::from_raw(nobody);
+                self.get(node, &format!("/v1/riders/{rider}"))
+                    .await
+                    .problem(404, "RIDER_NOT_FOUND");
+            }
+        }
+    }
+
+    /// What a node says of each partition: its leader, where its replicas should be with the
+    /// preferred leader first, and where they are.
+    async fn partitions(&self, node: u64) -> Option<Vec<Partition>> {
+        let view = self.ask(node, "GET /v1/cluster/partitions").try_send().await?;
+        let nodes =
+            |list: &Value| -> Option<Vec<u64>> { list.as_array()?.iter().map(number).collect() };
+        let partitions = view.json["partitions"].as_array()?.iter();
+        let partition = |partition: &Value| {
+            Some(Partition {
+                leader: number(&partition["leader"]),
+                wanted: nodes(&partition["wanted"])?,
+                voters: nodes(&partition["voters"]),
             })
-            .await;
+        };
+        partitions.map(partition).collect()
+    }
+
+    /// How many partitions each node leads, as the first that runs has heard.
+    pub(crate) async fn leads(&self) -> BTreeMap<u64, usize> {
+        let mut leads = BTreeMap::new();
+        for partition in self.partitions(self.running()[0]).await.unwrap_or_default() {
+            if let Some(leader) = partition.leader {
+                *leads.entry(leader).or_default() += 1;
+            }
+        }
+        leads
+    }
+
+    /// Waits until every partition has its replicas where they should be and is led by whom it
+    /// should be, and every node knows: nothing moves any more.
+    pub(crate) async fn spread(&self) {
+        const TIMES: u32 = 3;
+        for node in self.running() {
+            let at_home = async || {
+                let partitions = self.partitions(node).await?;
+                let at_home = |partition: &Partition| {
+                    let Partition { leader, wanted, voters } = partition;
+                    let leads = *leader == Some(node);
+                    let set = |nodes: &[u64]| nodes.iter().copied().collect::<BTreeSet<_>>();
+                    *leader == wanted.first().copied()
+                        && (!leads || voters.as_ref().is_some_and(|v| set(v) == set(wanted)))
+                };
+                partitions.iter().all(at_home).then_some(())
+            };
+            let what = format!("node {node} sees every partition where it should be");
+            within(WITHIN * TIMES, &what, at_home).await;
         }
     }
 
@@ -247,13 +338,21 @@ impl Cluster {
                 (self.members(*node).await? == running).then_some(())
             })
             .await;
+            eventually(&format!("node {node} hears leaders that run"), async || {
+                let led = |p: Partition| p.leader.is_some_and(|leader| running.contains(&leader));
+                self.partitions(*node).await?.into_iter().all(led).then_some(())
+            })
+            .await;
         }
     }
 
     /// The node that owns an id or a coordinate, as one of them says.
     pub(crate) async fn owner(&self, key: &str) -> u64 {
-        let found = self.get(self.running()[0], &format!("/v1/cluster/lookup?key={key}")).await;
-        number(&found.expect(200).json["owner"]).unwrap()
+        let path = format!("/v1/cluster/lookup?key={key}");
+        eventually(&format!("{key} has an owner"), async || {
+            number(&self.get(self.running()[0], &path).await.expect(200).json["owner"])
+        })
+        .await
     }
 
     /// Fails if a process has ended by itself, panicked, or logged an error.
@@ -262,7 +361,7 @@ impl Cluster {
             let ended = node.child.as_mut().and_then(|child| child.try_wait().unwrap());
             assert_eq!(ended, None, "node {id} ended by itself");
         }
-        for id in self.nodes.keys() {
+        for id in self.nodes.keys().filter(|id| !self.ended.contains(id)) {
             let log = std::fs::read_to_string(self.log(*id)).unwrap_or_default();
             let bad = log.lines().find(|line| line.contains("panicked") || line.contains("ERROR"));
             assert_eq!(bad, None, "in the log of node {id}");

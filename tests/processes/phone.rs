@@ -1,6 +1,6 @@
 //! A driver's phone: a WebSocket to one node.
 
-use crate::nodes::Cluster;
+use crate::nodes::{Cluster, eventually};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use std::time::Duration;
@@ -28,15 +28,22 @@ impl Phone {
         phone
     }
 
+    /// Tries to open a socket, again for as long as the node says so.
     pub(crate) async fn try_open(
         cluster: &Cluster,
         node: u64,
         driver: &str,
     ) -> Result<Self, Box<Error>> {
         let address = cluster.http(node);
-        let stream = TcpStream::connect(address).await.unwrap();
         let url = format!("ws://{address}/v1/drivers/{driver}/stream");
-        let (socket, _) = client_async(url, stream).await.map_err(Box::new)?;
+        let opened = eventually("a phone gets an answer", async || {
+            let stream = TcpStream::connect(address).await.unwrap();
+            match client_async(&url, stream).await {
+                Err(Error::Http(response)) if response.status() == 503 => None,
+                answer => Some(answer),
+            }
+        });
+        let (socket, _) = opened.await.map_err(Box::new)?;
         Ok(Self { socket, seen: Vec::new() })
     }
 

@@ -31,7 +31,8 @@ pub(crate) async fn thrice(cluster: &Cluster, what: &str, by: By<'_>, body: &Val
     answers.push(ask(cluster.any(), body).send().await);
     for answer in &answers {
         assert!(answer.status < 300, "{}: {}", answer.what, answer.text);
-        assert!(answer.hops() <= 1, "{}: {} hops", answer.what, answer.hops());
+        // Two only while a partition changes its leader.
+        assert!(answer.hops() <= 2, "{}: {} hops", answer.what, answer.hops());
     }
     for again in &answers[1..] {
         let first = &answers[0];

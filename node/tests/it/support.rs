@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 /// How long a test waits for what must happen. Builders share two cores.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Parser)]
 struct Line {
@@ -71,7 +71,13 @@ pub(crate) async fn start(config: Config, disks: &Disks, generation: u64) -> Nod
 
 pub(crate) async fn solo() -> Node {
     let flags = format!("--single --http 127.0.0.1:0 --peer {}", own_address());
-    start(config(&flags).unwrap(), &Disks::default(), 1).await
+    let node = start(config(&flags).unwrap(), &Disks::default(), 1).await;
+    let http = node.http();
+    until("a node is ready", || async move {
+        ask(http, "GET", "/readyz", &[], "").await.status() == 200
+    })
+    .await;
+    node
 }
 
 /// Asks a node; the body is text so that it can be wrong.

@@ -1,0 +1,349 @@
+//! `hansom bench ledger`: how many transitions a second three ledgers agree on and make durable,
+//! beside a bare loop that appends and syncs. The ledgers are the shipped ones on real files; the
+//! network between them is left out, so that what is measured is consensus, codec and disk.
+
+use crate::clock::SystemClock;
+use comfy_table::{Table, presets};
+use ledger::replicated::{DiskId, Parts, Settings};
+use ledger::{
+    BoxFuture, Identity, Lane, Ledger, LogStore, Peers, Receive, Replicated, Unreachable,
+};
+use proto::codec::CodecError;
+use proto::machine::{Applied, StateMachine};
+use proto::units::Clock;
+use proto::{GroupId, NodeId, WallMs};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// What can be measured.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Bench {
+    /// Transitions that three ledgers make durable, at 1, 64 and 1,024 in flight.
+    Ledger(LedgerArgs),
+}
+
+/// How.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  hansom bench ledger
+  hansom bench ledger --sync-delay-ms 4 --json")]
+pub struct LedgerArgs {
+    /// For how long each row is measured.
+    #[arg(long, default_value_t = 5, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub seconds: u64,
+    /// Partitions, each a group of three.
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    pub partitions: u16,
+    /// Added to every sync: a slow disk.
+    #[arg(long, default_value_t = 0, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=1_000))]
+    pub sync_delay_ms: u64,
+    /// Where files go; a directory below it is made, and removed at the end [default: the
+    /// system's temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Proposals under way in each row.
+const IN_FLIGHT: [usize; 3] = [1, 64, 1_024];
+/// Bytes of a command: a booking's.
+const COMMAND_BYTES: usize = 300;
+/// Keys of each partition.
+const KEYS: u64 = 1_000;
+/// Before anything is counted, in each row.
+const WARM: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Row {
+    in_flight: usize,
+    transitions_per_s: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    entries_per_sync: f64,
+    failed: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    partitions: u16,
+    sync_delay_ms: u64,
+    raw_syncs_per_s: f64,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum BenchError {
+    #[error("cannot use {dir}: {source}", dir = dir.display())]
+    Dir { dir: PathBuf, source: std::io::Error },
+    #[error("cannot open a ledger: {0}")]
+    Ledger(String),
+    #[error("the ledgers did not find leaders within 20 s")]
+    Leaderless,
+}
+
+/// Runs a bench.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "data and talk of a command")]
+pub async fn run(bench: Bench) -> ExitCode {
+    let Bench::Ledger(args) = bench;
+    match measure(&args).await {
+        Ok(report) if args.json => {
+            println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+            ExitCode::SUCCESS
+        }
+        Ok(report) => {
+            println!("{}", table(&report));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("hansom bench ledger: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn table(report: &Report) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_FULL_CONDENSED);
+    table.set_header([
+        "in flight",
+        "transitions/s",
+        "p50 ms",
+        "p99 ms",
+        "entries per sync",
+        "failed",
+    ]);
+    for row in &report.rows {
+        table.add_row([
+            row.in_flight.to_string(),
+            format!("{:.0}", row.transitions_per_s),
+            format!("{:.2}", row.p50_ms),
+            format!("{:.2}", row.p99_ms),
+            format!("{:.1}", row.entries_per_sync),
+            row.failed.to_string(),
+        ]);
+    }
+    format!(
+        "three ledgers, {} partitions, {COMMAND_BYTES}-byte commands, {} ms added to each sync\n{table}\n\
+         a bare loop of append and fdatasync beside them: {:.0} a second",
+        report.partitions, report.sync_delay_ms, report.raw_syncs_per_s
+    )
+}
+
+async fn measure(args: &LedgerArgs) -> Result<Report, BenchError> {
+    let base = args.dir.clone().unwrap_or_else(std::env::temp_dir);
+    let dir = base.join(format!("hansom-bench-{}", std::process::id()));
+    let scratch = Scratch::make(dir)?;
+    let seconds = Duration::from_secs(args.seconds);
+    let steps = IN_FLIGHT.len() as u64 + 1;
+    let bar = indicatif::ProgressBar::new(steps * args.seconds);
+    let raw = raw_loop(&scratch.0, seconds.min(Duration::from_secs(2)))?;
+    bar.inc(args.seconds);
+    let ledgers = start(args, &scratch.0).await?;
+    let mut rows = Vec::new();
+    for in_flight in IN_FLIGHT {
+        rows.push(row(&ledgers, args, in_flight).await);
+        bar.inc(args.seconds);
+    }
+    bar.finish_and_clear();
+    for ledger in &ledgers {
+        ledger.stop().await;
+    }
+    Ok(Report {
+        partitions: args.partitions,
+        sync_delay_ms: args.sync_delay_ms,
+        raw_syncs_per_s: raw,
+        rows,
+    })
+}
+
+/// A directory that goes when this does.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make(dir: PathBuf) -> Result<Self, BenchError> {
+        std::fs::create_dir_all(&dir)
+            .map_err(|source| BenchError::Dir { dir: dir.clone(), source })?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0); // what is left is in a temporary directory
+    }
+}
+
+/// What the disk gives to one who appends and syncs, a command at a time.
+fn raw_loop(dir: &Path, lasts: Duration) -> Result<f64, BenchError> {
+    let path = dir.join("raw");
+    let failed = |source| BenchError::Dir { dir: dir.into(), source };
+    let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
+    let clock = SystemClock::new();
+    let (begun, mut times) = (clock.mono(), 0u32);
+    let lasts_ms = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
+    while clock.mono().since(begun) < lasts_ms {
+        file.write_all(&[7; COMMAND_BYTES]).map_err(failed)?;
+        file.sync_data().map_err(failed)?;
+        times += 1;
+    }
+    Ok(f64::from(times) / lasts.as_secs_f64())
+}
+
+/// Hands frames to the others in this process.
+struct Wires {
+    me: NodeId,
+    all: Arc<OnceLock<BTreeMap<NodeId, Replicated>>>,
+}
+
+impl Peers for Wires {
+    fn call(
+        &self,
+        to: NodeId,
+        _: Lane,
+        frame: Vec<u8>,
+    ) -> BoxFuture<'_, Result<Vec<u8>, Unreachable>> {
+        Box::pin(async move {
+            let there = self.all.get().and_then(|all| all.get(&to));
+            let why = format!("{} is not up yet", self.me);
+            let there = there.ok_or(Unreachable { to, why })?;
+            Ok(there.receive(frame).await)
+        })
+    }
+}
+
+/// A machine of values under keys: the first eight bytes of a command are the key.
+#[derive(Default)]
+struct Registers(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl StateMachine for Registers {
+    fn apply(&mut self, _: WallMs, command: &[u8]) -> Applied {
+        let key = command.get(..8).unwrap_or_default().to_vec();
+        self.0.insert(key.clone(), command.to_vec());
+        Applied { outcome: Vec::new(), changed: vec![key], events: Vec::new() }
+    }
+    fn read(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.0.get(key).cloned()
+    }
+    fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), CodecError> {
+        self.0.insert(key.to_vec(), value.to_vec());
+        Ok(())
+    }
+    fn scan(&self, _: Option<&[u8]>, _: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        Vec::new()
+    }
+    fn open_work(&self) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+}
+
+async fn start(args: &LedgerArgs, dir: &Path) -> Result<Vec<Replicated>, BenchError> {
+    let initial: BTreeSet<NodeId> = [1, 2, 3].map(NodeId).into();
+    let all = Arc::new(OnceLock::new());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let mut ledgers = BTreeMap::new();
+    for node in initial.clone() {
+        let identity = Identity { cluster: "bench".to_owned(), node };
+        let open = |name: &str| {
+            LogStore::open(&dir.join(format!("{node}-{name}")), &identity)
+                .map_err(|error| BenchError::Ledger(error.to_string()))
+        };
+        let mut settings = Settings::founder(node, initial.clone(), args.partitions);
+        settings.sync_delay = Duration::from_millis(args.sync_delay_ms);
+        settings.seed = node.0;
+        let living = initial.clone();
+        let parts = Parts {
+            log: open("log")?,
+            snapshots: open("snapshots")?,
+            simulated: None,
+            clock: Arc::clone(&clock),
+            disk: DiskId(node.0.into()),
+            peers: Arc::new(Wires { me: node, all: Arc::clone(&all) }),
+            living: Arc::new(move || living.clone()),
+            new_machine: Arc::new(|_| Box::new(Registers::default())),
+        };
+        let opened = Replicated::open(settings, parts).await;
+        ledgers.insert(node, opened.map_err(|error| BenchError::Ledger(error.to_string()))?);
+    }
+    let list: Vec<Replicated> = ledgers.values().cloned().collect();
+    let _ = all.set(ledgers);
+    for _ in 0..400 {
+        let led: usize = list.iter().map(|ledger| ledger.leadership().borrow().len()).sum();
+        if led > usize::from(args.partitions) {
+            return Ok(list);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(BenchError::Leaderless)
+}
+
+async fn row(ledgers: &[Replicated], args: &LedgerArgs, in_flight: usize) -> Row {
+    let (stop, counting) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let clock = Arc::new(SystemClock::new());
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..in_flight {
+        let (ledgers, stop, counting) =
+            (ledgers.to_vec(), Arc::clone(&stop), Arc::clone(&counting));
+        let (clock, partitions) = (Arc::clone(&clock), args.partitions);
+        writers.spawn(async move {
+            let (mut took_us, mut failed, mut n) = (Vec::new(), 0u64, writer as u64);
+            while !stop.load(Ordering::Relaxed) {
+                n += 1;
+                let group = GroupId(1 + u16::try_from(n % u64::from(partitions)).unwrap_or(0));
+                let mut command = (n % KEYS).to_be_bytes().to_vec();
+                command.resize(COMMAND_BYTES, 7);
+                let led = |ledger: &&Replicated| ledger.leadership().borrow().contains_key(&group);
+                let Some(leader) = ledgers.iter().find(led) else {
+                    failed += 1;
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    continue;
+                };
+                let begun = clock.precise_us();
+                let done = leader.propose(group, command).await;
+                let took = clock.precise_us() - begun;
+                match (done, counting.load(Ordering::Relaxed)) {
+                    (Ok(_), true) => took_us.push(took),
+                    (Err(_), true) => failed += 1,
+                    (_, false) => {}
+                }
+            }
+            (took_us, failed)
+        });
+    }
+    tokio::time::sleep(WARM).await;
+    let syncs = || -> u64 { ledgers.iter().map(|ledger| ledger.counts().syncs).sum() };
+    let before = syncs();
+    counting.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(args.seconds)).await;
+    counting.store(false, Ordering::Relaxed);
+    let synced = syncs() - before;
+    stop.store(true, Ordering::Relaxed);
+    let (mut took_us, mut failed) = (Vec::new(), 0);
+    for (took, lost) in writers.join_all().await {
+        took_us.extend(took);
+        failed += lost;
+    }
+    took_us.sort_unstable();
+    let at = |percent: usize| -> f64 {
+        let index = (took_us.len() * percent / 100).min(took_us.len().saturating_sub(1));
+        took_us.get(index).map_or(0.0, |us| *us as f64 / 1_000.0)
+    };
+    Row {
+        in_flight,
+        transitions_per_s: took_us.len() as f64 / args.seconds as f64,
+        p50_ms: at(50),
+        p99_ms: at(99),
+        // Every transition is an entry on each of the three.
+        entries_per_sync: 3.0 * took_us.len() as f64 / (synced.max(1)) as f64,
+        failed,
+    }
+}
