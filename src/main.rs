@@ -35,6 +35,9 @@ enum Command {
     Ring(node::tools::RingArgs),
     /// Show who owns an id or a coordinate.
     Lookup(node::tools::LookupArgs),
+    /// Inspect, verify or recover the data directory of a node that does not run.
+    #[command(subcommand)]
+    Ledger(node::tools::offline::LedgerCommand),
     /// Measure, beside a bare loop on the same machine.
     #[command(subcommand)]
     Bench(node::bench::Bench),
@@ -62,6 +65,7 @@ async fn main() -> ExitCode {
         },
         Command::Ring(args) => node::tools::ring(args).await,
         Command::Lookup(args) => node::tools::lookup(args).await,
+        Command::Ledger(command) => node::tools::offline::run(command),
         Command::Bench(bench) => node::bench::run(bench).await,
         Command::Demo(args) => demo(*args).await,
     }

@@ -12,6 +12,7 @@
 //! | `settings`, `core` | what it is told; what its parts share |
 //! | `begin`, `serve` | how a node comes to belong to a cluster; what other ledgers ask of it |
 //! | `reads` | linearizable reads, many to a round of confirmation |
+//! | `offline` | what an operator asks of a directory that nobody has open |
 //! | `tend` | what a node does for its groups in turn: heartbeats, snapshots, members, leaders |
 
 mod begin;
@@ -22,6 +23,7 @@ mod founding;
 mod journal;
 mod log;
 mod network;
+pub mod offline;
 mod reads;
 mod serve;
 mod settings;

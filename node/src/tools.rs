@@ -1,5 +1,7 @@
-//! The commands that ask a running node: `hansom ring`, `hansom lookup`, `hansom node drain`.
+//! The commands that ask a running node, `hansom ring`, `hansom lookup` and `hansom node drain`, and
+//! those that ask a data directory, `hansom ledger`.
 
+pub mod offline;
 mod partitions;
 
 pub use partitions::{Action, DrainArgs, drain};

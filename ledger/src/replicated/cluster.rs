@@ -51,6 +51,8 @@ pub struct Cluster {
     pub replicas: u8,
     /// Who belongs to it.
     pub nodes: BTreeMap<NodeId, Listed>,
+    /// How often it went on although a majority of some partition's disks was lost.
+    pub lossy: u32,
 }
 
 /// A node that wants in.
@@ -70,6 +72,8 @@ pub(crate) enum Change {
     Join(Join),
     /// A known node's standing.
     Stand(NodeId, Standing),
+    /// An operator made a minority go on; what it had not heard of is lost.
+    WentOn,
 }
 
 /// Why a change was refused.
@@ -129,10 +133,11 @@ impl Cluster {
         match change {
             Change::Found(cluster) => {
                 if self.version == 0 {
-                    *self = cluster;
+                    *self = Self { lossy: self.lossy, ..cluster };
                 }
                 return Ok(());
             }
+            Change::WentOn => self.lossy += 1,
             Change::Join(_) | Change::Stand(..) if self.version == 0 => {
                 return Err(Objection::NotFounded);
             }
@@ -159,7 +164,8 @@ impl Cluster {
                 known.standing = standing;
             }
         }
-        self.version += 1;
+        // Version 0 is a cluster not yet founded.
+        self.version += u64::from(self.version > 0);
         Ok(())
     }
 }
@@ -221,6 +227,7 @@ mod tests {
             partitions: 64,
             replicas: 3,
             nodes: (1..=nodes).map(listed).collect(),
+            lossy: 0,
         }
     }
 

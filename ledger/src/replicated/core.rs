@@ -93,7 +93,7 @@ impl Core {
         };
         let nodes: BTreeMap<NodeId, Listed> = founders.iter().map(listed).collect();
         let replicas = self.settings.replicas.min(u8::try_from(nodes.len()).unwrap_or(u8::MAX));
-        Cluster { version: 1, partitions: self.settings.partitions, replicas, nodes }
+        Cluster { version: 1, partitions: self.settings.partitions, replicas, nodes, lossy: 0 }
     }
 
     /// Takes news of the cluster, unless they are old.

@@ -14,7 +14,7 @@ use super::faults::{Fault, Faults};
 use super::journal::Journal;
 use super::snapshots::{Kept, Snapshots};
 use super::state::{Image, State};
-use super::types::{Answer, Entry, LogId, Members, Snapshot, SnapshotMeta, Types, Vote};
+use super::types::{Answer, Entry, LogId, Members, Snapshot, SnapshotMeta, Stamped, Types, Vote};
 use crate::contract::{Cursor, LoggedEvent};
 use crate::local::Retention;
 use crate::store::{Batch, Store, StoreError};
@@ -24,7 +24,7 @@ use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, IOFlushed, LogState, RaftLogStorage, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftLogReader, RaftSnapshotBuilder};
 use proto::machine::StateMachine;
-use proto::{GroupId, codec};
+use proto::{GroupId, NodeId, codec};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
@@ -98,6 +98,68 @@ pub(crate) fn load<S: Store>(store: &S) -> Result<BTreeMap<GroupId, Tail>, Store
         }
     }
     Ok(tails)
+}
+
+/// What a log holds, in plain words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) vote: Option<String>,
+    pub(crate) purged: Option<u64>,
+    pub(crate) entries: usize,
+    /// Index and term of the last entry.
+    pub(crate) last: Option<(u64, u64)>,
+    /// Who votes, by the last word on it in the log.
+    pub(crate) voters: Option<Vec<NodeId>>,
+}
+
+impl Tail {
+    pub(crate) fn facts(&self) -> Facts {
+        let members = |entry: &Entry| match &entry.payload {
+            EntryPayload::Membership(members) => {
+                Some(members.voter_ids().map(NodeId).collect::<Vec<_>>())
+            }
+            EntryPayload::Blank | EntryPayload::Normal(_) => None,
+        };
+        Facts {
+            vote: self.vote.map(|vote| vote.to_string()),
+            purged: self.purged.map(|id| id.index),
+            entries: self.entries.len(),
+            last: self.last().map(|id| (id.index, id.committed_leader_id().term)),
+            voters: self.entries.values().rev().find_map(members),
+        }
+    }
+
+    /// Applies all entries to a state that a snapshot left; which of them are committed nobody
+    /// here knows.
+    pub(crate) fn replay(&self, kept: Option<&Kept>, state: &mut State) -> Result<(), String> {
+        let meta = kept.map(|kept| codec::decode::<SnapshotMeta>(&kept.meta)).transpose();
+        let meta = meta.map_err(|error| error.to_string())?;
+        let from = meta.and_then(|meta| meta.last_log_id).map_or(0, |id| id.index + 1);
+        for (index, entry) in self.entries.range(from..) {
+            if let EntryPayload::Normal(stamped) = &entry.payload {
+                state.apply(*index, stamped.at, &stamped.command);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes `me` the only voter of the group, in a term after all it knows of, and has it say
+    /// `word` first. What others had beyond this log is lost.
+    pub(crate) fn take_alone(&self, group: GroupId, me: NodeId, word: Option<Stamped>) -> Batch {
+        let term = self.last().map_or(0, |id| id.committed_leader_id().term);
+        let term = 1 + term.max(self.vote.map_or(0, |vote| vote.leader_id.term));
+        let index = self.last().map_or(0, |id| id.index + 1);
+        let id = |index| LogId::new_term_index(term, index);
+        let alone = openraft::Membership::new_with_defaults(vec![[me.0].into()], []);
+        let mut entries = vec![Entry::new_membership(id(index), alone)];
+        entries.extend(word.map(|word| Entry::new_normal(id(index + 1), word)));
+        let mut batch = Batch::default();
+        for entry in entries {
+            batch.put(entry_key(group, entry.log_id().index), codec::encode(&entry));
+        }
+        batch.put(key(VOTE, group), codec::encode(&Vote::new(term, me.0)));
+        batch
+    }
 }
 
 /// A group's log. Clones are the same log.

@@ -52,6 +52,12 @@ pub(crate) struct OnShelf {
     chunks: u32,
 }
 
+impl OnShelf {
+    pub(crate) const fn index(&self) -> u64 {
+        self.index
+    }
+}
+
 /// The shelf of snapshots.
 #[derive(Clone)]
 pub(crate) struct Snapshots {

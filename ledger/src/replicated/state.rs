@@ -155,6 +155,11 @@ impl Image {
         (self.progress.index, self.progress.digest)
     }
 
+    /// The keys of all values.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.values.keys()
+    }
+
     /// How many values it holds.
     pub(crate) fn len(&self) -> usize {
         self.values.size()

@@ -19,6 +19,20 @@ pub struct Identity {
     pub node: NodeId,
 }
 
+impl Identity {
+    /// Whose a directory is, as its identity file says.
+    pub fn of(directory: &Path) -> Result<Option<Self>, StoreError> {
+        let Some(line) = read(directory)? else { return Ok(None) };
+        let words = line.strip_prefix("ledger of node n").and_then(|rest| rest.split_once(' '));
+        let parsed = words.and_then(|(node, rest)| {
+            let cluster = rest.strip_prefix("in cluster ")?.to_owned();
+            Some(Self { cluster, node: NodeId(node.parse().ok()?) })
+        });
+        let corrupt = || StoreError::Corrupt { what: "whose directory it is", key: line.into() };
+        parsed.map(Some).ok_or_else(corrupt)
+    }
+}
+
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ledger of node {} in cluster {}", self.node, self.cluster)

@@ -3,7 +3,8 @@
 use super::toy::Toy;
 use crate::peers::{Lane, Peers, Receive, Unreachable};
 use crate::replicated::faults::Faults;
-use crate::replicated::{DiskId, META, OpenReplicatedError, Parts, Settings};
+use crate::replicated::{DiskId, META, OpenReplicatedError, Parts, Settings, offline};
+use crate::store::Store;
 use crate::{BoxFuture, Committed, Ledger, MemoryDisk, Refused, Replicated};
 use proto::machine::StateMachine;
 use proto::units::{Clock, MonoMs};
@@ -378,4 +379,37 @@ async fn a_node_without_its_disk_is_refused_and_replaced_by_a_new_one() {
         }
     }
     cluster.check_equal();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_survivor_of_a_lost_majority_goes_on_alone_and_says_so() {
+    let mut cluster = Cluster::of(3).await;
+    cluster.until_whole().await;
+    for group in groups() {
+        cluster.set(group, "a=1").await;
+    }
+    cluster.until_whole().await;
+    for node in [1, 2, 3] {
+        cluster.crash(NodeId(node), 0).await;
+    }
+    (cluster.wipe(NodeId(1)), cluster.wipe(NodeId(2)));
+    let survivor = NodeId(3);
+    let mut disk = cluster.disks[&survivor].log.open();
+    let (batch, count) = offline::alone(&disk, survivor).unwrap();
+    assert_eq!(count, usize::from(GROUPS) + 1);
+    disk.write(batch).unwrap();
+    disk.sync().unwrap();
+
+    cluster.start(survivor).await.unwrap();
+    cluster.until_led().await;
+    for group in groups() {
+        assert_eq!(cluster.get(group, "a").await.as_deref(), Some("1"));
+    }
+    // It says what was done, and is whole again once others have joined.
+    for node in [4, 5] {
+        cluster.start(NodeId(node)).await.unwrap();
+    }
+    cluster.until_whole().await;
+    cluster.check_equal();
+    assert_eq!(cluster.up[&NodeId(5)].known().borrow().cluster.lossy, 1);
 }

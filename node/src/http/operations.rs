@@ -15,9 +15,13 @@ use serde::Deserialize;
 use serde_json::json;
 use std::str::FromStr;
 
-/// Whoever answers is alive.
-pub(super) async fn healthz() -> &'static str {
-    "alive\n"
+/// Whoever answers is alive. It also says whether the cluster ever went on without what a lost
+/// majority of disks knew.
+pub(super) async fn healthz(State(app): State<App>) -> String {
+    match app.facts.ledger.known().borrow().cluster.lossy {
+        0 => "alive\n".to_owned(),
+        times => format!("alive\nlossy: went on {times} times without a majority of disks\n"),
+    }
 }
 
 pub(super) async fn readyz(State(app): State<App>) -> Response {
