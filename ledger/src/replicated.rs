@@ -344,6 +344,19 @@ impl Replicated {
         Ok(here.replica.keeper().read(key))
     }
 
+    /// Takes a snapshot of a group at once; returns when it is durable, with the index it covers.
+    pub async fn take_snapshot(&self, group: GroupId) -> Result<u64, Refused> {
+        let here = self.here(group).ok_or(Refused::NotLeader { hint: self.leader(group) })?;
+        let (applied, _) = here.replica.keeper().size();
+        here.replica.take_snapshot().await;
+        loop {
+            match self.0.snapshots.newest(group) {
+                Some(covered) if covered >= applied => return Ok(covered),
+                Some(_) | None => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+    }
+
     /// How each replica here stands.
     pub fn replicas(&self) -> Vec<ReplicaStatus> {
         let status = |here: Here| {

@@ -56,6 +56,9 @@ pub struct LedgerArgs {
 
 /// Proposals under way in each row.
 const IN_FLIGHT: [usize; 3] = [1, 64, 1_024];
+/// Values of one partition while its snapshots are looked at, and proposals under way then.
+const LIVE: u64 = 100_000;
+const LIVE_IN_FLIGHT: usize = 16;
 /// Bytes of a command: a booking's.
 const COMMAND_BYTES: usize = 300;
 /// Keys of each partition.
@@ -65,6 +68,7 @@ const WARM: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct Row {
+    what: String,
     in_flight: usize,
     transitions_per_s: f64,
     p50_ms: f64,
@@ -87,7 +91,7 @@ enum BenchError {
     Dir { dir: PathBuf, source: std::io::Error },
     #[error("cannot open a ledger: {0}")]
     Ledger(String),
-    #[error("the ledgers did not find leaders within 20 s")]
+    #[error("the ledgers did not settle on leaders within 60 s")]
     Leaderless,
 }
 
@@ -115,6 +119,7 @@ fn table(report: &Report) -> String {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED);
     table.set_header([
+        "",
         "in flight",
         "transitions/s",
         "p50 ms",
@@ -124,6 +129,7 @@ fn table(report: &Report) -> String {
     ]);
     for row in &report.rows {
         table.add_row([
+            row.what.clone(),
             row.in_flight.to_string(),
             format!("{:.0}", row.transitions_per_s),
             format!("{:.2}", row.p50_ms),
@@ -144,16 +150,26 @@ async fn measure(args: &LedgerArgs) -> Result<Report, BenchError> {
     let dir = base.join(format!("hansom-bench-{}", std::process::id()));
     let scratch = Scratch::make(dir)?;
     let seconds = Duration::from_secs(args.seconds);
-    let steps = IN_FLIGHT.len() as u64 + 1;
+    let steps = IN_FLIGHT.len() as u64 + 3;
     let bar = indicatif::ProgressBar::new(steps * args.seconds);
     let raw = raw_loop(&scratch.0, seconds.min(Duration::from_secs(2)))?;
     bar.inc(args.seconds);
     let ledgers = start(args, &scratch.0).await?;
     let mut rows = Vec::new();
     for in_flight in IN_FLIGHT {
-        rows.push(row(&ledgers, args, in_flight).await);
+        let load = Load { groups: args.partitions, keys: KEYS, in_flight };
+        rows.push(row(&ledgers, args, load, format!("{} partitions", args.partitions)).await);
         bar.inc(args.seconds);
     }
+    // One partition with many values, its log quiet, then while snapshots of it are taken.
+    fill(&ledgers).await;
+    let load = Load { groups: 1, keys: LIVE, in_flight: LIVE_IN_FLIGHT };
+    rows.push(row(&ledgers, args, load, format!("{LIVE} values in one")).await);
+    bar.inc(args.seconds);
+    let painting = tokio::spawn(paint(ledgers.clone()));
+    rows.push(row(&ledgers, args, load, "the same, snapshots being taken".to_owned()).await);
+    painting.abort();
+    bar.inc(args.seconds);
     bar.finish_and_clear();
     for ledger in &ledgers {
         ledger.stop().await;
@@ -276,9 +292,20 @@ async fn start(args: &LedgerArgs, dir: &Path) -> Result<Vec<Replicated>, BenchEr
     }
     let list: Vec<Replicated> = ledgers.values().cloned().collect();
     let _ = all.set(ledgers);
-    for _ in 0..400 {
-        let led: usize = list.iter().map(|ledger| ledger.leadership().borrow().len()).sum();
-        if led > usize::from(args.partitions) {
+    for _ in 0..1_200 {
+        // Until leadership has settled where the plan wants it.
+        let known = list.first().map(|ledger| ledger.known().borrow().clone());
+        let settled = known.is_some_and(|known| {
+            !known.plan.is_empty()
+                && known.plan.iter().all(|(group, nodes)| {
+                    let leads =
+                        |ledger: &Replicated| ledger.leadership().borrow().contains_key(group);
+                    let preferred =
+                        nodes.first().and_then(|node| initial.iter().position(|n| n == node));
+                    preferred.and_then(|at| list.get(at)).is_some_and(leads)
+                })
+        });
+        if settled {
             return Ok(list);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -286,23 +313,73 @@ async fn start(args: &LedgerArgs, dir: &Path) -> Result<Vec<Replicated>, BenchEr
     Err(BenchError::Leaderless)
 }
 
-async fn row(ledgers: &[Replicated], args: &LedgerArgs, in_flight: usize) -> Row {
+/// What is proposed.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    groups: u16,
+    keys: u64,
+    in_flight: usize,
+}
+
+/// The one group whose snapshots are looked at.
+const FILLED: GroupId = GroupId(1);
+
+fn command(key: u64) -> Vec<u8> {
+    let mut command = key.to_be_bytes().to_vec();
+    command.resize(COMMAND_BYTES, 7);
+    command
+}
+
+fn leader(ledgers: &[Replicated], group: GroupId) -> Option<&Replicated> {
+    ledgers.iter().find(|ledger| ledger.leadership().borrow().contains_key(&group))
+}
+
+/// Gives one partition its values.
+async fn fill(ledgers: &[Replicated]) {
+    let mut fillers = tokio::task::JoinSet::new();
+    for filler in 0..256 {
+        let ledgers = ledgers.to_vec();
+        fillers.spawn(async move {
+            for key in (filler..LIVE).step_by(256) {
+                while match leader(&ledgers, FILLED) {
+                    Some(leader) => leader.propose(FILLED, command(key)).await.is_err(),
+                    None => true,
+                } {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
+        });
+    }
+    fillers.join_all().await;
+}
+
+/// Has every replica of that partition take one snapshot after another.
+async fn paint(ledgers: Vec<Replicated>) {
+    loop {
+        for ledger in &ledgers {
+            // One that is refused has no replica, which here none has not.
+            let _ = ledger.take_snapshot(FILLED).await;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+async fn row(ledgers: &[Replicated], args: &LedgerArgs, load: Load, what: String) -> Row {
+    let in_flight = load.in_flight;
     let (stop, counting) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let clock = Arc::new(SystemClock::new());
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..in_flight {
         let (ledgers, stop, counting) =
             (ledgers.to_vec(), Arc::clone(&stop), Arc::clone(&counting));
-        let (clock, partitions) = (Arc::clone(&clock), args.partitions);
+        let clock = Arc::clone(&clock);
         writers.spawn(async move {
             let (mut took_us, mut failed, mut n) = (Vec::new(), 0u64, writer as u64);
             while !stop.load(Ordering::Relaxed) {
                 n += 1;
-                let group = GroupId(1 + u16::try_from(n % u64::from(partitions)).unwrap_or(0));
-                let mut command = (n % KEYS).to_be_bytes().to_vec();
-                command.resize(COMMAND_BYTES, 7);
-                let led = |ledger: &&Replicated| ledger.leadership().borrow().contains_key(&group);
-                let Some(leader) = ledgers.iter().find(led) else {
+                let group = GroupId(1 + u16::try_from(n % u64::from(load.groups)).unwrap_or(0));
+                let command = command(n.wrapping_mul(2_654_435_761) % load.keys);
+                let Some(leader) = leader(&ledgers, group) else {
                     failed += 1;
                     tokio::time::sleep(Duration::from_millis(5)).await;
                     continue;
@@ -338,6 +415,7 @@ async fn row(ledgers: &[Replicated], args: &LedgerArgs, in_flight: usize) -> Row
         took_us.get(index).map_or(0.0, |us| *us as f64 / 1_000.0)
     };
     Row {
+        what,
         in_flight,
         transitions_per_s: took_us.len() as f64 / args.seconds as f64,
         p50_ms: at(50),

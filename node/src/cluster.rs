@@ -5,9 +5,9 @@ pub mod partitions;
 use crate::pings::ring_key;
 use crate::router::{NodeRouter, Owner};
 use h3o::CellIndex;
-use ledger::replicated::META;
+use ledger::replicated::{META, Standing};
 use ledger::{Ledger, Replicated};
-use membership::Membership;
+use membership::{Membership, NotReady, View};
 use proto::envelope::Route;
 use proto::ids::IdError;
 use proto::{BookingId, DriverId, NodeId, OfferId, Point, RiderId, Slot, TripId};
@@ -92,8 +92,28 @@ pub struct LookupView {
 impl Facts {
     /// Whether this node serves, or why not.
     pub fn ready(&self) -> Result<(), String> {
-        self.membership.view().ready().map_err(|why| why.to_string())?;
+        let view = self.membership.view();
+        match (view.ready(), self.too_few(&view)) {
+            // Who founded the cluster counts until it is known who belongs to it now.
+            (Ok(()) | Err(NotReady::TooFew { .. }), Some(Ok(()))) | (Ok(()), None) => {}
+            (Ok(()) | Err(NotReady::TooFew { .. }), Some(Err(why))) | (Err(why), _) => {
+                return Err(why.to_string());
+            }
+        }
         if self.router.serves() { Ok(()) } else { Err("has no actors yet, or no more".to_owned()) }
+    }
+
+    /// Whether fewer than a majority of the nodes that should hold replicas are alive; nothing
+    /// while it is not known which those are.
+    fn too_few(&self, view: &View) -> Option<Result<(), NotReady>> {
+        let known = self.ledger.known().borrow().clone();
+        let active = known.cluster.nodes.iter().filter(|(_, n)| n.standing == Standing::Active);
+        let active: Vec<NodeId> = active.map(|(id, _)| *id).collect();
+        let seen = active.iter().filter(|id| view.member(**id).is_some()).count();
+        let expected = active.len() / 2 + 1;
+        let enough =
+            if seen < expected { Err(NotReady::TooFew { seen, expected }) } else { Ok(()) };
+        (known.cluster.version > 0).then_some(enough)
     }
 
     /// The cluster as this node sees it.

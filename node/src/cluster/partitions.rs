@@ -25,6 +25,8 @@ pub struct PartitionView {
     pub learners: Option<Vec<String>>,
     /// The index of the last command applied here.
     pub applied: Option<u64>,
+    /// A digest of the state here, in hex: equal on replicas that have applied the same.
+    pub digest: Option<String>,
     /// Values in its state here.
     pub values: Option<usize>,
     /// Entries in its log here.
@@ -85,6 +87,7 @@ impl Facts {
                 voters: replica.map(|replica| names(replica.voters.iter().copied())),
                 learners: replica.map(|replica| names(replica.learners.iter().copied())),
                 applied: replica.map(|replica| replica.applied),
+                digest: replica.map(|replica| format!("{:016x}", replica.fingerprint.1)),
                 values: replica.map(|replica| replica.values),
                 entries: replica.map(|replica| replica.entries),
             }
