@@ -162,12 +162,14 @@ impl Replicated {
             let started = ledger.start_replica(group, tail.unwrap_or_default(), kept).await;
             started.map_err(|why| OpenReplicatedError::Group(group, why))?;
         }
-        if let Some(founders) = &origin.founders {
-            ledger.0.learn(ledger.0.as_founded(founders));
+        // A joiner's list of nodes says who is who; what the cluster is it hears when let in.
+        let founder = !ledger.0.settings.initial.is_empty();
+        if let Some(founders) = origin.founders.as_ref().filter(|_| founder) {
+            ledger.0.learn(ledger.0.as_founded(founders), false);
         }
         ledger.0.read_cluster();
         let mut tasks = ledger.0.tasks();
-        tasks.spawn(ledger.clone().begin(origin.founders.is_some()));
+        tasks.spawn(ledger.clone().begin(origin.begun));
         tasks.spawn(ledger.clone().tend());
         tasks.spawn(ledger.clone().watch_journal());
         drop(tasks);
@@ -184,6 +186,7 @@ impl Replicated {
         let core = &self.0;
         let Settings { node, timers, retention, seed, faults, .. } = core.settings;
         let log = GroupLog::new(group, core.journal.clone(), tail, faults);
+        let began_at = log.last();
         let new_machine = Arc::clone(&core.new_machine);
         let snapshots = core.snapshots.clone();
         let keeper = Keeper::new(group, snapshots, kept, new_machine, retention, faults)?;
@@ -195,7 +198,8 @@ impl Replicated {
         let replica =
             Replica::start(node, group, timers, log.clone(), keeper, dialler, seed).await?;
         let heard_at = Arc::new(AtomicU64::new(core.clock.mono().0));
-        let here = Here { reader: Reader::start(replica.clone()), replica, log, heard_at };
+        let (reader, look) = (Reader::start(replica.clone()), Arc::default());
+        let here = Here { replica, log, reader, began_at, look, heard_at };
         core.here.write().unwrap_or_else(PoisonError::into_inner).insert(group, here.clone());
         core.tasks().spawn(self.clone().watch_role(here.clone()));
         Ok(here)
@@ -250,7 +254,11 @@ impl Replicated {
                 (false, Some(_)) => self.0.lead(group, None),
                 (false, None) => {}
             }
-            if !changes.next().await {
+            let goes_on = tokio::select! {
+                goes_on = changes.next() => goes_on,
+                () = here.look.notified() => true,
+            };
+            if !goes_on {
                 self.0.lead(group, None);
                 return;
             }

@@ -19,27 +19,29 @@ const ASK_WITHIN: Duration = Duration::from_millis(1_000);
 
 impl Replicated {
     /// Founds the cluster, or asks to be let in.
-    pub(super) async fn begin(self, founded: bool) {
-        let core = &self.0;
-        let result = if core.settings.initial.is_empty() {
-            self.join().await
-        } else if founded {
-            Ok(())
-        } else {
-            self.found().await
+    pub(super) async fn begin(self, begun: bool) {
+        let result = match (self.0.settings.initial.is_empty(), begun) {
+            (true, _) => self.join().await,
+            (false, true) => Ok(()),
+            (false, false) => self.found_and_begin().await,
         };
         if let Err(broken) = result {
             self.break_down(broken);
-            return;
-        }
-        let founders = core.founders().clone();
-        if let Some(founders) = founders.filter(|_| !core.settings.initial.is_empty()) {
-            self.begin_groups(&founders).await;
         }
     }
 
+    async fn found_and_begin(&self) -> Result<(), Broken> {
+        let noted = self.0.founders().clone();
+        let founders = match noted {
+            Some(founders) => founders,
+            None => self.found().await?,
+        };
+        self.begin_groups(&founders).await;
+        founding::note_begun(&self.0.journal).await.map_err(|_| Broken::Journal)
+    }
+
     /// Asks the other initial nodes until it is known who founds.
-    async fn found(&self) -> Result<(), Broken> {
+    async fn found(&self) -> Result<Founders, Broken> {
         let core = &self.0;
         let me = (core.settings.node, core.disk);
         let mut answers = BTreeMap::new();
@@ -72,9 +74,9 @@ impl Replicated {
                     let noted = founding::note(&core.journal, &founders).await;
                     noted.map_err(|_| Broken::Journal)?;
                     tracing::info!(member = %me.0, founders = founders.len(), "cluster founded");
-                    core.learn(core.as_founded(&founders));
-                    *core.founders() = Some(founders);
-                    return Ok(());
+                    core.learn(core.as_founded(&founders), false);
+                    *core.founders() = Some(founders.clone());
+                    return Ok(founders);
                 }
                 Finding::OtherDisk { says } => {
                     return Err(Broken::OtherDisk { node: me.0, says });
@@ -97,8 +99,7 @@ impl Replicated {
                 Some(here) => here.replica.members().voters.is_empty(),
                 None => true,
             };
-            // What has begun may meanwhile have moved elsewhere.
-            if !blank || core.known().cluster.version > founded.version {
+            if !blank {
                 continue;
             }
             let begun = match self.ensure_replica(*group).await {
@@ -131,7 +132,7 @@ impl Replicated {
                         let noted = founding::note(&core.journal, &disks).await;
                         noted.map_err(|_| Broken::Journal)?;
                         *core.founders() = Some(disks);
-                        core.learn(cluster);
+                        core.learn(cluster, true);
                         return Ok(());
                     }
                     Ok(Reply::Joined(Err(NotJoined::OtherDisk)) | Reply::Stranger) => {

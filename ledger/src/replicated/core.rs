@@ -16,7 +16,7 @@ use proto::{GroupId, NodeId, codec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// One replica, and the reads that wait for its next confirmation.
@@ -25,6 +25,10 @@ pub(super) struct Here {
     pub(super) replica: Replica,
     pub(super) log: GroupLog,
     pub(super) reader: Reader,
+    /// The last index in its log when it was started.
+    pub(super) began_at: u64,
+    /// Has the watcher of its role look again.
+    pub(super) look: Arc<Notify>,
     /// When a leader was last heard here, or a vote last given.
     pub(super) heard_at: Arc<AtomicU64>,
 }
@@ -61,6 +65,8 @@ pub struct Known {
     pub cluster: Cluster,
     /// Where replicas should be.
     pub plan: Plan,
+    /// Whether group 0 said so, or a member that asked it.
+    pub agreed: bool,
 }
 
 impl Core {
@@ -97,22 +103,26 @@ impl Core {
     }
 
     /// Takes news of the cluster, unless they are old.
-    pub(super) fn learn(&self, cluster: Cluster) {
+    pub(super) fn learn(&self, cluster: Cluster, agreed: bool) {
         self.cluster.send_if_modified(|known| {
-            let newer = cluster.version > known.cluster.version;
-            if newer {
-                *known = Arc::new(Known { plan: cluster.plan(), cluster });
+            let news = (cluster.version, agreed) > (known.cluster.version, known.agreed);
+            if news {
+                *known = Arc::new(Known { plan: cluster.plan(), cluster, agreed });
             }
-            newer
+            news
         });
     }
 
     /// Looks what this node's replica of group 0 says.
     pub(super) fn read_cluster(&self) {
         let here = self.here.read().unwrap_or_else(PoisonError::into_inner).get(&META).cloned();
-        let value = here.and_then(|here| here.replica.keeper().read(CLUSTER_KEY));
+        // After a start the replica is as old as its snapshot until a leader has told it more.
+        let fresh = here.filter(|here| {
+            here.replica.role().leader.is_some() && here.replica.keeper().size().0 >= here.began_at
+        });
+        let value = fresh.and_then(|here| here.replica.keeper().read(CLUSTER_KEY));
         if let Some(Ok(cluster)) = value.map(|value| codec::decode(&value)) {
-            self.learn(cluster);
+            self.learn(cluster, true);
         }
     }
 

@@ -16,12 +16,16 @@ use std::collections::{BTreeMap, BTreeSet};
 const DISK_KEY: &[u8] = b"idisk";
 /// In the journal's store: the founders, once known; for a joiner, who let it in.
 const FOUNDERS_KEY: &[u8] = b"ifounders";
+/// There once this founder has begun its groups: from then on they may have moved elsewhere, and
+/// a blank one here must never begin again.
+const BEGUN_KEY: &[u8] = b"ibegun";
 
 /// What the disk says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) disk: Option<DiskId>,
     pub(crate) founders: Option<Founders>,
+    pub(crate) begun: bool,
 }
 
 pub(crate) fn load<S: Store>(store: &S) -> Result<Origin, StoreError> {
@@ -32,6 +36,7 @@ pub(crate) fn load<S: Store>(store: &S) -> Result<Origin, StoreError> {
     Ok(Origin {
         disk: disk.map_err(|_| corrupt(DISK_KEY))?,
         founders: founders.map_err(|_| corrupt(FOUNDERS_KEY))?,
+        begun: read(BEGUN_KEY)?.is_some(),
     })
 }
 
@@ -46,6 +51,13 @@ pub(crate) async fn name_disk(journal: &Journal, disk: DiskId) -> Result<(), Jou
 pub(crate) async fn note(journal: &Journal, founders: &Founders) -> Result<(), JournalFailed> {
     let mut batch = Batch::default();
     batch.put(FOUNDERS_KEY.to_vec(), codec::encode(founders));
+    journal.write_through(batch).await
+}
+
+/// Notes that the groups have begun.
+pub(crate) async fn note_begun(journal: &Journal) -> Result<(), JournalFailed> {
+    let mut batch = Batch::default();
+    batch.put(BEGUN_KEY.to_vec(), codec::encode(&()));
     journal.write_through(batch).await
 }
 

@@ -184,6 +184,11 @@ impl GroupLog {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The index of its last entry.
+    pub(crate) fn last(&self) -> u64 {
+        self.tail().last().map_or(0, |id| id.index)
+    }
+
     /// The index up to which it was purged.
     pub(crate) fn purged(&self) -> u64 {
         self.tail().purged.map_or(0, |id| id.index)

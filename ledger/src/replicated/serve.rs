@@ -61,7 +61,7 @@ impl Replicated {
     async fn let_in(&self, join: Join) -> Result<Cluster, NotJoined> {
         match self.change(Change::Join(join)).await {
             Ok(Ok(cluster)) => {
-                self.0.learn(cluster.clone());
+                self.0.learn(cluster.clone(), true);
                 Ok(cluster)
             }
             Ok(Err(Objection::OtherDisk)) => Err(NotJoined::OtherDisk),

@@ -4,12 +4,13 @@
 
 use super::Replicated;
 use super::cluster::{CLUSTER_KEY, Change, Cluster, META, Standing};
-use super::core::Here;
+use super::core::{Here, Known};
 use super::types::Membership;
 use crate::contract::Refused;
 use proto::slot::frozen_hash;
 use proto::{GroupId, MonoMs, NodeId, codec};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ impl Replicated {
         let period = Duration::from_millis(self.0.settings.timers.heartbeat_ms);
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let moves = std::sync::Arc::new(tokio::sync::Semaphore::new(MOVES_MAX));
+        let moves = Arc::new(tokio::sync::Semaphore::new(MOVES_MAX));
         for beat in 0u64.. {
             ticks.tick().await;
             let all = self.all_here();
@@ -68,7 +69,7 @@ impl Replicated {
             }
             for here in &leading {
                 self.doubt(here);
-                if let Ok(turn) = std::sync::Arc::clone(&moves).try_acquire_owned()
+                if let Ok(turn) = Arc::clone(&moves).try_acquire_owned()
                     && let Some(step) = self.next_step(here)
                 {
                     let here = (*here).clone();
@@ -133,14 +134,23 @@ impl Replicated {
     fn doubt(&self, here: &Here) {
         let alone = here.replica.members().voters.len() <= 1;
         let unconfirmed = here.replica.unconfirmed_ms().unwrap_or(0);
+        let group = here.replica.group;
         if !alone && unconfirmed > self.0.settings.timers.doubt_ms() {
-            self.0.lead(here.replica.group, None);
+            self.0.lead(group, None);
+        } else if !self.0.leadership.borrow().contains_key(&group) {
+            here.look.notify_one();
         }
+    }
+
+    /// What group 0 agreed on, once this node has heard it. The plan of the founders is no ground
+    /// to move anything: it may be long out of date.
+    fn agreed(&self) -> Option<Arc<Known>> {
+        Some(self.0.known()).filter(|known| known.agreed)
     }
 
     /// The next step from the members a group has to those it should have.
     fn next_step(&self, here: &Here) -> Option<Step> {
-        let known = self.0.known();
+        let known = self.agreed()?;
         let wanted: BTreeSet<NodeId> =
             known.plan.get(&here.replica.group)?.iter().copied().collect();
         let listen = match here.replica.group {
@@ -156,7 +166,7 @@ impl Replicated {
 
     /// Hands one group over to the node that should lead it, if that one has been fit for a while.
     async fn give_back(&self, leading: &[&Here], living: &BTreeSet<NodeId>, memory: &mut Memory) {
-        let known = self.0.known();
+        let Some(known) = self.agreed() else { return };
         let mut handed = false;
         for here in leading {
             let group = here.replica.group;
@@ -228,7 +238,7 @@ impl Replicated {
 
     async fn tell(&self, change: Change) {
         match self.change(change.clone()).await {
-            Ok(Ok(cluster)) => self.0.learn(cluster),
+            Ok(Ok(cluster)) => self.0.learn(cluster, true),
             Ok(Err(objection)) => tracing::debug!(?change, %objection, "group 0 objects"),
             Err(Refused::NotLeader { .. } | Refused::Overloaded | Refused::Unknown) => {}
             Err(Refused::TooLarge) => tracing::error!("the cluster's description is too large"),
@@ -237,7 +247,8 @@ impl Replicated {
 
     /// Removes replicas of groups that have moved away for good.
     async fn let_go(&self, all: &[Here], memory: &mut Memory) {
-        let (known, me) = (self.0.known(), self.0.me());
+        let Some(known) = self.agreed() else { return };
+        let me = self.0.me();
         for here in all {
             let group = here.replica.group;
             let members = here.replica.members();

@@ -413,3 +413,51 @@ async fn a_survivor_of_a_lost_majority_goes_on_alone_and_says_so() {
     cluster.check_equal();
     assert_eq!(cluster.up[&NodeId(5)].known().borrow().cluster.lossy, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_lost_its_quorum_for_a_while_serves_again() {
+    let cluster = Cluster::of(3).await;
+    cluster.until_whole().await;
+    let group = GroupId(1);
+    let leader = cluster.leader(group).unwrap();
+    let all: Vec<NodeId> = cluster.up.keys().copied().collect();
+    // Everybody apart from everybody: nobody can be elected in the leader's place.
+    for node in &all {
+        cluster.board.isolate(&[*node], &all);
+    }
+    cluster.until("it doubts itself", |c| c.leader(group).is_none()).await;
+    cluster.board.heal();
+    cluster.until_led().await;
+    cluster.set(group, "a=1").await;
+    assert!(cluster.up[&leader].replicas().iter().any(|replica| replica.group == group));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_founder_that_comes_back_late_does_not_begin_again_what_has_moved() {
+    let mut cluster = Cluster::of(3).await;
+    cluster.until_whole().await;
+    for group in groups() {
+        cluster.set(group, "a=1").await;
+    }
+    // Two new nodes take over from two founders that are away; then the founders come back alone.
+    for (old, new) in [(1, 4), (2, 5)] {
+        cluster.crash(NodeId(old), 0).await;
+        cluster.start(NodeId(new)).await.unwrap();
+        cluster.until_whole().await;
+    }
+    for node in [3, 4, 5] {
+        cluster.crash(NodeId(node), 0).await;
+    }
+    cluster.start(NodeId(1)).await.unwrap();
+    cluster.start(NodeId(2)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(groups().all(|group| cluster.leader(group).is_none()), "two are no majority of five");
+    for node in [3, 4, 5] {
+        cluster.start(NodeId(node)).await.unwrap();
+    }
+    cluster.until_whole().await;
+    for group in groups() {
+        assert_eq!(cluster.get(group, "a").await.as_deref(), Some("1"));
+    }
+    cluster.check_equal();
+}

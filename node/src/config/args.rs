@@ -14,10 +14,9 @@ use std::path::PathBuf;
 /// look at the cluster needs none. Everybody can read it here: it keeps nobody out.
 const LOOPBACK_SECRET: &str = "hansom on loopback, known to all";
 /// What is logged if nothing else is said. tarpc's span around each call costs more than the call;
-/// openraft calls it an error when a change of members meets a change of leader, and the ledger
-/// just tries again.
+/// openraft logs the errors that it returns, and the ledger knows which of them are none.
 const LOG: &str = "info,tarpc=warn,chitchat=warn,fjall=warn,lsm_tree=warn,openraft=error,\
-                   openraft::raft::api::management=off";
+                   openraft::raft=off";
 /// The peer port of a cluster of one, and the first in the documentation's examples.
 const PEER_DEFAULT: &str = "127.0.0.1:7101";
 
