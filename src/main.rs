@@ -15,7 +15,7 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  See it work: three nodes, a city, a node killed half-way
+  See it work: three nodes, a city, a node killed, another one's disk lost
     hansom demo
 
   One node, then ask it (any node answers for any key)
@@ -41,7 +41,7 @@ enum Command {
     /// Measure, beside a bare loop on the same machine.
     #[command(subcommand)]
     Bench(node::bench::Bench),
-    /// Run a city against a cluster of real processes, kill one, and judge what the clients saw.
+    /// Run a city against a cluster of real processes, kill some, and judge what the clients saw.
     Demo(Box<sim::demo::Args>),
 }
 

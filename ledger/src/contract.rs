@@ -102,4 +102,10 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Who probably leads a group.
     fn leader(&self, group: GroupId) -> Option<NodeId>;
+
+    /// Somebody answered for a group, or did not although he should. Only a hint, for groups that
+    /// this node has no replica of.
+    fn heard(&self, group: GroupId, leader: Option<NodeId>) {
+        let (_, _) = (group, leader);
+    }
 }

@@ -35,6 +35,10 @@ impl Partitions {
     pub fn groups(&self) -> impl Iterator<Item = GroupId> + use<> {
         self.slots.groups()
     }
+    /// Notes who answered for the partition of a slot, or that nobody did.
+    pub fn heard(&self, slot: Slot, leader: Option<NodeId>) {
+        self.ledger.heard(self.group(slot), leader);
+    }
     /// Who probably leads the partition of a slot; nothing while it is being decided.
     pub fn leader(&self, slot: Slot) -> Option<NodeId> {
         self.ledger.leader(self.group(slot))

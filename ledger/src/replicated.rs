@@ -464,7 +464,22 @@ impl Ledger for Replicated {
             // A replica knows; while it does not, nobody here should guess.
             return self.0.heard().get(&group).copied().filter(|leader| *leader != self.0.me());
         }
-        let preferred = self.0.known().plan.get(&group).and_then(|nodes| nodes.first().copied());
-        preferred.filter(|node| *node != self.0.me())
+        let (living, known) = ((self.0.living)(), self.0.known());
+        let hint = self.0.heard().get(&group).copied();
+        let planned = known.plan.get(&group).into_iter().flatten().copied();
+        let mut candidates = hint.into_iter().chain(planned);
+        candidates.find(|node| *node != self.0.me() && living.contains(node))
+    }
+
+    fn heard(&self, group: GroupId, leader: Option<NodeId>) {
+        let replica =
+            self.here(group).is_some_and(|here| !here.replica.members().voters.is_empty());
+        if !replica {
+            let mut heard = self.0.heard();
+            match leader {
+                Some(leader) => heard.insert(group, leader),
+                None => heard.remove(&group),
+            };
+        }
     }
 }

@@ -234,8 +234,19 @@ impl NodeRouter {
 
     async fn forward(&self, to: NodeId, at: std::net::SocketAddr, envelope: Envelope) -> Reply {
         let hops = envelope.hops + 1;
+        let route = envelope.route;
         let reply = self.pool.call(to, at, Envelope { hops, ..envelope }).await;
         let reply = reply.unwrap_or_else(|refusal| Reply::seal(self.me, hops - 1, Err(refusal)));
+        // Whoever answered after a second forward is asked at once the next time.
+        if let (Route::Slot(slot), Some(partitions)) = (route, self.partitions.get()) {
+            match &reply.result {
+                Err(refusal) if refusal.code.retryable() => partitions.heard(slot, None),
+                Ok(_) | Err(_) if reply.served_by != to => {
+                    partitions.heard(slot, Some(reply.served_by));
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
         let labels = OutcomeLabels { outcome: outcome(&reply.result) };
         self.metrics.forwards.get_or_create(&labels).inc();
         reply

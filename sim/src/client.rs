@@ -6,6 +6,7 @@
 //! long as the restart takes, and an acked booking must survive that.
 
 use crate::dice::Dice;
+use crate::doors::Doors;
 use crate::tally::Tally;
 use crate::wire::Problem;
 use proto::units::{Clock, MonoMs};
@@ -13,8 +14,8 @@ use proto::{DriverId, RiderId};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -23,12 +24,18 @@ use tokio::sync::Semaphore;
 const TRY_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a request is retried in all: three times what a killed node is away.
 const SETTLE_WITHIN_MS: u64 = 60_000;
+/// A request that so many tries, or so long a time, did not settle is counted as late: this is when
+/// a client of the ordinary sort gives up. Ours goes on, for the judge wants to know what came of it.
+const LATE_TRIES: usize = 8;
+const LATE_MS: u64 = 5_000;
 /// First pause before asking again when the answer names none; each next one is twice as long.
 const PAUSE_MS: u64 = 100;
 /// The longest pause.
 const PAUSE_MAX_MS: u64 = 1_000;
 /// Pause after a connection was refused: another node is probably alive.
 const PAUSE_NO_ANSWER_MS: u64 = 20;
+/// How long a node that refused a connection is left alone, if there are others.
+const SHUN_MS: u64 = 1_000;
 /// Requests under way to one node: an eighth of what a node takes at once by default. Enough that
 /// nothing waits here while the nodes keep up; a bound on files when they do not.
 const IN_FLIGHT_PER_NODE: usize = 512;
@@ -102,15 +109,17 @@ pub(crate) struct Refused {
 /// What one try came to.
 enum Try<T> {
     Settled(Answer<T>),
-    Again { pause_ms: u64 },
+    Again { pause_ms: u64, why: String },
 }
 
 /// A client. Cheap to clone; all clones share their connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
-    nodes: Arc<[SocketAddr]>,
+    doors: Doors,
     room: Arc<[Semaphore]>,
+    /// Until when each node is left alone, by the process's clock.
+    shunned: Arc<[AtomicU64]>,
     tally: Arc<Tally>,
     clock: Arc<dyn Clock>,
 }
@@ -118,7 +127,7 @@ pub(crate) struct Client {
 impl Client {
     /// A client of these nodes.
     pub(crate) fn new(
-        nodes: Arc<[SocketAddr]>,
+        doors: Doors,
         tally: Arc<Tally>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, reqwest::Error> {
@@ -130,8 +139,14 @@ impl Client {
             .connect_timeout(Duration::from_secs(1))
             .pool_max_idle_per_host(IDLE_PER_NODE)
             .build()?;
-        let room = nodes.iter().map(|_| Semaphore::new(IN_FLIGHT_PER_NODE)).collect();
-        Ok(Self { http, nodes, room, tally, clock })
+        let room = (0..doors.seats()).map(|_| Semaphore::new(IN_FLIGHT_PER_NODE)).collect();
+        let shunned = (0..doors.seats()).map(|_| AtomicU64::new(0)).collect();
+        Ok(Self { http, doors, room, shunned, tally, clock })
+    }
+
+    /// Where the nodes are.
+    pub(crate) const fn doors(&self) -> &Doors {
+        &self.doors
     }
 
     /// The process's clock.
@@ -142,13 +157,27 @@ impl Client {
     /// Asks until the answer is definite or a minute has passed.
     pub(crate) async fn ask<T: DeserializeOwned>(&self, ask: &Ask, dice: &mut Dice) -> Answer<T> {
         let began = self.clock.mono();
+        let took = || self.clock.mono().since(began);
         let (mut last, mut slower) = (None, 1);
-        while self.clock.mono().since(began) < SETTLE_WITHIN_MS {
-            let node = dice.other_than(self.nodes.len(), last);
+        // Why each try failed; emptied when the request is counted as late.
+        let mut failed: Option<Vec<String>> = Some(Vec::new());
+        self.tally.asked.up();
+        while took() < SETTLE_WITHIN_MS {
+            let node = self.choose(last, dice);
             last = Some(node);
-            match self.once(ask, node).await {
+            let tried = self.once(ask, node).await;
+            if let Try::Again { why, .. } = &tried
+                && let Some(failed) = &mut failed
+            {
+                failed.push(format!("{} ms seat {} {why}", took(), node + 1));
+            }
+            if failed.as_ref().is_some_and(|f| f.len() >= LATE_TRIES || took() > LATE_MS) {
+                let tries = failed.take().unwrap_or_default().join(", ");
+                self.tally.late(format!("{}: {tries}", ask.name()));
+            }
+            match tried {
                 Try::Settled(answer) => return answer,
-                Try::Again { pause_ms } => {
+                Try::Again { pause_ms, why: _ } => {
                     let pause_ms = (pause_ms * slower).min(PAUSE_MAX_MS);
                     slower = (slower * 2).min(PAUSE_MAX_MS);
                     // Half of it by chance, so that those who failed together come back apart.
@@ -161,13 +190,25 @@ impl Client {
         Answer::Unsettled
     }
 
+    /// Another node than the last, and one that did not just refuse a connection, if there is one.
+    fn choose(&self, last: Option<usize>, dice: &mut Dice) -> usize {
+        let (seats, now) = (self.doors.seats(), self.clock.mono().0);
+        let shunned = |seat: usize| self.shunned[seat].load(Ordering::Relaxed) > now;
+        let first = dice.other_than(seats, last);
+        let others = (0..seats).map(|step| (first + step) % seats);
+        others
+            .filter(|seat| Some(*seat) != last || seats == 1)
+            .find(|s| !shunned(*s))
+            .unwrap_or(first)
+    }
+
     async fn once<T: DeserializeOwned>(&self, ask: &Ask, node: usize) -> Try<T> {
         // The semaphore is never closed, so there is always a permit in the end.
         let _room = self.room[node].acquire().await;
         let stable = self.tally.is_stable();
         let mut request = self
             .http
-            .request(ask.method.clone(), format!("http://{}{}", self.nodes[node], ask.path));
+            .request(ask.method.clone(), format!("http://{}{}", self.doors.at(node), ask.path));
         match ask.party {
             Party::Nobody => {}
             Party::Driver(driver) => request = request.header("x-driver-id", driver.to_string()),
@@ -184,7 +225,13 @@ impl Client {
                 self.tally.taken[node].up();
                 self.read(response, node, stable).await
             }
-            Err(error) => self.no_answer(&error),
+            Err(error) => {
+                if error.is_connect() {
+                    let until = self.clock.mono().0 + SHUN_MS;
+                    self.shunned[node].store(until, Ordering::Relaxed);
+                }
+                self.no_answer(&error)
+            }
         }
     }
 
@@ -199,7 +246,7 @@ impl Client {
             ("connection lost", PAUSE_NO_ANSWER_MS)
         };
         self.tally.outcome(outcome);
-        Try::Again { pause_ms }
+        Try::Again { pause_ms, why: outcome.into() }
     }
 
     async fn read<T: DeserializeOwned>(
@@ -233,12 +280,13 @@ impl Client {
             });
         }
         let problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
-        self.tally.outcome(&format!("{} {}", status.as_u16(), problem.code));
+        let outcome = format!("{} {}", status.as_u16(), problem.code);
+        self.tally.outcome(&outcome);
         let busy = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
         if busy {
             self.tally.retries.up();
             let pause_ms = problem.retry_after_ms.unwrap_or(PAUSE_MS).min(PAUSE_MAX_MS);
-            return Try::Again { pause_ms };
+            return Try::Again { pause_ms, why: format!("{outcome} ({})", problem.detail) };
         }
         let Problem { code, detail, retry_after_ms: _ } = problem;
         Try::Settled(Answer::Refused(Refused { status: status.as_u16(), code, detail }))
@@ -246,7 +294,7 @@ impl Client {
 
     /// One read of one node as text, without any retry: `/metrics`, `/readyz`.
     pub(crate) async fn text_of(&self, node: usize, path: &str) -> Result<String, reqwest::Error> {
-        let url = format!("http://{}{path}", self.nodes[node]);
+        let url = format!("http://{}{path}", self.doors.at(node));
         self.http.get(url).send().await?.error_for_status()?.text().await
     }
 }

@@ -1,6 +1,8 @@
 //! Real node processes on loopback: started, killed with SIGKILL, started again on the same disk,
-//! and never left behind: whatever ends the demo drops this, and dropping it kills them.
+//! or replaced by a node that never was there when the disk is lost. None is left behind: whatever
+//! ends the demo drops this, and dropping it kills them.
 
+use crate::doors::Doors;
 use crate::ports;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
@@ -46,16 +48,16 @@ pub enum ClusterError {
     /// It ran, and ended by itself.
     #[error("node {node} ended by itself ({status})")]
     Ended {
-        /// Its number, from 1.
-        node: usize,
+        /// Its name.
+        node: String,
         /// How.
         status: ExitStatus,
     },
     /// It ran, and did not get ready.
     #[error("node {node} was not ready within {within_s} s; it says: {says}")]
     NotReady {
-        /// Its number, from 1.
-        node: usize,
+        /// Its name.
+        node: String,
         /// How long was waited.
         within_s: u64,
         /// The last answer of its `/readyz`, or why there was none.
@@ -63,8 +65,12 @@ pub enum ClusterError {
     },
 }
 
+/// The node that holds a seat.
 #[derive(Debug)]
 struct Node {
+    id: usize,
+    /// Whether it is one of the first, which found the cluster together.
+    founder: bool,
     http: SocketAddr,
     peer: SocketAddr,
     data: PathBuf,
@@ -76,7 +82,42 @@ struct Node {
 #[derive(Debug)]
 pub struct Cluster {
     plan: Plan,
+    /// The founders as each of them is told, dead or alive.
+    founders: String,
     nodes: Vec<Node>,
+    doors: Doors,
+    /// Every address that was ever given away, so that none has two owners.
+    taken: Vec<SocketAddr>,
+    last_id: usize,
+}
+
+impl Node {
+    /// A node that does not run yet, with a disk that is empty.
+    fn new(
+        id: usize,
+        founder: bool,
+        directory: &Path,
+        taken: &mut Vec<SocketAddr>,
+    ) -> Result<Self, ClusterError> {
+        let mut port = || {
+            let found = ports::free(taken);
+            let what = "find a free port on 127.0.0.1".to_owned();
+            let address = found.map_err(|source| ClusterError::Prepare { what, source })?;
+            taken.push(address);
+            Ok(address)
+        };
+        let data = directory.join(format!("n{id}"));
+        std::fs::create_dir_all(&data).map_err(|source| {
+            let what = format!("make {}", data.display());
+            ClusterError::Prepare { what, source }
+        })?;
+        let log = directory.join(format!("n{id}.log"));
+        Ok(Self { id, founder, http: port()?, peer: port()?, data, log, child: None })
+    }
+
+    fn name(&self) -> String {
+        format!("n{}", self.id)
+    }
 }
 
 /// How much of each log is shown when something went wrong.
@@ -86,41 +127,68 @@ const TAIL_BYTES: u64 = 8_192;
 impl Cluster {
     /// Starts all nodes. They are not ready yet.
     pub fn start(plan: Plan) -> Result<Self, ClusterError> {
-        let mut taken: Vec<SocketAddr> = Vec::new();
-        let mut port = || {
-            let found = ports::free(&taken);
-            let what = "find a free port on 127.0.0.1".to_owned();
-            let address = found.map_err(|source| ClusterError::Prepare { what, source })?;
-            taken.push(address);
-            Ok(address)
-        };
+        let mut taken = Vec::new();
         let mut nodes = Vec::new();
-        for number in 1..=plan.nodes {
-            let data = plan.directory.join(format!("n{number}"));
-            std::fs::create_dir_all(&data).map_err(|source| {
-                let what = format!("make {}", data.display());
-                ClusterError::Prepare { what, source }
-            })?;
-            let log = plan.directory.join(format!("n{number}.log"));
-            nodes.push(Node { http: port()?, peer: port()?, data, log, child: None });
+        for id in 1..=plan.nodes {
+            nodes.push(Node::new(id, true, &plan.directory, &mut taken)?);
         }
-        let mut cluster = Self { plan, nodes };
-        for index in 0..cluster.nodes.len() {
-            cluster.spawn(index)?;
+        let founders: Vec<String> =
+            nodes.iter().map(|node| format!("{}={}", node.id, node.peer)).collect();
+        let (founders, last_id) = (founders.join(","), nodes.len());
+        let doors = Doors::new(nodes.iter().map(|node| node.http).collect());
+        let mut cluster = Self { plan, founders, nodes, doors, taken, last_id };
+        for seat in 0..cluster.nodes.len() {
+            cluster.spawn(seat)?;
         }
         Ok(cluster)
     }
 
-    /// Where clients reach the nodes, in order.
-    pub fn http(&self) -> Vec<SocketAddr> {
-        self.nodes.iter().map(|node| node.http).collect()
+    /// Where clients reach the nodes.
+    pub const fn doors(&self) -> &Doors {
+        &self.doors
+    }
+
+    /// The name of the node that holds a seat, as the cluster says it.
+    pub fn name(&self, seat: usize) -> String {
+        self.nodes[seat].name()
+    }
+
+    /// The nodes that run, as far as is known: seat and name.
+    pub fn living(&self) -> Vec<(usize, String)> {
+        let living = self.nodes.iter().enumerate().filter(|(_, node)| node.child.is_some());
+        living.map(|(seat, _)| (seat, self.name(seat))).collect()
+    }
+
+    /// Kills a node if it still runs, deletes its disk, and starts a new one in its seat: a number
+    /// that was never used, ports of its own, and no place among the founders.
+    pub fn replace(&mut self, seat: usize) -> Result<(), ClusterError> {
+        self.kill(seat);
+        let lost = &self.nodes[seat].data;
+        std::fs::remove_dir_all(lost).map_err(|source| {
+            let what = format!("delete {}", lost.display());
+            ClusterError::Prepare { what, source }
+        })?;
+        self.last_id += 1;
+        let new = Node::new(self.last_id, false, &self.plan.directory, &mut self.taken)?;
+        self.doors.moved(seat, new.http);
+        self.nodes[seat] = new;
+        self.spawn(seat)
+    }
+
+    /// How a node finds the others.
+    fn bootstrap(&self, seat: usize) -> [String; 2] {
+        if self.nodes[seat].founder {
+            return ["--initial-nodes".into(), self.founders.clone()];
+        }
+        let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != seat);
+        let others: Vec<String> = others.map(|(_, node)| node.peer.to_string()).collect();
+        ["--seeds".into(), others.join(",")]
     }
 
     /// Starts a node, on its old disk if it has one.
-    pub fn spawn(&mut self, index: usize) -> Result<(), ClusterError> {
-        let initial: Vec<String> =
-            (1..).zip(&self.nodes).map(|(id, node)| format!("{id}={}", node.peer)).collect();
-        let node = &mut self.nodes[index];
+    pub fn spawn(&mut self, seat: usize) -> Result<(), ClusterError> {
+        let bootstrap = self.bootstrap(seat);
+        let node = &mut self.nodes[seat];
         let open = || -> std::io::Result<(File, File)> {
             let log = OpenOptions::new().create(true).append(true).open(&node.log)?;
             Ok((log.try_clone()?, log))
@@ -132,8 +200,8 @@ impl Cluster {
         let mut command = Command::new(&self.plan.program);
         command
             .arg("node")
-            .args(["--node-id", &(index + 1).to_string()])
-            .args(["--initial-nodes", &initial.join(",")])
+            .args(["--node-id", &node.id.to_string()])
+            .args(bootstrap)
             .args(["--http", &node.http.to_string()])
             .args(["--peer", &node.peer.to_string()])
             .arg("--data-dir")
@@ -153,21 +221,34 @@ impl Cluster {
     }
 
     /// Kills a node with SIGKILL: it does not get to say anything, to anybody.
-    pub fn kill(&mut self, index: usize) {
-        if let Some(mut child) = self.nodes[index].child.take() {
+    pub fn kill(&mut self, seat: usize) {
+        if let Some(mut child) = self.nodes[seat].child.take() {
             // Both fail only if it has ended already, which is what is wanted.
             let _gone = child.kill();
             let _status = child.wait();
         }
     }
 
+    /// Kills all of them at once: no node lives to see another die.
+    pub fn kill_all(&mut self) {
+        for node in &mut self.nodes {
+            if let Some(child) = &mut node.child {
+                // As below: it has ended already, or it does now.
+                let _gone = child.kill();
+            }
+        }
+        for seat in 0..self.nodes.len() {
+            self.kill(seat);
+        }
+    }
+
     /// A node that ended without having been killed.
     pub fn ended(&mut self) -> Result<(), ClusterError> {
-        for (node, number) in self.nodes.iter_mut().zip(1..) {
+        for node in &mut self.nodes {
             if let Some(child) = &mut node.child
                 && let Ok(Some(status)) = child.try_wait()
             {
-                return Err(ClusterError::Ended { node: number, status });
+                return Err(ClusterError::Ended { node: node.name(), status });
             }
         }
         Ok(())
@@ -200,9 +281,7 @@ fn tail(path: &Path) -> std::io::Result<String> {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        for index in 0..self.nodes.len() {
-            self.kill(index);
-        }
+        self.kill_all();
     }
 }
 
@@ -256,6 +335,30 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_disk_brings_a_node_that_never_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cluster = Cluster::start(plan(&fixture("parrot.sh"), dir.path())).unwrap();
+        let doors = cluster.doors().clone();
+        let before = [doors.at(0), doors.at(1)];
+        std::fs::write(dir.path().join("n2/precious"), "entries").unwrap();
+        cluster.replace(1).unwrap();
+        let first = read_until(&dir.path().join("n3.log"), 1);
+        let founder = cluster.nodes[0].peer;
+        assert!(first.starts_with(&format!("node --node-id 3 --seeds {founder} ")), "{first}");
+        assert!(!dir.path().join("n2").exists() && dir.path().join("n3").is_dir());
+        assert_eq!(cluster.living(), [(0, "n1".to_owned()), (1, "n3".to_owned())]);
+        assert!(doors.at(0) == before[0] && doors.at(1) != before[1], "{doors:?}");
+        // It comes back as what it is, and the founders as what they are.
+        cluster.kill(1);
+        assert_eq!(cluster.living(), [(0, "n1".to_owned())]);
+        cluster.spawn(1).unwrap();
+        let both = read_until(&dir.path().join("n3.log"), 2);
+        assert_eq!(both.lines().next(), both.lines().nth(1));
+        assert!(cluster.bootstrap(0)[1].starts_with("1=127.0.0.1:"), "{cluster:?}");
+        assert!(cluster.bootstrap(0)[1].contains(",2=127.0.0.1:"), "{cluster:?}");
+    }
+
+    #[test]
     fn nothing_is_left_behind() {
         let dir = tempfile::tempdir().unwrap();
         let cluster = Cluster::start(plan(&fixture("parrot.sh"), dir.path())).unwrap();
@@ -273,7 +376,7 @@ mod tests {
         let mut cluster = Cluster::start(plan(&fixture("second-ends.sh"), dir.path())).unwrap();
         for _ in 0..500 {
             if let Err(error) = cluster.ended() {
-                assert!(error.to_string().starts_with("node 2 ended by itself"), "{error}");
+                assert!(error.to_string().starts_with("node n2 ended by itself"), "{error}");
                 return;
             }
             std::thread::sleep(std::time::Duration::from_millis(10));

@@ -1,18 +1,22 @@
 //! `hansom demo`: the main job in one command. Starts real nodes on loopback in a temporary
-//! directory, runs a city against them, kills a node half-way and starts it again, reads everything
-//! back, judges, and prints one table. Exit 0 only if the judge acquits.
+//! directory, runs a city against them, kills a node and starts it again, takes another one's disk
+//! away, waits until every partition has all its replicas, reads everything back, judges, and prints
+//! one table. Exit 0 only if the judge acquits and no partition lacks a replica.
 //!
 //! ```text
-//! args -> city, habits -> node processes -> people registered, sockets open
-//!      -> [ riders and drivers  |  the killing of a node  |  progress ] -> read back -> judge -> report
+//! args -> city, habits, orders -> node processes -> people registered, sockets open
+//!      -> [ riders and drivers  |  what is done to nodes  |  progress ] -> read back -> judge -> report
 //! ```
 
 mod args;
 mod nemesis;
+mod output;
+mod script;
 
 pub use args::Args;
 
 use crate::city::City;
+use crate::client::Client;
 use crate::cluster::{Cluster, ClusterError, Plan};
 use crate::counters::Counters;
 use crate::csv::FileError;
@@ -20,18 +24,21 @@ use crate::dice::Dice;
 use crate::history::History;
 use crate::progress::{Progress, say};
 use crate::readback::read_back;
-use crate::report::{Report, Run, Sources};
+use crate::report::{Harm, Report, Run, Sources};
+use crate::steady::Steady;
+use crate::takeover::Probes;
 use crate::tally::Tally;
 use crate::workload::{Habits, Workload, WorkloadError};
 use crate::{checker, policy};
 use nemesis::Nemesis;
+use output::{Home, print, write_history};
 use proto::units::Clock;
-use std::io::Write;
+use script::{Orders, Stage, whole_at_end};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 /// Why there is no verdict.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +129,14 @@ async fn stopped() -> DemoError {
     }
 }
 
+/// A city that stays open under a steady load.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Open {
+    pub(crate) load: Steady,
+    /// For how long, unless what is done to the nodes takes longer.
+    pub(crate) lasts: Duration,
+}
+
 /// What the flags come to.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -129,35 +144,17 @@ pub(crate) struct Settings {
     pub(crate) habits: Habits,
     pub(crate) nodes: usize,
     pub(crate) seed: u64,
-    pub(crate) kill: bool,
+    pub(crate) orders: Orders,
+    pub(crate) steady: Option<Open>,
     pub(crate) keep: bool,
     pub(crate) json: Option<PathBuf>,
     pub(crate) program: PathBuf,
     pub(crate) plant: Option<String>,
 }
 
-/// Where the run's files are, and whether they outlive it.
-struct Home {
-    path: PathBuf,
-    directory: Option<TempDir>,
-}
-
-impl Home {
-    fn make() -> Result<Self, DemoError> {
-        let made = tempfile::Builder::new().prefix("hansom-demo-").tempdir();
-        let directory =
-            made.map_err(|source| DemoError::System { what: "make a directory".into(), source })?;
-        Ok(Self { path: directory.path().into(), directory: Some(directory) })
-    }
-
-    /// Leaves the files where they are.
-    fn keep(&mut self) {
-        if let Some(directory) = self.directory.take() {
-            let _path = directory.keep();
-        }
-    }
-}
-
+/// After how long a lost node is replaced where one is lost on purpose: longer than the killed one is
+/// away, and not the minute that is right where somebody may be pulling a plug.
+const REPLACE_AFTER_MS: u64 = 7_000;
 /// How long nodes may take to find each other; protocol time.
 pub(crate) const READY_WITHIN_S: u64 = 30;
 
@@ -180,14 +177,23 @@ impl Settings {
             planted: self.plant.clone(),
         };
         let mut flags = policy::flags(&self.habits, assumption, &split);
+        if self.orders.wipe {
+            flags.extend(["--replace-after-ms".to_owned(), REPLACE_AFTER_MS.to_string()]);
+        }
         if let Some(fault) = &self.plant {
             flags.extend(["--plant".to_owned(), fault.clone()]);
         }
         let (nodes, directory) = (self.nodes, home.path.clone());
         let plan =
             Plan { program: self.program.clone(), nodes, directory, flags, key: secret(self.seed) };
+        let demand = match self.steady {
+            None => format!("{requests} requests"),
+            Some(Open { load: Steady { riders, operations }, .. }) => {
+                format!("{riders} riders at {operations:.0} requests/s")
+            }
+        };
         say(&format!(
-            "{}: {requests} requests, {fleet} cars; starting {nodes} nodes in {}",
+            "{}: {demand}, {fleet} cars; starting {nodes} nodes in {}",
             run.city,
             home.path.display()
         ));
@@ -195,7 +201,7 @@ impl Settings {
         if !report.green {
             home.keep();
         }
-        if home.directory.is_none() {
+        if home.is_kept() {
             say(&format!("logs, data and history are in {}", home.path.display()));
         }
         Ok(report.green)
@@ -234,51 +240,77 @@ impl Settings {
     async fn play(
         self,
         nemesis: &Nemesis,
-        run: Run,
+        mut run: Run,
         clock: &Arc<dyn Clock>,
     ) -> Result<(Report, Arc<History>), Failure> {
-        let Self { city, habits, nodes, seed, kill: kill_wanted, .. } = self;
+        let Self { city, habits, nodes, seed, orders, steady, .. } = self;
         let tally = Arc::new(Tally::new(nodes));
         let history = Arc::new(History::begin(Arc::clone(clock)));
         let workload = Workload::new(
-            nemesis.http(),
+            nemesis.doors(),
             Arc::clone(&history),
             Arc::clone(&tally),
             Arc::clone(clock),
             habits,
             seed,
-        )?;
+        )?
+        .steady(steady.map(|open| open.load));
         let client = workload.client().clone();
         nemesis.all_ready(&client).await?;
         say("nodes are ready; registering drivers and riders");
-        let people = tokio::select! {
-            people = workload.register(&city) => people?,
+        let (people, probes) = tokio::select! {
+            both = async {
+                let people = workload.register(&city).await?;
+                Ok::<_, Failure>((people, place_probes(nemesis, &client, orders, seed).await?))
+            } => both?,
             died = nemesis.watch() => return Err(died.into()),
         };
-        let half_way =
-            Duration::from_secs_f64(city.last_request().0 as f64 / 2000.0 / habits.speed);
+        let closes = Duration::from_secs_f64(city.last_request().0 as f64 / 1000.0 / habits.speed);
+        let demand = steady.map_or(closes, |open| open.lasts);
         let references = city.references.clone();
         let open = workload.open(city, &people).await?;
-        let mut progress =
-            Progress::new(run.requests as u64, Arc::clone(&tally), client.clone(), nodes);
+        let riders = steady.is_none().then_some(run.requests as u64);
+        let mut progress = Progress::new(riders, Arc::clone(&tally), client.clone(), nodes);
         say("the city opens");
-        let victim = kill_wanted.then(|| Dice::of(seed, "nemesis").below(nodes));
         let voice = progress.voice();
-        let (ended, kill) = tokio::select! {
+        let began = clock.mono();
+        let (close, closing) = watch::channel(false);
+        let stage = Stage {
+            nemesis,
+            client: &client,
+            tally: &tally,
+            voice: &voice,
+            probes: probes.as_ref(),
+            demand,
+            began,
+            dice: Dice::of(seed, "nemesis"),
+        };
+        let (ended, harm) = tokio::select! {
             both = async {
-                tokio::join!(open.run(), nemesis.strike(victim, half_way, &client, &tally, &voice))
+                tokio::join!(open.run(closing), async {
+                    let harm = stage.play(orders).await;
+                    let gone = Duration::from_millis(clock.mono().since(began));
+                    if harm.is_ok() && orders.kills == 0 {
+                        tokio::time::sleep(demand.saturating_sub(gone)).await;
+                    }
+                    close.send_replace(true);
+                    harm
+                })
             } => (both.0, both.1?),
             died = nemesis.watch() => return Err(died.into()),
             never = progress.show() => match never {},
         };
         progress.clear();
         say("all riders are done; reading everything back");
+        run.requests = usize::try_from(ended.rides).unwrap_or(usize::MAX);
         let seen = history.read();
-        let at_end = tokio::select! {
-            at_end = read_back(&client, &seen, seed) => at_end,
+        let (whole, at_end) = tokio::select! {
+            both = async {
+                (whole_at_end(nemesis, &client).await, read_back(&client, &seen, seed).await)
+            } => both,
             died = nemesis.watch() => return Err(died.into()),
         };
-        let mut counters = nemesis.before_the_kill();
+        let mut counters = nemesis.before_the_kills();
         for node in 0..nodes {
             // A node that shows no metrics leaves its figures out, and the report says less.
             if let Ok(text) = client.text_of(node, "/metrics").await {
@@ -289,8 +321,7 @@ impl Settings {
         let report = Report::of(Sources {
             run,
             ended,
-            kill,
-            kill_wanted,
+            harm: Harm { whole: Some(whole), ..harm },
             habits,
             tally: &tally,
             seen: &seen,
@@ -301,6 +332,22 @@ impl Settings {
         });
         Ok((report, history))
     }
+}
+
+/// Registers a rider in each partition, if there is a use for them.
+async fn place_probes(
+    nemesis: &Nemesis,
+    client: &Client,
+    orders: Orders,
+    seed: u64,
+) -> Result<Option<Probes>, Failure> {
+    if !orders.probes() {
+        return Ok(None);
+    }
+    let mut groups = nemesis.partitions(client).await.groups();
+    groups.remove(&0);
+    let placed = Probes::place(client, &groups, Arc::clone(&nemesis.clock), seed).await?;
+    Ok(Some(placed))
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -318,40 +365,4 @@ fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current: _, maximum } = getrlimit(Resource::Nofile);
     let _as_before = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-}
-
-fn write_history(path: &Path, history: &History) -> Result<(), DemoError> {
-    let write = || -> std::io::Result<()> {
-        let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
-        for seen in history.read() {
-            serde_json::to_writer(&mut file, &seen)?;
-            file.write_all(b"\n")?;
-        }
-        file.flush()
-    };
-    write()
-        .map_err(|source| DemoError::System { what: format!("write {}", path.display()), source })
-}
-
-/// The table on stdout; the JSON into its file, or on stdout instead of the table.
-fn print(report: &Report, json: Option<&Path>) -> Result<(), DemoError> {
-    let json_text = || -> std::io::Result<String> {
-        let mut text = serde_json::to_string_pretty(report)?;
-        text.push('\n');
-        Ok(text)
-    };
-    let write = || -> std::io::Result<()> {
-        match json {
-            Some(path) if path == Path::new("-") => {
-                say(&report.table());
-                std::io::stdout().lock().write_all(json_text()?.as_bytes())
-            }
-            Some(path) => {
-                std::fs::write(path, json_text()?)?;
-                std::io::stdout().lock().write_all(report.table().as_bytes())
-            }
-            None => std::io::stdout().lock().write_all(report.table().as_bytes()),
-        }
-    };
-    write().map_err(|source| DemoError::System { what: "write the report".into(), source })
 }

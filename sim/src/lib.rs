@@ -4,11 +4,14 @@
 //! answers HTTP and WebSocket at some addresses. Front door: [`demo`].
 //!
 //! * [`demo`]: `hansom demo`, from flags to exit status.
-//! * [`cluster`]: real node processes, started, killed, started again.
+//! * [`cluster`]: real node processes, started, killed, started again, replaced; [`doors`] says where
+//!   clients find them, [`partitions`] whether every partition has all its replicas.
 //! * [`city`]: demand, fleet and roads as values; from a seed ([`synthetic`]) or files ([`csv`]);
 //!   [`roads`] knows how long a drive takes.
 //! * [`workload`]: riders and drivers as clients, each request to a random node; [`pace`] converts
-//!   between city time and wall time, [`tally`] counts for the progress line.
+//!   between city time and wall time, [`tally`] counts for the progress line, [`steady`] keeps the
+//!   load even.
+//! * [`takeover`]: how long a killed node's partitions are away.
 //! * [`history`]: what the clients saw. [`readback`]: what the cluster says afterwards.
 //! * [`checker`]: the judge, a pure function of these two.
 //! * [`report`]: figures and table; [`counters`] reads the nodes' own, [`stats`] does percentiles.
@@ -22,11 +25,13 @@ pub mod counters;
 pub mod csv;
 pub mod demo;
 mod dice;
+pub mod doors;
 mod driver;
 #[cfg(test)]
 mod fake;
 pub mod history;
 pub mod pace;
+pub mod partitions;
 mod policy;
 mod ports;
 mod progress;
@@ -34,8 +39,11 @@ pub mod readback;
 pub mod report;
 mod rider;
 pub mod roads;
+mod stall;
 pub mod stats;
+pub mod steady;
 pub mod synthetic;
+pub mod takeover;
 pub mod tally;
 mod whole;
 mod wire;

@@ -29,8 +29,14 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new(bookings: u64, tally: Arc<Tally>, client: Client, nodes: usize) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(bookings), ProgressDrawTarget::stderr());
+    /// `riders` is nothing for a city that stays open until it is told.
+    pub(crate) fn new(
+        riders: Option<u64>,
+        tally: Arc<Tally>,
+        client: Client,
+        nodes: usize,
+    ) -> Self {
+        let bar = ProgressBar::with_draw_target(riders, ProgressDrawTarget::stderr());
         let template = "{elapsed_precise} [{bar:40}] {pos}/{len} riders done\n{wide_msg}";
         // The template is a constant and valid; a bar without style would do as well.
         if let Ok(style) = ProgressStyle::with_template(template) {

@@ -1,7 +1,10 @@
 //! What the run came to, as values ([`Report`], the JSON) and as one table for people
 //! ([`Report::table`]). Every figure says what it counts; the verdict stands last.
 
+pub(crate) mod harm;
 mod table;
+
+pub use harm::Harm;
 
 use crate::checker::Violation;
 use crate::city::Reference;
@@ -42,19 +45,6 @@ pub struct Run {
     pub split_cells: Vec<String>,
     /// The planted fault.
     pub planted: Option<String>,
-}
-
-/// The killing of a node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Kill {
-    /// Which, by number.
-    pub node: usize,
-    /// When, in milliseconds after the first request.
-    pub at_ms: u64,
-    /// How long it was away: until it was started again.
-    pub away_ms: u64,
-    /// How long after its start it was ready.
-    pub ready_after_ms: u64,
 }
 
 /// Decision latency, wait and share of riders served.
@@ -149,8 +139,8 @@ pub struct Report {
     pub run: Run,
     /// How long it took.
     pub ended: Ended,
-    /// Whom it cost.
-    pub kill: Option<Kill>,
+    /// What was done to the nodes.
+    pub harm: Harm,
     /// How riders fared.
     pub service: Service,
     /// Where the work went.
@@ -176,10 +166,8 @@ pub struct Sources<'a> {
     pub run: Run,
     /// How long it took.
     pub ended: Ended,
-    /// Whom it cost.
-    pub kill: Option<Kill>,
-    /// Whether somebody was to be killed.
-    pub kill_wanted: bool,
+    /// What was done to the nodes.
+    pub harm: Harm,
     /// How the city behaved.
     pub habits: Habits,
     /// The counters.
@@ -199,20 +187,17 @@ pub struct Sources<'a> {
 impl Report {
     /// Computes the figures.
     pub fn of(sources: Sources<'_>) -> Self {
-        let Sources {
-            run, ended, kill, kill_wanted, habits, tally, seen, at_end, counters, ..
-        } = sources;
+        let Sources { run, ended, harm, habits, tally, seen, at_end, counters, .. } = sources;
         let service = service(run.requests, &habits, seen, at_end);
         let nodes = Nodes::of(counters);
         let violations = sources.violations;
         let void = if run.requests == 0 || service.served_share == 0.0 {
             Some("no ride was carried to its end, so there was nothing to judge".into())
-        } else if kill_wanted && kill.is_none() {
-            Some("no node was killed".into())
         } else {
             None
         };
-        let green = violations.is_empty() && void.is_none() && ended.stuck_riders == 0;
+        let acquitted = violations.is_empty() && void.is_none() && ended.stuck_riders == 0;
+        let green = acquitted && harm.wrongs().is_empty();
         Self {
             service,
             traffic: traffic(tally),
@@ -221,7 +206,7 @@ impl Report {
             references: beside(sources.references, run.fleet),
             run,
             ended,
-            kill,
+            harm,
             violations,
             void,
             green,

@@ -5,6 +5,7 @@ use crate::city::Request;
 use crate::client::{Answer, Ask, Party};
 use crate::dice::Dice;
 use crate::history::What;
+use crate::steady::Looks;
 use crate::wire::{Booking, BookingStatus};
 use crate::workload::World;
 use proto::units::{MonoMs, Point};
@@ -12,26 +13,19 @@ use proto::{BookingId, RiderId};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// First pause between two looks: five seconds of city time, but not more often than once a second
-/// of wall time, for four thousand riders look at once.
-const LOOK_CITY_MS: u64 = 5_000;
-const LOOK_MIN: Duration = Duration::from_secs(1);
-/// Longest pause; each is half as long again as the one before.
-const LOOK_MAX: Duration = Duration::from_secs(6);
-
 /// One rider's part, from asking to the end of his booking.
 pub(crate) async fn ride(world: Arc<World>, rider: RiderId, request: Request, mut dice: Dice) {
     let asked = world.client.mono();
     let Some(booking) = book(&world, rider, request, asked, &mut dice).await else { return };
     let patience = world.pace.wall_of(world.habits.patience_ms);
     let gives_up_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-    let mut pause = world.pace.wall_of(LOOK_CITY_MS).clamp(LOOK_MIN, LOOK_MAX);
+    let mut pause = world.looks.next(None, &world.pace, &mut dice);
     let mut assigned = false;
     loop {
         let left_ms = gives_up_ms.saturating_sub(world.client.mono().since(asked));
         let left = Duration::from_millis(left_ms).max(Duration::from_millis(10));
         tokio::time::sleep(if assigned { pause } else { pause.min(left) }).await;
-        pause = pause.mul_f64(1.5).min(LOOK_MAX);
+        pause = world.looks.next(Some(pause), &world.pace, &mut dice);
         let status = match look(&world, booking, &mut dice).await {
             Look::Is(status) => status,
             Look::NoAnswer => continue,
@@ -46,7 +40,7 @@ pub(crate) async fn ride(world: Arc<World>, rider: RiderId, request: Request, mu
         if !assigned && world.client.mono().since(asked) >= gives_up_ms {
             // Done, ended before, or assigned this very moment: the next look tells.
             call_off(&world, rider, booking, &mut dice).await;
-            pause = LOOK_MIN.min(pause);
+            pause = Looks::soon(pause);
         }
     }
 }

@@ -42,7 +42,12 @@ struct Answers {
     outcomes: BTreeMap<String, u64>,
     /// By the node that served, as it names itself.
     served: BTreeMap<String, u64>,
+    /// The first of the requests that were late, and how they fared.
+    late: Vec<String>,
 }
+
+/// So many late requests are described; of a cluster that is away all of them would be.
+const LATE_SHOWN: usize = 200;
 
 /// All counters.
 #[derive(Debug)]
@@ -69,6 +74,12 @@ pub struct Tally {
     pub completed: Count,
     /// Offers received by drivers.
     pub offers: Count,
+    /// Riders who asked for a ride.
+    pub rides: Count,
+    /// Requests begun, however many tries they took.
+    pub asked: Count,
+    /// Requests that eight tries or five seconds did not settle.
+    pub late: Count,
     /// Tries answered with something to be asked again.
     pub retries: Count,
     /// Tries that got no answer: refused, reset, timed out.
@@ -102,6 +113,9 @@ impl Tally {
             on_trip: Count::default(),
             completed: Count::default(),
             offers: Count::default(),
+            rides: Count::default(),
+            asked: Count::default(),
+            late: Count::default(),
             retries: Count::default(),
             no_answer: Count::default(),
             late_ms: Count::default(),
@@ -159,6 +173,20 @@ impl Tally {
                 answers.outcomes.insert(outcome.into(), 1);
             }
         }
+    }
+
+    /// Counts a request that was not settled in time, and says how it fared.
+    pub fn late(&self, story: String) {
+        self.late.up();
+        let mut answers = self.answers();
+        if answers.late.len() < LATE_SHOWN {
+            answers.late.push(story);
+        }
+    }
+
+    /// How the first of the late requests fared.
+    pub fn late_stories(&self) -> Vec<String> {
+        self.answers().late.clone()
     }
 
     /// Requests by outcome.

@@ -210,6 +210,12 @@ pub(crate) struct Cluster {
     pub(crate) members: Vec<serde_json::Value>,
 }
 
+/// `GET /v1/cluster/lookup` of a rider's id.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Lookup {
+    pub(crate) group: u16,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,22 +4,25 @@
 //! Everything is a task on one runtime: 4,500 drivers are 9,000 tasks and 4,500 sockets, no
 //! threads. The nodes are real processes or, in tests, a fake; the city sees addresses only.
 
-use crate::city::City;
-use crate::client::{Answer, Ask, Client};
+use crate::city::{City, Request};
+use crate::client::{Ask, Client};
 use crate::dice::Dice;
+use crate::doors::Doors;
 use crate::driver::{self, Me};
 use crate::history::{History, What};
 use crate::pace::Pace;
 use crate::rider;
 use crate::roads::Roads;
+use crate::steady::{self, Looks, Steady};
+use crate::takeover::must;
 use crate::tally::Tally;
 use crate::wire;
 use futures_util::stream::{self, StreamExt};
 use proto::units::Clock;
 use proto::{DriverId, RiderId};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// How people and cars behave. Times are city time unless they say otherwise.
@@ -71,13 +74,14 @@ const PING_PERIOD_MIN_S: f64 = 0.25;
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) client: Client,
-    pub(crate) nodes: Arc<[SocketAddr]>,
+    pub(crate) doors: Doors,
     pub(crate) history: Arc<History>,
     pub(crate) tally: Arc<Tally>,
     pub(crate) pace: Pace,
     pub(crate) roads: Roads,
     pub(crate) habits: Habits,
     pub(crate) ping_period: Duration,
+    pub(crate) looks: Looks,
 }
 
 /// Registrations under way at once while the city is built.
@@ -115,6 +119,12 @@ pub enum WorkloadError {
         /// Method and path.
         request: String,
     },
+    /// No rider of hundreds belongs to a partition.
+    #[error("no rider's id falls into partition {group}")]
+    NoRider {
+        /// Which.
+        group: u16,
+    },
     /// The drivers' sockets did not open.
     #[error("only {open} of {wanted} drivers' sockets opened")]
     Sockets {
@@ -129,11 +139,12 @@ pub enum WorkloadError {
 #[derive(Debug)]
 pub struct Workload {
     client: Client,
-    nodes: Arc<[SocketAddr]>,
+    doors: Doors,
     history: Arc<History>,
     tally: Arc<Tally>,
     clock: Arc<dyn Clock>,
     habits: Habits,
+    steady: Option<Steady>,
     seed: u64,
 }
 
@@ -149,16 +160,20 @@ pub struct People {
 impl Workload {
     /// A workload for a cluster that answers at these addresses.
     pub fn new(
-        nodes: Vec<SocketAddr>,
+        doors: Doors,
         history: Arc<History>,
         tally: Arc<Tally>,
         clock: Arc<dyn Clock>,
         habits: Habits,
         seed: u64,
     ) -> Result<Self, WorkloadError> {
-        let nodes: Arc<[SocketAddr]> = nodes.into();
-        let client = Client::new(Arc::clone(&nodes), Arc::clone(&tally), Arc::clone(&clock))?;
-        Ok(Self { client, nodes, history, tally, clock, habits, seed })
+        let client = Client::new(doors.clone(), Arc::clone(&tally), Arc::clone(&clock))?;
+        Ok(Self { client, doors, history, tally, clock, habits, steady: None, seed })
+    }
+
+    /// The same with riders who come again, in the place of each asking once at his time.
+    pub fn steady(self, steady: Option<Steady>) -> Self {
+        Self { steady, ..self }
     }
 
     /// The HTTP client, for reading back.
@@ -173,7 +188,8 @@ impl Workload {
             .buffered(BUILDERS)
             .collect::<Vec<_>>()
             .await;
-        let riders = stream::iter(0..city.requests.len())
+        let riders = self.steady.map_or(city.requests.len(), |steady| steady.riders);
+        let riders = stream::iter(0..riders)
             .map(|i| self.register_rider(i))
             .buffered(BUILDERS)
             .collect::<Vec<_>>()
@@ -181,23 +197,6 @@ impl Workload {
         let drivers = drivers.into_iter().collect::<Result<_, _>>()?;
         let riders = riders.into_iter().collect::<Result<_, _>>()?;
         Ok(People { drivers, riders })
-    }
-
-    async fn must<T: serde::de::DeserializeOwned>(
-        &self,
-        ask: Ask,
-        dice: &mut Dice,
-    ) -> Result<T, WorkloadError> {
-        match self.client.ask(&ask, dice).await {
-            Answer::Done(value) => Ok(value),
-            Answer::Refused(refused) => Err(WorkloadError::Refused {
-                request: ask.name(),
-                status: refused.status,
-                code: refused.code,
-                detail: refused.detail,
-            }),
-            Answer::Unsettled => Err(WorkloadError::Unsettled { request: ask.name() }),
-        }
     }
 
     async fn register_driver(&self, number: usize) -> Result<DriverId, WorkloadError> {
@@ -208,10 +207,10 @@ impl Workload {
             "vehicle": { "type": "SEDAN", "seats": 4, "capabilities": [], "plate": format!("H {number}") },
         });
         let ask = Ask::post("/v1/drivers", body.to_string(), &mut dice);
-        let driver: wire::Driver = self.must(ask, &mut dice).await?;
+        let driver: wire::Driver = must(&self.client, &ask, &mut dice).await?;
         let id = driver.driver_id;
         let ask = Ask::post(format!("/v1/drivers/{id}/online"), "{}".into(), &mut dice);
-        let _on_duty: wire::Driver = self.must(ask, &mut dice).await?;
+        let _on_duty: wire::Driver = must(&self.client, &ask, &mut dice).await?;
         self.history.note(What::DriverAcked { driver: id });
         self.tally.drivers.up();
         Ok(id)
@@ -222,7 +221,7 @@ impl Workload {
         let mut dice = Dice::of(self.seed, &format!("register {name}"));
         let body = serde_json::json!({ "name": name }).to_string();
         let ask = Ask::post("/v1/riders", body, &mut dice);
-        let rider: wire::Rider = self.must(ask, &mut dice).await?;
+        let rider: wire::Rider = must(&self.client, &ask, &mut dice).await?;
         self.tally.riders.up();
         Ok(rider.rider_id)
     }
@@ -233,13 +232,14 @@ impl Workload {
         let wanted = city.fleet.len();
         let world = Arc::new(World {
             client: self.client,
-            nodes: self.nodes,
+            doors: self.doors,
             history: self.history,
             tally: self.tally,
             pace: Pace::start(Arc::clone(&self.clock), self.habits.speed),
             roads: city.roads,
             habits: self.habits,
             ping_period,
+            looks: Looks::of(self.steady),
         });
         let mut fleet = JoinSet::new();
         for ((driver, stands_at), number) in people.drivers.iter().zip(&city.fleet).zip(0usize..) {
@@ -256,8 +256,8 @@ impl Workload {
         }
         // Every phone has sent its first position within one period; a second one settles it.
         tokio::time::sleep(ping_period * 2).await;
-        let asks = city.requests.into_iter().zip(people.riders.iter().copied()).collect();
-        Ok(OpenCity { world, fleet, asks, clock: self.clock, seed: self.seed })
+        let (requests, riders, steady) = (city.requests, people.riders.clone(), self.steady);
+        Ok(OpenCity { world, fleet, requests, riders, steady, clock: self.clock, seed: self.seed })
     }
 }
 
@@ -266,7 +266,9 @@ impl Workload {
 pub struct OpenCity {
     world: Arc<World>,
     fleet: JoinSet<()>,
-    asks: Vec<(crate::city::Request, RiderId)>,
+    requests: Vec<Request>,
+    riders: Vec<RiderId>,
+    steady: Option<Steady>,
     clock: Arc<dyn Clock>,
     seed: u64,
 }
@@ -278,27 +280,81 @@ pub struct Ended {
     pub wall_ms: u64,
     /// Riders who were still waiting for something when the run was called stuck.
     pub stuck_riders: usize,
+    /// Rides that were asked for.
+    pub rides: u64,
+    /// From the first request until no more were to come, in wall milliseconds.
+    pub open_ms: u64,
+    /// Requests of all kinds that clients made in that time.
+    pub operations: u64,
+    /// Positions that phones sent in that time.
+    pub pings: u64,
 }
 
 impl OpenCity {
-    /// Lets every rider ask at his time and waits for all of them. Returns with all clients
-    /// stopped, so that what is read back afterwards stands still.
-    pub async fn run(mut self) -> Ended {
+    /// Lets every rider ask at his time, or, under a steady load, again and again until `closing`
+    /// says so, and waits for all of them. Returns with all clients stopped, so that what is read
+    /// back afterwards stands still.
+    pub async fn run(mut self, closing: watch::Receiver<bool>) -> Ended {
         let begin = self.clock.mono();
+        let (asked, pings) = (self.world.tally.asked.get(), self.world.tally.pings.get());
+        let mut riders = match self.steady {
+            None => self.each_once().await,
+            Some(steady) => self.again_and_again(steady, closing).await,
+        };
+        let open_ms = self.clock.mono().since(begin);
+        let operations = self.world.tally.asked.get() - asked;
+        let pings = self.world.tally.pings.get() - pings;
+        let stuck_riders = self.last_home(&mut riders).await;
+        riders.shutdown().await;
+        self.fleet.shutdown().await;
+        let (wall_ms, rides) = (self.clock.mono().since(begin), self.world.tally.rides.get());
+        Ended { wall_ms, stuck_riders, rides, open_ms, operations, pings }
+    }
+
+    /// Returns when the last rider has set out.
+    async fn each_once(&self) -> JoinSet<()> {
         // Cars have stood and pinged since `open`; riders count from now.
         let day = Pace::start(Arc::clone(&self.clock), self.world.habits.speed);
         let mut riders = JoinSet::new();
-        for ((request, rider), number) in self.asks.into_iter().zip(0usize..) {
+        let asks = self.requests.iter().zip(&self.riders);
+        for ((request, rider), number) in asks.zip(0usize..) {
             day.until(request.at).await;
             let late_city_ms = day.now().0.saturating_sub(request.at.0);
             let late = u64::try_from(day.wall_of(late_city_ms).as_millis()).unwrap_or(u64::MAX);
             self.world.tally.late_ms.at_least(late);
+            self.world.tally.rides.up();
             let dice = Dice::of(self.seed, &format!("rider {number}"));
-            riders.spawn(rider::ride(Arc::clone(&self.world), rider, request, dice));
+            riders.spawn(rider::ride(Arc::clone(&self.world), *rider, *request, dice));
             // Keeps the set small: thousands have left by the end of the hour.
             while riders.try_join_next().is_some() {}
         }
-        let patience = day.wall_of(self.world.habits.patience_ms);
+        riders
+    }
+
+    /// Returns when the city closes.
+    async fn again_and_again(
+        &self,
+        steady: Steady,
+        mut closing: watch::Receiver<bool>,
+    ) -> JoinSet<()> {
+        let pool: Arc<[Request]> = self.requests.clone().into();
+        let mut riders = JoinSet::new();
+        for (rider, number) in self.riders.iter().zip(0usize..) {
+            let dice = Dice::of(self.seed, &format!("rider {number}"));
+            let (world, place) = (Arc::clone(&self.world), (number, self.riders.len()));
+            let stay = steady::stay(world, *rider, Arc::clone(&pool), place, closing.clone(), dice);
+            riders.spawn(stay);
+        }
+        tokio::select! {
+            // An error means that whoever was to say so is gone.
+            _said = closing.wait_for(|closing| *closing) => riders,
+            never = steady::regulate(&self.world, steady, &*self.clock) => match never {},
+        }
+    }
+
+    /// Waits for those who are under way; how many were still waiting when that was given up.
+    async fn last_home(&self, riders: &mut JoinSet<()>) -> usize {
+        let patience = self.world.pace.wall_of(self.world.habits.patience_ms);
         let quiet_ms = QUIET_MS + u64::try_from(patience.as_millis()).unwrap_or(u64::MAX / 2);
         let (mut signs, mut since) = (self.world.tally.signs_of_life(), self.clock.mono());
         while !riders.is_empty() && self.clock.mono().since(since) < quiet_ms {
@@ -309,129 +365,9 @@ impl OpenCity {
                 (signs, since) = (now, self.clock.mono());
             }
         }
-        let stuck_riders = riders.len();
-        riders.shutdown().await;
-        self.fleet.shutdown().await;
-        Ended { wall_ms: self.clock.mono().since(begin), stuck_riders }
+        riders.len()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::checker::{Violation, judge};
-    use crate::counters::Counters;
-    use crate::fake::{Fake, Faults};
-    use crate::pace::CityMs;
-    use crate::readback::read_back;
-    use crate::report::{Report, Run, Sources};
-    use crate::synthetic::{self, Plan};
-    use node::clock::SystemClock;
-
-    /// Plays a small town against the fake and has it judged.
-    async fn played(faults: Faults, habits: Habits) -> Report {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let plan = Plan { seed: 3, fleet: 12, bookings: 30, window: CityMs(240_000) };
-        let city = synthetic::town(plan);
-        let nodes = Fake::serve(3, faults, Arc::clone(&clock)).await;
-        let history = Arc::new(History::begin(Arc::clone(&clock)));
-        let tally = Arc::new(Tally::new(3));
-        let workload = Workload::new(
-            nodes,
-            Arc::clone(&history),
-            Arc::clone(&tally),
-            Arc::clone(&clock),
-            habits,
-            plan.seed,
-        )
-        .unwrap();
-        let client = workload.client().clone();
-        let people = workload.register(&city).await.unwrap();
-        let run = Run {
-            city: city.name.clone(),
-            seed: plan.seed,
-            speed: habits.speed,
-            nodes: 3,
-            fleet: plan.fleet,
-            requests: plan.bookings,
-            ping_period_ms: 250,
-            assumption: city.roads.assumption(),
-            split_cells: vec![],
-            planted: None,
-        };
-        let ended = workload.open(city, &people).await.unwrap().run().await;
-        let seen = history.read();
-        let at_end = read_back(&client, &seen, plan.seed).await;
-        let counters = Counters::parse(&client.text_of(0, "/metrics").await.unwrap());
-        let violations = judge(&seen, &at_end);
-        Report::of(Sources {
-            run,
-            ended,
-            kill: None,
-            kill_wanted: false,
-            habits,
-            tally: &tally,
-            seen: &seen,
-            at_end: &at_end,
-            counters: &counters,
-            references: vec![],
-            violations,
-        })
-    }
-
-    /// Four city minutes of demand in a third of a second, and nobody in a hurry.
-    fn fast() -> Habits {
-        Habits { patience_ms: 4_800_000, ..Habits::usual(800.0) }
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_city_is_carried_and_acquitted_although_every_fifth_answer_is_lost() {
-        let faults = Faults { lose_answer_every: Some(5), ..Faults::default() };
-        let report = played(faults, Habits { acceptance: 0.8, ..fast() }).await;
-        assert!(report.green, "{}", report.table());
-        assert_eq!(report.service.by_state["COMPLETED"], 30, "{}", report.table());
-        assert!(report.traffic.retries > 10, "{}", report.table());
-        assert_eq!(report.service.wait_s.n, 30);
-        assert_eq!(report.refused_holds_per_assignment, Some(0.1));
-        assert!(report.traffic.hops_stable[1] > 100, "{}", report.table());
-        let json = serde_json::to_value(&report).unwrap();
-        assert_eq!(json["green"], true);
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_cluster_that_frees_drivers_under_way_is_found_guilty() {
-        let faults = Faults { free_drivers_under_way: true, ..Faults::default() };
-        let report = played(faults, fast()).await;
-        let two = |v: &Violation| matches!(v, Violation::TwoTrips { .. });
-        assert!(!report.green && report.violations.iter().any(two), "{}", report.table());
-        assert!(report.table().contains("VIOLATION two trips at once: driver drv_"));
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_cluster_that_forgets_bookings_is_found_guilty() {
-        let faults = Faults { forget_booking_every: Some(4), ..Faults::default() };
-        let report = played(faults, fast()).await;
-        let lost = |v: &Violation| matches!(v, Violation::Lost { .. });
-        assert!(!report.green && report.violations.iter().any(lost), "{}", report.table());
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn riders_nobody_comes_for_call_off_in_time() {
-        // Nobody ever says yes, and patience runs out after half a second of wall time.
-        let habits = Habits { acceptance: 0.0, patience_ms: 400_000, ..fast() };
-        let report = played(Faults::default(), habits).await;
-        assert_eq!(report.service.by_state["CANCELLED"], 30, "{}", report.table());
-        assert!(report.violations.is_empty(), "{}", report.table());
-        assert!(!report.green && report.void.is_some(), "a run without a ride proves nothing");
-    }
-
-    #[test]
-    fn a_phone_reports_at_least_once_a_second_and_a_fleet_is_not_a_flood() {
-        let period = |speed, fleet| Habits::usual(speed).ping_period(fleet).as_millis();
-        assert_eq!(period(1.0, 200), 1_000);
-        assert_eq!(period(10.0, 200), 400);
-        assert_eq!(period(60.0, 200), 250);
-        assert_eq!(period(30.0, 4_500), 900);
-        assert_eq!(period(30.0, 20_000), 1_000);
-    }
-}
+mod tests;

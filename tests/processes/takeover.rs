@@ -40,6 +40,7 @@ async fn first_served(since: Instant, status: u16, ask: impl Fn() -> Ask) -> Dur
     now() - since
 }
 
+#[expect(clippy::print_stdout, reason = "what was measured")]
 fn show(what: &str, mut took: Vec<Duration>) {
     took.sort();
     let (median, most) = (took[took.len() / 2], took[took.len() - 1]);

@@ -93,6 +93,9 @@ fn config(group: GroupId, timers: Timers) -> Config {
         election_timeout_max: timers.election_ms.1,
         max_payload_entries: APPEND_ENTRIES,
         enable_pre_vote: Some(true),
+        // A leader that restarts must be elected: restored without a vote, it would call reads
+        // linearizable that know less than it had acknowledged.
+        enable_leader_restore: Some(false),
         // When to take snapshots and to purge is decided in `tend`.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,

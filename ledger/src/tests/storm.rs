@@ -75,6 +75,16 @@ async fn power_cuts(seed: u64, cuts: u64, faults: Faults) -> Result<(), String> 
             cluster.start(node).await.map_err(|error| format!("{node} does not open: {error}"))?;
         }
         cluster.until_led().await;
+        // What a leader shows first after its restart is no older than what was acknowledged.
+        for group in groups() {
+            let known = acked.lock().unwrap().get(&group).copied().unwrap_or(0);
+            let read = counted(&cluster, group).await;
+            if read < known {
+                return Err(format!(
+                    "{group}: {known} was acknowledged, {read} is read after a cut"
+                ));
+            }
+        }
     }
     counters.into_iter().for_each(|counter| counter.abort());
     // One disk after another is replaced, each by a node with a new name.

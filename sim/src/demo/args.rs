@@ -1,20 +1,25 @@
 //! The flags of `hansom demo` and what they come to.
 
-use super::{DemoError, Settings};
+use super::script::{Orders, WIPE_NODES_MIN};
+use super::{DemoError, Open, Settings};
 use crate::city::City;
 use crate::csv::{self, either};
 use crate::dice::Dice;
 use crate::pace::CityMs;
 use crate::roads::Roads;
+use crate::steady::Steady;
 use crate::synthetic::{self, Plan};
 use crate::whole::whole;
 use crate::workload::Habits;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// Run a city against a cluster of real processes, kill one, and judge what happened.
+/// Run a city against a cluster of real processes, kill some, and judge what happened.
 ///
-/// Without any flag: an invented town, three nodes, under a minute, no files needed. Exit status 0
-/// if the judge found nothing, 1 if it did or the run failed, 2 if a flag or a file is wrong.
+/// Without any flag: an invented town, three nodes of which one is killed and comes back and one
+/// loses its disk and is replaced, about a minute, no files needed. Exit status 0 if the judge found
+/// nothing and every partition has all its replicas in the end, 1 if not or the run failed, 2 if a
+/// flag or a file is wrong.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = LAYOUT)]
 pub struct Args {
@@ -72,9 +77,35 @@ pub struct Args {
     #[arg(long, default_value_t = 1.0, value_name = "SHARE")]
     pub acceptance: f64,
 
-    /// Kill nobody.
-    #[arg(long)]
+    /// Kill nobody, and leave all disks alone.
+    #[arg(long, conflicts_with_all = ["kills", "kill_all"], help_heading = "What is done to the nodes")]
     pub no_kill: bool,
+
+    /// Leave all disks alone. Otherwise, with three nodes or more, one loses its disk late in the run:
+    /// it is killed, its data deleted, and a node with a new number started in its place.
+    #[arg(long, help_heading = "What is done to the nodes")]
+    pub no_wipe: bool,
+
+    /// Instead of that, kill so many nodes with SIGKILL, one after the other, each back on its disk
+    /// after 0 to 10 s, the next only when every partition has all its replicas again; and measure
+    /// how long partitions were away. Takes a steady load, see --riders, and lasts as long as it takes.
+    #[arg(long, value_name = "N", conflicts_with_all = ["seconds", "bookings", "data", "demand"], help_heading = "What is done to the nodes")]
+    pub kills: Option<u32>,
+
+    /// After all that, kill all nodes at once, start them again, and measure until every partition
+    /// answers.
+    #[arg(long, help_heading = "What is done to the nodes")]
+    pub kill_all: bool,
+
+    /// In the place of riders who ask once: so many who ask again as soon as their last ride is over,
+    /// for --seconds or as long as --kills takes [default: 300 with --kills, and as many cars]
+    #[arg(long, value_name = "N", conflicts_with_all = ["bookings", "data", "demand"], help_heading = "Steady load")]
+    pub riders: Option<usize>,
+
+    /// Under a steady load, requests a second of all clients together: riders look at their bookings
+    /// as often as that takes. Positions on sockets are not counted [default: 500]
+    #[arg(long, value_name = "N", conflicts_with_all = ["bookings", "data", "demand"], help_heading = "Steady load")]
+    pub operations: Option<u32>,
 
     /// Write the report as JSON to this file; `-` for stdout, and the table to stderr.
     #[arg(long, value_name = "FILE")]
@@ -111,6 +142,8 @@ Examples:
   hansom demo
   hansom demo --seed 7 --json -
   hansom demo --data ./nyc_hour_20131118 --fleet-size 4500 --speed 30
+  hansom demo --nodes 5 --kills 30 --kill-all
+  hansom demo --riders 300 --operations 500 --seconds 60 --no-kill
 ";
 
 /// The invented town, if nothing else is said: half a minute of bookings and twenty seconds until
@@ -118,6 +151,12 @@ Examples:
 const TOWN_BOOKINGS: usize = 400;
 const TOWN_FLEET: usize = 240;
 const TOWN_SECONDS: u64 = 25;
+/// A steady load, if nothing else is said.
+const STEADY_RIDERS: usize = 300;
+const STEADY_OPERATIONS: u32 = 500;
+/// The wishes that riders of a steady load take in turn; more than come up in most runs, and they
+/// may come up again.
+const STEADY_WISHES: usize = 20_000;
 /// Straight-line driving for files without a network: the median of Manhattan's afternoon.
 const STRAIGHT: (f64, f64) = (16.0 / 3.6, 1.4);
 
@@ -137,6 +176,13 @@ impl Args {
         if self.bookings == Some(0) || self.fleet_size == Some(0) || self.seconds == Some(0) {
             return usage("--bookings, --fleet-size and --seconds must be 1 or more");
         }
+        if self.riders == Some(0) || self.operations == Some(0) || self.kills == Some(0) {
+            return usage("--riders, --operations and --kills must be 1 or more");
+        }
+        if self.kills.is_some() && usize::from(self.nodes) < WIPE_NODES_MIN {
+            return usage("--kills takes --nodes 3 or more: nobody can take over from fewer");
+        }
+        let (orders, steady) = (self.orders(), self.steady());
         let city = self.city()?;
         if city.requests.is_empty() || city.fleet.is_empty() {
             return usage("the city has no requests or no cars");
@@ -156,7 +202,8 @@ impl Args {
             habits,
             nodes: usize::from(self.nodes),
             seed: self.seed,
-            kill: !self.no_kill,
+            orders,
+            steady,
             keep: self.keep,
             json: self.json,
             program,
@@ -164,6 +211,22 @@ impl Args {
             plant: self.plant,
             #[cfg(not(feature = "plant"))]
             plant: None,
+        })
+    }
+
+    fn orders(&self) -> Orders {
+        let kills = self.kills.unwrap_or(0);
+        let kill = !self.no_kill && kills == 0;
+        let wipe = kill && !self.no_wipe && usize::from(self.nodes) >= WIPE_NODES_MIN;
+        Orders { kill, wipe, kills, kill_all: self.kill_all }
+    }
+
+    fn steady(&self) -> Option<Open> {
+        let wanted = self.kills.is_some() || self.riders.is_some() || self.operations.is_some();
+        let operations = f64::from(self.operations.unwrap_or(STEADY_OPERATIONS));
+        wanted.then(|| Open {
+            load: Steady { riders: self.riders.unwrap_or(STEADY_RIDERS), operations },
+            lasts: Duration::from_secs(self.seconds.unwrap_or(TOWN_SECONDS)),
         })
     }
 
@@ -191,10 +254,13 @@ impl Args {
     }
 
     fn town(&self) -> City {
+        let steady = self.steady();
+        let usual = steady.map_or(TOWN_FLEET, |open| open.load.riders);
+        let wishes = if steady.is_some() { STEADY_WISHES } else { TOWN_BOOKINGS };
         synthetic::town(Plan {
             seed: self.seed,
-            fleet: self.fleet_size.unwrap_or(TOWN_FLEET),
-            bookings: self.bookings.unwrap_or(TOWN_BOOKINGS),
+            fleet: self.fleet_size.unwrap_or(usual),
+            bookings: self.bookings.unwrap_or(wishes),
             window: CityMs(self.city_ms(self.seconds.unwrap_or(TOWN_SECONDS))),
         })
     }
@@ -243,78 +309,4 @@ impl Args {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser;
-
-    #[derive(Debug, Parser)]
-    struct Cli {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    fn parse(line: &str) -> Result<Settings, DemoError> {
-        let words = std::iter::once("demo").chain(line.split_whitespace());
-        Cli::try_parse_from(words).expect("clap takes it").args.check()
-    }
-
-    fn refusal(line: &str) -> String {
-        let error = parse(line).expect_err("a usage error");
-        assert!(error.is_usage(), "{error}");
-        error.to_string()
-    }
-
-    #[test]
-    fn without_flags_there_is_a_town() {
-        let settings = parse("").unwrap();
-        assert_eq!(settings.city.requests.len(), TOWN_BOOKINGS);
-        assert_eq!(settings.city.fleet.len(), TOWN_FLEET);
-        assert!(settings.city.last_request() <= CityMs(1_000_000));
-        assert!(settings.kill && settings.nodes == 3);
-    }
-
-    #[test]
-    fn flags_that_do_not_fit_are_refused_by_name() {
-        for (line, word) in [
-            ("--speed 0", "--speed"),
-            ("--speed nan", "--speed"),
-            ("--acceptance 1.5", "--acceptance"),
-            ("--patience-s 0", "--patience-s"),
-            ("--fleet-size 0", "--fleet-size"),
-            ("--fleet cars.csv", "--demand"),
-            ("--data /nowhere", "requests_full_hour.csv.gz"),
-        ] {
-            let said = refusal(line);
-            assert!(said.contains(word), "{line}: {said}");
-        }
-    }
-
-    #[test]
-    fn a_directory_in_the_layout_is_a_city() {
-        let dir = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
-        write(
-            "requests_full_hour.csv",
-            "pickup_time,pickup_lat,pickup_lon,dropoff_lat,dropoff_lon\n\
-             2013-11-18 16:00:00,40.75,-73.98,40.76,-73.97\n2013-11-18 16:01:00,40.75,-73.98,40.76,-73.97\n",
-        );
-        write("taxis_full_hour.csv", "idx,lat,lon\n0,40.75,-73.98\n1,40.76,-73.97\n");
-        write("nodes.csv", "node,lat,lon\n0,40.75,-73.98\n1,40.76,-73.97\n");
-        write("edges_16h_17h.csv", "from,to,length_km,travel_time_s\n0,1,1.4,300\n1,0,1.4,300\n");
-        write(
-            "our_python_baselines.csv",
-            "fleet,policy,rate,wait_mean,wait_p95\n2,nearest,0.9,10,20\n",
-        );
-        let data = dir.path().display();
-        let settings = parse(&format!("--data {data} --fleet-size 1 --seconds 1")).unwrap();
-        let City { requests, fleet, roads, references, .. } = &settings.city;
-        assert_eq!((requests.len(), fleet.len(), references.len()), (1, 1, 1));
-        assert!(matches!(roads, Roads::Network(network) if network.junctions() == 2));
-        // Demand alone: cars at pickups, straight roads.
-        let demand = dir.path().join("requests_full_hour.csv");
-        let settings = parse(&format!("--demand {} --fleet-size 5", demand.display())).unwrap();
-        assert_eq!(settings.city.fleet.len(), 5);
-        assert!(matches!(settings.city.roads, Roads::Straight { .. }));
-        assert!(refusal(&format!("--demand {}", demand.display())).contains("--fleet-size"));
-    }
-}
+mod tests;

@@ -1,36 +1,34 @@
-//! Who starts the nodes also kills one: half-way through the demand, with SIGKILL, and starts it
-//! again on the same disk five seconds later. Five seconds of wall time at any speed: a restart
-//! does not get faster because the city does.
+//! Who starts the nodes also kills them: this holds the processes, and knows how to wait until what
+//! was killed is back and every partition has all its replicas. What is done when is
+//! [`super::script`]'s.
 
-use super::{Failure, READY_WITHIN_S};
+use super::READY_WITHIN_S;
 use crate::client::Client;
 use crate::cluster::{Cluster, ClusterError};
 use crate::counters::Counters;
-use crate::progress::Voice;
-use crate::report::Kill;
-use crate::tally::Tally;
+use crate::doors::Doors;
+use crate::partitions::{Lacking, Partitions};
 use crate::wire;
-use proto::units::Clock;
-use std::net::SocketAddr;
+use proto::units::{Clock, MonoMs};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How long a killed node stays away.
-const AWAY: Duration = Duration::from_secs(5);
 /// How often readiness and life are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often all nodes are asked where all replicas are.
+const PARTITIONS_EVERY: Duration = Duration::from_millis(250);
 /// How long one look may take.
 const LOOK_WITHIN: Duration = Duration::from_secs(1);
-/// After the restarted node is ready and seen by all, requests that left before may still be on
-/// their way; for so long the ring counts as changing.
-const SETTLE: Duration = Duration::from_secs(1);
+/// As many replicas as nodes keep of each partition if nothing else is said, and there are enough.
+const REPLICAS: usize = 3;
 
 /// Holds the processes.
 #[derive(Debug)]
 pub(super) struct Nemesis {
     cluster: Mutex<Cluster>,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     before: Mutex<Counters>,
 }
 
@@ -39,42 +37,73 @@ impl Nemesis {
         Self { cluster: Mutex::new(cluster), clock, before: Mutex::default() }
     }
 
-    fn cluster(&self) -> MutexGuard<'_, Cluster> {
+    pub(super) fn cluster(&self) -> MutexGuard<'_, Cluster> {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn http(&self) -> Vec<SocketAddr> {
-        self.cluster().http()
+    pub(super) fn doors(&self) -> Doors {
+        self.cluster().doors().clone()
+    }
+
+    pub(super) fn seats(&self) -> usize {
+        self.cluster().doors().seats()
     }
 
     pub(super) fn tails(&self) -> String {
         self.cluster().tails()
     }
 
-    /// What the killed node had counted before its end.
-    pub(super) fn before_the_kill(&self) -> Counters {
+    /// What the killed nodes had counted before their ends.
+    pub(super) fn before_the_kills(&self) -> Counters {
         self.before.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Reads what a node has counted, for its next start counts from zero.
+    pub(super) async fn remember(&self, seat: usize, client: &Client) {
+        if let Ok(Ok(text)) = timeout(LOOK_WITHIN, client.text_of(seat, "/metrics")).await {
+            let counters = Counters::parse(&text);
+            self.before.lock().unwrap_or_else(PoisonError::into_inner).add(&counters);
+        }
+    }
+
+    /// Kills a node with SIGKILL and says when.
+    pub(super) fn kill(&self, seat: usize) -> MonoMs {
+        let now = self.clock.mono();
+        self.cluster().kill(seat);
+        now
+    }
+
+    /// Starts a node again and waits until it is ready: when it was started, and how long it took.
+    pub(super) async fn revive(
+        &self,
+        seat: usize,
+        client: &Client,
+    ) -> Result<(MonoMs, u64), ClusterError> {
+        let started = self.clock.mono();
+        self.cluster().spawn(seat)?;
+        self.ready(seat, client).await?;
+        Ok((started, self.clock.mono().since(started)))
+    }
+
     /// Waits until every node is ready.
-    pub(super) async fn all_ready(&self, client: &Client) -> Result<(), Failure> {
-        for node in 0..self.http().len() {
-            self.ready(node, client).await?;
+    pub(super) async fn all_ready(&self, client: &Client) -> Result<(), ClusterError> {
+        for seat in 0..self.seats() {
+            self.ready(seat, client).await?;
         }
         Ok(())
     }
 
-    async fn ready(&self, node: usize, client: &Client) -> Result<(), ClusterError> {
+    pub(super) async fn ready(&self, seat: usize, client: &Client) -> Result<(), ClusterError> {
         let began = self.clock.mono();
         loop {
             self.cluster().ended()?;
-            let says = match timeout(LOOK_WITHIN, client.text_of(node, "/readyz")).await {
+            let says = match timeout(LOOK_WITHIN, client.text_of(seat, "/readyz")).await {
                 Ok(Ok(_ready)) => return Ok(()),
                 Ok(Err(error)) => error.to_string(),
                 Err(_slow) => "nothing".into(),
             };
             if self.clock.mono().since(began) > READY_WITHIN_S * 1000 {
-                let (node, within_s) = (node + 1, READY_WITHIN_S);
+                let (node, within_s) = (self.cluster().name(seat), READY_WITHIN_S);
                 return Err(ClusterError::NotReady { node, within_s, says });
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -92,49 +121,13 @@ impl Nemesis {
         }
     }
 
-    /// Kills the victim after a while and brings it back.
-    pub(super) async fn strike(
-        &self,
-        victim: Option<usize>,
-        after: Duration,
-        client: &Client,
-        tally: &Tally,
-        voice: &Voice,
-    ) -> Result<Option<Kill>, Failure> {
-        let Some(victim) = victim else { return Ok(None) };
-        let began = self.clock.mono();
-        tokio::time::sleep(after).await;
-        if let Ok(Ok(text)) = timeout(LOOK_WITHIN, client.text_of(victim, "/metrics")).await {
-            *self.before.lock().unwrap_or_else(PoisonError::into_inner) = Counters::parse(&text);
-        }
-        tally.set_stable(false);
-        let killed = self.clock.mono();
-        self.cluster().kill(victim);
-        voice.say(&format!("node {} was killed", victim + 1));
-        tokio::time::sleep(AWAY).await;
-        let started = self.clock.mono();
-        self.cluster().spawn(victim)?;
-        self.ready(victim, client).await?;
-        let ready_after_ms = self.clock.mono().since(started);
-        voice.say(&format!("node {} is back, ready after {ready_after_ms} ms", victim + 1));
-        self.seen_by_all(client).await;
-        tokio::time::sleep(SETTLE).await;
-        tally.set_stable(true);
-        Ok(Some(Kill {
-            node: victim + 1,
-            at_ms: killed.since(began),
-            away_ms: started.since(killed),
-            ready_after_ms,
-        }))
-    }
-
     /// Waits until every node sees all members. Bounded, for it only tells apart two columns.
-    async fn seen_by_all(&self, client: &Client) {
-        let nodes = self.http().len();
+    pub(super) async fn seen_by_all(&self, client: &Client) {
+        let nodes = self.seats();
         let began = self.clock.mono();
-        for node in 0..nodes {
+        for seat in 0..nodes {
             while self.clock.mono().since(began) < READY_WITHIN_S * 1000 {
-                let asked = timeout(LOOK_WITHIN, client.text_of(node, "/v1/cluster")).await;
+                let asked = timeout(LOOK_WITHIN, client.text_of(seat, "/v1/cluster")).await;
                 if let Ok(Ok(text)) = asked
                     && let Ok(cluster) = serde_json::from_str::<wire::Cluster>(&text)
                     && cluster.ready
@@ -144,6 +137,32 @@ impl Nemesis {
                 }
                 tokio::time::sleep(LOOK_EVERY).await;
             }
+        }
+    }
+
+    /// What all living nodes say of the partitions.
+    pub(super) async fn partitions(&self, client: &Client) -> Partitions {
+        let living = self.cluster().living();
+        Partitions::ask(client, &living).await
+    }
+
+    /// Waits until no partition lacks a replica, at most so long. What is lacking then, and what
+    /// the nodes said last.
+    pub(super) async fn whole(
+        &self,
+        client: &Client,
+        within_ms: u64,
+    ) -> (Vec<Lacking>, Partitions) {
+        let began = self.clock.mono();
+        loop {
+            let partitions = self.partitions(client).await;
+            let living: BTreeSet<String> =
+                self.cluster().living().into_iter().map(|(_, name)| name).collect();
+            let lacking = partitions.lacking(&living, REPLICAS.min(self.seats()));
+            if lacking.is_empty() || self.clock.mono().since(began) >= within_ms {
+                return (lacking, partitions);
+            }
+            tokio::time::sleep(PARTITIONS_EVERY).await;
         }
     }
 }

@@ -43,7 +43,7 @@ pub(super) async fn carry(
 ) {
     let mut last = None;
     loop {
-        let node = dice.other_than(world.nodes.len(), last);
+        let node = dice.other_than(world.doors.seats(), last);
         last = Some(node);
         if let Some(socket) = dial(&world, &me, node).await {
             world.tally.sockets.up();
@@ -57,7 +57,7 @@ pub(super) async fn carry(
 }
 
 async fn dial(world: &World, me: &Me, node: usize) -> Option<Socket> {
-    let url = format!("ws://{}/v1/drivers/{}/stream", world.nodes[node], me.id);
+    let url = format!("ws://{}/v1/drivers/{}/stream", world.doors.at(node), me.id);
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .max_message_size(Some(FRAME_MAX_BYTES))

@@ -101,19 +101,16 @@ impl Report {
                 f64::from(assumption.detour_pct) / 100.0
             ),
         );
-        match &self.kill {
-            Some(kill) => row(
-                "killed with SIGKILL",
-                format!(
-                    "node {} after {:.1} s, away {:.1} s, ready {:.1} s after its start",
-                    kill.node,
-                    kill.at_ms as f64 / 1000.0,
-                    kill.away_ms as f64 / 1000.0,
-                    kill.ready_after_ms as f64 / 1000.0
-                ),
+        let open_s = self.ended.open_ms.max(1) as f64 / 1000.0;
+        row(
+            "load while bookings were taken",
+            format!(
+                "{:.0} requests/s and {:.0} pings/s over {open_s:.0} s",
+                self.ended.operations as f64 / open_s,
+                self.ended.pings as f64 / open_s
             ),
-            None => row("killed with SIGKILL", "nobody".into()),
-        }
+        );
+        self.harm.rows(row);
         if let Some(fault) = planted {
             row("planted fault", fault.clone());
         }
@@ -137,6 +134,7 @@ impl Report {
             ));
         }
         why.extend(self.void.clone());
+        why.extend(self.harm.wrongs());
         format!("RED: {}", why.join("; "))
     }
 }

@@ -5,7 +5,7 @@ use crate::cluster::{NODES, http};
 use crate::dice::Dice;
 use crate::driver::drive;
 use crate::outside;
-use crate::phone::{Party, Phone, Refused, get_once};
+use crate::phone::{Party, Patience, Phone, Refused, get_once};
 use proto::{BookingId, DriverId, TripId};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -41,7 +41,9 @@ pub(crate) struct City {
     /// Bookings that some driver has declined. Each is declined once at most: four drivers could
     /// all decline it, and it would expire by right.
     declined: RefCell<BTreeSet<BookingId>>,
-    asked_again: Rc<Cell<usize>>,
+    patience: Rc<Patience>,
+    /// A machine that won't come back.
+    gone: Cell<Option<usize>>,
 }
 
 /// How a run ended.
@@ -51,8 +53,10 @@ pub(crate) struct Evidence {
     pub(crate) seen: Vec<Seen>,
     /// What was read back.
     pub(crate) at_end: AtEnd,
-    /// How often somebody had to ask again.
+    /// How often somebody asked again.
     pub(crate) asked_again: usize,
+    /// When a node that was up told somebody to, and how.
+    pub(crate) told_to: Vec<(Duration, String)>,
 }
 
 impl City {
@@ -74,7 +78,14 @@ impl City {
     /// The evidence.
     pub(crate) fn evidence(&self) -> Evidence {
         let (seen, at_end) = (self.seen.borrow().clone(), self.at_end.borrow().clone());
-        Evidence { seen, at_end, asked_again: self.asked_again.get() }
+        let Patience { asked_again, told_to } = &*self.patience;
+        let (asked_again, told_to) = (asked_again.get(), told_to.borrow().clone());
+        Evidence { seen, at_end, asked_again, told_to }
+    }
+
+    /// A machine will not come back.
+    pub(crate) fn has_lost(&self, node: usize) {
+        self.gone.set(Some(node));
     }
 
     /// Writes down what a client saw.
@@ -86,17 +97,18 @@ impl City {
 
     /// A phone for somebody, with dice of his own.
     pub(crate) fn phone(&self, who: &str) -> Phone {
-        Phone::new(Party::Nobody, Dice::of(self.seed, who), Rc::clone(&self.asked_again))
+        Phone::new(Party::Nobody, Dice::of(self.seed, who), Rc::clone(&self.patience))
     }
 
-    /// A whole day: opens when the cluster is ready, ends when every rider has arrived, every
-    /// record was read back and all nodes see the same cluster.
+    /// A whole day: opens when the cluster is ready and at rest, ends when every rider has arrived,
+    /// every record was read back and all nodes see the same cluster.
     pub(crate) async fn live(self: Rc<Self>) -> turmoil::Result {
         for node in 0..NODES {
             until("a node is ready", async || {
                 matches!(get_once(node, "/readyz").await, Ok((200, _))).then_some(())
             })
             .await;
+            until("partitions are led by whom they should be", async || at_rest(node).await).await;
         }
         let drivers: Vec<_> =
             (0..DRIVERS).map(|n| spawn_local(drive(Rc::clone(&self), n))).collect();
@@ -109,7 +121,7 @@ impl City {
             driver.await?;
         }
         self.read_back().await;
-        views_agree().await;
+        self.views_agree().await;
         Ok(())
     }
 
@@ -185,6 +197,27 @@ impl City {
         *self.at_end.borrow_mut() = at_end;
     }
 
+    /// Waits until all nodes name the same members with the same starts and have the same ring.
+    async fn views_agree(&self) {
+        let here: Vec<usize> = (0..NODES).filter(|node| Some(*node) != self.gone.get()).collect();
+        until("all nodes see one cluster", async || {
+            let mut views = BTreeSet::new();
+            for node in &here {
+                let (_, view) = get_once(*node, "/v1/cluster").await.ok()?;
+                let members = view["members"].as_array()?;
+                let known: Vec<String> =
+                    members.iter().map(|m| format!("{} {}", m["node"], m["generation"])).collect();
+                views.insert(format!("{} {known:?}", view["ring_version"]));
+                let me = http(*node).to_string();
+                if members.len() != here.len() || members.iter().all(|m| m["http"] != me) {
+                    return None;
+                }
+            }
+            (views.len() == 1).then_some(())
+        })
+        .await;
+    }
+
     fn named(
         &self,
         bookings: &mut BTreeSet<BookingId>,
@@ -207,24 +240,11 @@ impl City {
     }
 }
 
-/// Waits until all nodes name the same members with the same starts and have the same ring.
-async fn views_agree() {
-    until("all nodes see one cluster", async || {
-        let mut views = BTreeSet::new();
-        for node in 0..NODES {
-            let (_, view) = get_once(node, "/v1/cluster").await.ok()?;
-            let members = view["members"].as_array()?;
-            let known: Vec<String> =
-                members.iter().map(|m| format!("{} {}", m["node"], m["generation"])).collect();
-            views.insert(format!("{} {known:?}", view["ring_version"]));
-            if members.len() != NODES || members.iter().all(|m| m["http"] != http(node).to_string())
-            {
-                return None;
-            }
-        }
-        (views.len() == 1).then_some(())
-    })
-    .await;
+/// Whether every partition is led by whom it should be, as a node sees it.
+async fn at_rest(node: usize) -> Option<()> {
+    let (_, view) = get_once(node, "/v1/cluster/partitions").await.ok()?;
+    let mut all = view["partitions"].as_array()?.iter();
+    all.all(|partition| partition["leader"] == partition["wanted"][0]).then_some(())
 }
 
 /// Looks until there is something.

@@ -13,6 +13,7 @@ use node::{Config, Node, Seams};
 use proto::WallMs;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use std::time::Duration;
 
 /// How many nodes there are.
 pub(crate) const NODES: usize = 3;
+/// Partitions: few enough that a day takes a second, enough for each node to lead some.
+const PARTITIONS: &str = "9";
 
 /// The addresses turmoil gives hosts, in order.
 fn ip(index: usize) -> String {
@@ -46,6 +49,7 @@ fn config(index: usize) -> Config {
     let initial: Vec<String> = (0..NODES).map(|n| format!("{}={}:7101", n + 1, ip(n))).collect();
     let (id, http) = ((index + 1).to_string(), http(index).to_string());
     let words = ["--node-id", &id, "--initial-nodes", &initial.join(","), "--http", &http];
+    let words = words.into_iter().chain(["--partitions", PARTITIONS]);
     let line = CommandLine::parse_from(
         ["node"].into_iter().chain(words).chain(["--cluster-key", "known to all who read this"]),
     );
@@ -66,13 +70,22 @@ pub(crate) struct Machine {
     disks: RefCell<Disks>,
     sync_takes: Duration,
     starts: Cell<u64>,
+    /// What its node said when it could not go on.
+    said: RefCell<Option<String>>,
 }
 
 impl Machine {
     fn new(index: usize, seed: u64) -> Self {
         // From a good disk to a poor one.
         let sync_takes = Dice::of(seed, "disks").ms(2..120);
-        Self { index, seed, disks: RefCell::default(), sync_takes, starts: Cell::new(0) }
+        Self {
+            index,
+            seed,
+            disks: RefCell::default(),
+            sync_takes,
+            starts: Cell::new(0),
+            said: RefCell::default(),
+        }
     }
 
     async fn run(self: Rc<Self>) -> turmoil::Result {
@@ -93,7 +106,17 @@ impl Machine {
             storage: Storage::Memory { log, snapshots, sync_takes, generation },
         };
         let mut node = Node::start(config(self.index), seams).await?;
-        Err(node.failed().await.into())
+        let why = node.failed().await;
+        let mut said = why.to_string();
+        let mut cause = why.source();
+        while let Some(why) = cause {
+            said += &format!(": {why}");
+            cause = why.source();
+        }
+        tracing::info!(index = self.index, said, "ended");
+        *self.said.borrow_mut() = Some(said);
+        node.stop().await;
+        Ok(())
     }
 }
 
@@ -138,6 +161,11 @@ impl Cluster {
     pub(crate) fn wipe(&self, sim: &mut turmoil::Sim<'_>, index: usize) -> usize {
         sim.crash(name(index));
         contents(&self.0[index].disks.take().log).len()
+    }
+
+    /// What the nodes said that could not go on.
+    pub(crate) fn said(&self) -> Vec<String> {
+        self.0.iter().filter_map(|machine| machine.said.borrow().clone()).collect()
     }
 
     /// A machine is switched on again.

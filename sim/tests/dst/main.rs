@@ -22,7 +22,7 @@ mod run;
 mod trace;
 
 use city::{RIDERS, RIDES};
-use run::{Run, Weather, replay, run};
+use run::{Run, TAKEN_OVER_WITHIN, Weather, replay, run};
 use sim::checker::judge;
 use std::path::Path;
 use std::process::Command;
@@ -89,7 +89,8 @@ fn on_a_calm_day_every_booking_is_carried_and_nobody_asks_twice() {
     let run = run(seed, Weather::Calm);
     println!("seed {seed}: {}", run.summary());
     judge_run(seed, &run);
-    assert_eq!(run.evidence.asked_again, 0, "seed {seed}\n{}", run.story());
+    let told_to = &run.evidence.told_to;
+    assert_eq!(run.evidence.asked_again, 0, "seed {seed}: {told_to:?}\n{}", run.story());
 }
 
 #[test]
@@ -98,17 +99,33 @@ fn a_machine_that_loses_power_costs_nothing_that_was_acked() {
         let run = run(seed, Weather::Crash);
         println!("seed {seed}: {}", run.summary());
         judge_run(seed, &run);
+        judge_takeover(seed, &run);
+        assert_eq!(run.said, [""; 0], "seed {seed}: a node ended by itself");
         let crash = run.crash.expect("the power failed");
         assert!(crash.forgot > 0 || crash.kept > 0, "seed {seed}: its disk was not writing");
     }
 }
 
+/// Fails with the seed if the others did not take over.
+fn judge_takeover(seed: u64, run: &Run) {
+    let late = run.told_too_late();
+    assert!(
+        late.is_empty(),
+        "seed {seed}: not taken over within {TAKEN_OVER_WITHIN:?}: {late:#?}\n{}\n{}",
+        run.story(),
+        replay(seed),
+    );
+}
+
 #[test]
-fn a_disk_that_comes_back_empty_is_noticed() {
+fn a_machine_whose_disk_comes_back_empty_is_refused_and_costs_nothing_that_was_acked() {
     let seed = number("SIM_SEED").unwrap_or(1);
-    // By a client that is told that what it was promised is not there, or by the judge at the end.
-    let unnoticed = std::panic::catch_unwind(|| judge_run(seed, &run(seed, Weather::Wipe)));
-    assert!(unnoticed.is_err(), "seed {seed}: nobody missed a whole disk\n{}", replay(seed));
+    let run = run(seed, Weather::Wipe);
+    println!("seed {seed}: {}", run.summary());
+    judge_run(seed, &run);
+    judge_takeover(seed, &run);
+    let refused = matches!(&run.said[..], [said] if said.contains("another disk"));
+    assert!(refused, "seed {seed}: nobody missed a whole disk: {:?}\n{}", run.said, replay(seed));
 }
 
 #[test]

@@ -4,8 +4,9 @@
 
 use crate::cluster::{self, NODES};
 use crate::dice::Dice;
+use crate::outside;
 use serde_json::Value;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,8 +15,7 @@ use tokio::time::{sleep, timeout};
 
 /// How long one try may take; above a node's own deadline.
 const TRY_WITHIN: Duration = Duration::from_secs(4);
-/// Tries until the cluster counts as broken: with their pauses some 30 s, and a crashed node is
-/// away for five.
+/// Tries until the cluster counts as broken: with their pauses some 30 s.
 const TRIES_MAX: u32 = 60;
 /// The pause between two tries, with a random half.
 const PAUSE_MS: u64 = 700;
@@ -40,11 +40,20 @@ pub(crate) struct Refused {
     pub(crate) detail: String,
 }
 
+/// What people had to put up with.
+#[derive(Debug, Default)]
+pub(crate) struct Patience {
+    /// How often somebody asked again, for whatever reason.
+    pub(crate) asked_again: Cell<usize>,
+    /// When a node that was up told somebody to.
+    pub(crate) told_to: RefCell<Vec<(Duration, String)>>,
+}
+
 /// A phone.
 pub(crate) struct Phone {
     party: Party,
     dice: Dice,
-    asked_again: Rc<Cell<usize>>,
+    patience: Rc<Patience>,
 }
 
 struct Response {
@@ -54,8 +63,8 @@ struct Response {
 
 impl Phone {
     /// The phone of `party`, with dice of its own; counts how often it asks again.
-    pub(crate) fn new(party: Party, dice: Dice, asked_again: Rc<Cell<usize>>) -> Self {
-        Self { party, dice, asked_again }
+    pub(crate) fn new(party: Party, dice: Dice, patience: Rc<Patience>) -> Self {
+        Self { party, dice, patience }
     }
     /// The phone has been told who its owner is.
     pub(crate) fn sign_in(&mut self, party: Party) {
@@ -91,7 +100,10 @@ impl Phone {
             .await
             {
                 Ok(Ok(Response { status: 200..=299, body })) => return Ok(body),
-                Ok(Ok(Response { status: 429 | 503, body, .. })) => last = body.to_string(),
+                Ok(Ok(Response { status: 429 | 503, body, .. })) => {
+                    last = format!("{method} {path} at {}: {body}", cluster::name(node));
+                    self.patience.told_to.borrow_mut().push((outside::now(), last.clone()));
+                }
                 Ok(Ok(Response { body, .. })) => {
                     let field = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
                     return Err(Refused { code: field("code"), detail: field("detail") });
@@ -99,7 +111,7 @@ impl Phone {
                 Ok(Err(error)) => last = error.to_string(),
                 Err(_) => last = "no answer in time".into(),
             }
-            self.asked_again.set(self.asked_again.get() + 1);
+            self.patience.asked_again.set(self.patience.asked_again.get() + 1);
             let pause = self.dice.ms(PAUSE_MS / 2..PAUSE_MS);
             sleep(pause).await;
         }

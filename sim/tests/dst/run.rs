@@ -12,8 +12,13 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 use tracing_subscriber::layer::SubscriberExt;
 
-/// How long a crashed machine stays down.
-const DOWN: Duration = Duration::from_secs(5);
+/// How long a crashed machine stays down, in milliseconds: sometimes the others have hardly noticed,
+/// sometimes they have carried half the day's riders meanwhile.
+const DOWN_MS: std::ops::Range<u64> = 1_000..20_000;
+/// So long after a crash the others serve all that the machine led.
+pub(crate) const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(4);
+/// So many of a hundred crashes may come before the cluster is founded and at rest.
+const EARLY: u32 = 15;
 /// How far a step of the simulation takes it.
 const TICK: Duration = Duration::from_millis(1);
 /// The longest day, in simulated time.
@@ -29,7 +34,7 @@ pub(crate) enum Weather {
     Calm,
     /// One machine loses power on the way and comes back.
     Crash,
-    /// The same, and its disk comes back empty: what must be noticed.
+    /// The same, and its disk comes back empty: it is told to come as somebody else.
     Wipe,
 }
 
@@ -44,6 +49,8 @@ pub(crate) struct Run {
     pub(crate) syncs: Vec<Sync>,
     /// The crash, if there was one.
     pub(crate) crash: Option<Crash>,
+    /// What nodes said that could not go on.
+    pub(crate) said: Vec<String>,
     /// How long it was, in simulated time.
     pub(crate) took: Duration,
     /// How long it took.
@@ -54,6 +61,7 @@ pub(crate) struct Run {
 #[derive(Debug)]
 pub(crate) struct Crash {
     due: Duration,
+    down: Duration,
     victim: usize,
     /// Unsynced writes that survived.
     pub(crate) kept: usize,
@@ -108,23 +116,34 @@ fn story(trace: &Trace) -> String {
 }
 
 impl Run {
+    /// What people were told while the machine was down and the others should have taken over: to
+    /// ask again, because somebody did not know whom.
+    pub(crate) fn told_too_late(&self) -> Vec<String> {
+        let Some(Crash { due, down, .. }) = self.crash else { return Vec::new() };
+        let late = due + TAKEN_OVER_WITHIN..due + down;
+        let told = self.evidence.told_to.iter().filter(|(at, _)| late.contains(at));
+        told.map(|(at, what)| format!("{at:?}: {what}")).collect()
+    }
     /// The last of what concerns people.
     pub(crate) fn story(&self) -> String {
         story(&self.trace)
     }
     /// A line of figures.
     pub(crate) fn summary(&self) -> String {
-        let Self { trace, evidence, crash, took, wall, syncs } = self;
+        let Self { trace, evidence, crash, took, wall, syncs, .. } = self;
         let (hash, lines) = trace.sum();
         let crash =
-            crash.as_ref().map_or_else(String::new, |Crash { due, victim, kept, forgot }| {
-                let (n, at) = (victim + 1, due.as_millis());
-                format!(", n{n} down at {at} ms, {kept} writes kept, {forgot} keys forgotten")
+            crash.as_ref().map_or_else(String::new, |Crash { due, down, victim, kept, forgot }| {
+                let (n, at, down) = (victim + 1, due.as_millis(), down.as_millis());
+                format!(
+                    ", n{n} down at {at} ms for {down}, {kept} writes kept, {forgot} keys forgotten"
+                )
             });
+        let sync = syncs.first().map_or(0, |sync| sync.takes.as_millis());
         let syncs = syncs.len();
         let again = evidence.asked_again;
         format!(
-            "{took:?} in {wall:?}, {lines} lines, hash {hash:016x}, {syncs} syncs, {again} asked again{crash}"
+            "{took:?} in {wall:?}, {lines} lines, hash {hash:016x}, {syncs} syncs of {sync} ms, {again} asked again{crash}"
         )
     }
 }
@@ -162,17 +181,19 @@ fn simulate(seed: u64, mut storm: Option<Storm>, trace: Trace) -> Run {
         }
         known = cluster.syncs();
         if let Some(storm) = &mut storm {
-            storm.blow(&mut sim, &cluster);
+            storm.blow(&mut sim, &cluster, &city);
         }
         if over && storm.as_ref().is_none_or(|storm| storm.restarted) {
             break;
         }
     }
-    let (took, evidence) = (sim.elapsed(), city.evidence());
+    let (took, evidence, said) = (sim.elapsed(), city.evidence(), cluster.said());
     drop(sim);
-    let crash =
-        storm.map(|Storm { due, victim, kept, forgot, .. }| Crash { due, victim, kept, forgot });
-    Run { trace, evidence, syncs, crash, took, wall: Duration::ZERO }
+    let crash = storm.map(|storm| {
+        let Storm { due, down, victim, kept, forgot, .. } = storm;
+        Crash { due, down, victim, kept, forgot }
+    });
+    Run { trace, evidence, syncs, crash, said, took, wall: Duration::ZERO }
 }
 
 /// Brings tokio's task numbers to the same place, modulo more than the number of lists into which
@@ -195,6 +216,7 @@ fn align_task_ids() {
 struct Storm {
     weather: Weather,
     due: Duration,
+    down: Duration,
     victim: usize,
     /// So many of the writes that were not synced survive.
     kept: usize,
@@ -206,25 +228,35 @@ struct Storm {
 impl Storm {
     fn of(seed: u64, weather: Weather, calm: &Run) -> Self {
         let mut dice = Dice::of(seed, "storm");
-        let Sync { done, takes, machine } = calm.syncs[dice.one_of(0..calm.syncs.len())];
+        let early = weather == Weather::Crash && dice.percent(EARLY);
+        let opened = calm.evidence.seen.first().map_or(0, |seen| seen.at_ms);
+        let opened = Duration::from_millis(opened);
+        let syncs: Vec<Sync> =
+            calm.syncs.iter().filter(|sync| early || sync.done > opened).copied().collect();
+        let Sync { done, takes, machine } = syncs[dice.one_of(0..syncs.len())];
         let takes_ms = u64::try_from(takes.as_millis()).expect("a short sync");
         // Written at `done - takes`, safe at `done`: the power fails in between.
         let due = done - TICK - dice.ms(0..takes_ms);
         let kept = usize::from(dice.percent(20));
-        Self { weather, due, victim: machine, kept, forgot: 0, crashed: false, restarted: false }
+        let down = dice.ms(DOWN_MS);
+        let (victim, forgot, crashed, restarted) = (machine, 0, false, false);
+        Self { weather, due, down, victim, kept, forgot, crashed, restarted }
     }
 
-    fn blow(&mut self, sim: &mut turmoil::Sim<'_>, cluster: &Cluster) {
+    fn blow(&mut self, sim: &mut turmoil::Sim<'_>, cluster: &Cluster, city: &City) {
         let index = self.victim;
         if !self.crashed && sim.elapsed() >= self.due {
             tracing::info!(index, "crash");
             self.forgot = match self.weather {
-                Weather::Wipe => cluster.wipe(sim, index),
+                Weather::Wipe => {
+                    city.has_lost(index);
+                    cluster.wipe(sim, index)
+                }
                 Weather::Crash | Weather::Calm => cluster.crash(sim, index, self.kept),
             };
             self.crashed = true;
         }
-        if !self.restarted && sim.elapsed() >= self.due + DOWN {
+        if !self.restarted && sim.elapsed() >= self.due + self.down {
             tracing::info!(index, "restart");
             cluster.restart(sim, index);
             self.restarted = true;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
@@ -18,9 +18,13 @@ const CONTEXT: usize = 8;
 /// So much of a line is kept to be shown; all of it is hashed.
 const SHOWN_MAX: usize = 240;
 
-/// tokio's account of its own polls and wakers: nine lines of ten, with ids of this subscriber's
-/// making in them. What they lead to is in the lines of others.
-const UNHEARD: &[&str] = &["tokio", "runtime"];
+/// Not heard: tokio's account of its own polls and wakers, nine lines of ten, with ids of this
+/// subscriber's making in them, and ractor's, with numbers of this process's. What they lead to is
+/// in the lines of others.
+const UNHEARD: &[&str] = &["tokio", "runtime", "ractor"];
+/// Heard only when something is wrong: openraft tells a thousand lines a second of what each group
+/// thinks. What it says to others is in turmoil's lines, byte by byte.
+const RETICENT: &[&str] = &["openraft"];
 
 /// What a run did, in order.
 #[derive(Debug, Clone, Default)]
@@ -94,7 +98,8 @@ struct Host(String);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Trace {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        !UNHEARD.iter().any(|target| metadata.target().starts_with(target))
+        let of = |targets: &[&str]| targets.iter().any(|t| metadata.target().starts_with(t));
+        !of(UNHEARD) && (*metadata.level() <= Level::WARN || !of(RETICENT))
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {

@@ -1,0 +1,72 @@
+//! What a run leaves: the table, the JSON, the history; and where its files are.
+
+use super::DemoError;
+use crate::history::History;
+use crate::progress::say;
+use crate::report::Report;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// Where the run's files are, and whether they outlive it.
+pub(super) struct Home {
+    pub(super) path: PathBuf,
+    directory: Option<TempDir>,
+}
+
+impl Home {
+    pub(super) fn make() -> Result<Self, DemoError> {
+        let made = tempfile::Builder::new().prefix("hansom-demo-").tempdir();
+        let directory =
+            made.map_err(|source| DemoError::System { what: "make a directory".into(), source })?;
+        Ok(Self { path: directory.path().into(), directory: Some(directory) })
+    }
+
+    /// Leaves the files where they are.
+    pub(super) fn keep(&mut self) {
+        if let Some(directory) = self.directory.take() {
+            let _path = directory.keep();
+        }
+    }
+
+    /// Whether they stay.
+    pub(super) const fn is_kept(&self) -> bool {
+        self.directory.is_none()
+    }
+}
+
+pub(super) fn write_history(path: &Path, history: &History) -> Result<(), DemoError> {
+    let write = || -> std::io::Result<()> {
+        let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
+        for seen in history.read() {
+            serde_json::to_writer(&mut file, &seen)?;
+            file.write_all(b"\n")?;
+        }
+        file.flush()
+    };
+    write()
+        .map_err(|source| DemoError::System { what: format!("write {}", path.display()), source })
+}
+
+/// The table on stdout; the JSON into its file, or on stdout instead of the table.
+pub(super) fn print(report: &Report, json: Option<&Path>) -> Result<(), DemoError> {
+    let json_text = || -> std::io::Result<String> {
+        let mut text = serde_json::to_string_pretty(report)?;
+        text.push('\n');
+        Ok(text)
+    };
+    let write = || -> std::io::Result<()> {
+        match json {
+            Some(path) if path == Path::new("-") => {
+                say(&report.table());
+                std::io::stdout().lock().write_all(json_text()?.as_bytes())
+            }
+            Some(path) => {
+                std::fs::write(path, json_text()?)?;
+                std::io::stdout().lock().write_all(report.table().as_bytes())
+            }
+            None => std::io::stdout().lock().write_all(report.table().as_bytes()),
+        }
+    };
+    write().map_err(|source| DemoError::System { what: "write the report".into(), source })
+}
