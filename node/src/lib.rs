@@ -5,7 +5,7 @@
 //! * [`peer`]: calls between nodes. [`router`]: which of them a request goes to.
 //! * [`http`]: the client's side, HTTP and WebSocket. [`pings`], [`sockets`]: its hot paths.
 //! * [`cluster`]: who is here and who owns what; [`tools`]: the commands that ask a node for it.
-//! * [`bench`]: how fast it is, beside what the machine gives.
+//! * [`mod@bench`]: how fast it is, beside what the machine gives.
 //! * [`clock`], [`mint`], [`net`]: time, chance and network, each in one file behind a trait.
 //! * [`metrics`], [`log`]: what it tells its operator.
 

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -382,13 +383,19 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        // Whatever is found, no process is left behind.
+        let verdict = if std::thread::panicking() {
             self.show_logs();
+            Ok(())
         } else {
-            self.check();
-        }
+            catch_unwind(AssertUnwindSafe(|| self.check()))
+        };
         for id in self.running() {
             self.kill(id);
+        }
+        if let Err(failed) = verdict {
+            self.show_logs();
+            resume_unwind(failed);
         }
     }
 }

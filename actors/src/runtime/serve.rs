@@ -225,14 +225,10 @@ async fn sessions(
         runtime.driver(driver)
     });
     let mut pushes = Vec::new();
-    for driver in join_all(read).await {
-        match driver {
-            Ok(driver) => {
-                pushes.extend(before(&driver).into_iter().map(|push| (driver.id, push)));
-            }
-            // Not registered, or led elsewhere by now: the new leader is told as well.
-            Err(_) => {}
-        }
+    // Who is not registered, or led elsewhere by now, has nothing before him here; a new leader is
+    // told as well.
+    for driver in join_all(read).await.into_iter().flatten() {
+        pushes.extend(before(&driver).into_iter().map(|push| (driver.id, push)));
     }
     Ok(pushes)
 }

@@ -67,7 +67,9 @@ impl Replicated {
                     let founders = answers.get(&says).and_then(|(_, founders)| founders.clone());
                     Finding::Founded(founders.unwrap_or_default())
                 }
-                finding => finding,
+                finding @ (Finding::Founded(_) | Finding::OtherDisk { .. } | Finding::Wait(_)) => {
+                    finding
+                }
             };
             match finding {
                 Finding::Founded(founders) => {

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a [`Replicated`] is told about itself.
+/// What a [`Replicated`](super::Replicated) is told about itself.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// This node.
@@ -65,7 +65,7 @@ impl Settings {
     }
 }
 
-/// Where a [`Replicated`] keeps things, and how it reaches others.
+/// Where a [`Replicated`](super::Replicated) keeps things, and how it reaches others.
 pub struct Parts<S> {
     /// The write-ahead log's store.
     pub log: S,
@@ -152,7 +152,7 @@ pub struct ReplicaStatus {
     pub fingerprint: (u64, u64),
 }
 
-/// See [`Replicated::counts`].
+/// See [`Replicated::counts`](super::Replicated::counts).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReplicatedCounts {
     /// Appends and votes made durable.

@@ -260,7 +260,8 @@ impl Replicated {
             let _turn = self.0.changing.lock().await;
             self.0.here.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&group);
             here.replica.stop().await;
-            (memory.asked.remove(&group), memory.purged.remove(&group));
+            memory.asked.remove(&group);
+            memory.purged.remove(&group);
             let forgotten = here.log.forget().await.is_ok();
             let forgotten = forgotten && self.0.snapshots.forget(group).await.is_ok();
             tracing::info!(%group, forgotten, "a replica that has moved away is removed");

@@ -19,9 +19,17 @@ pub(super) const GROUPS: u16 = 4;
 #[derive(Debug)]
 struct Virtual(tokio::time::Instant);
 
+impl Virtual {
+    #[expect(clippy::disallowed_methods, reason = "the clock of these tests")]
+    fn new() -> Self {
+        Self(tokio::time::Instant::now())
+    }
+}
+
 impl Clock for Virtual {
+    #[expect(clippy::disallowed_methods, reason = "the clock of these tests")]
     fn mono(&self) -> MonoMs {
-        MonoMs(u64::try_from((tokio::time::Instant::now() - self.0).as_millis()).unwrap())
+        MonoMs(u64::try_from(self.0.elapsed().as_millis()).unwrap())
     }
     fn wall(&self) -> WallMs {
         WallMs(1_000_000 + self.mono().0)
@@ -128,7 +136,7 @@ impl Cluster {
             board: Switchboard::default(),
             disks: BTreeMap::new(),
             up: BTreeMap::new(),
-            clock: Arc::new(Virtual(tokio::time::Instant::now())),
+            clock: Arc::new(Virtual::new()),
             starts: 0,
             faults,
             machine,
@@ -392,7 +400,8 @@ async fn a_survivor_of_a_lost_majority_goes_on_alone_and_says_so() {
     for node in [1, 2, 3] {
         cluster.crash(NodeId(node), 0).await;
     }
-    (cluster.wipe(NodeId(1)), cluster.wipe(NodeId(2)));
+    cluster.wipe(NodeId(1));
+    cluster.wipe(NodeId(2));
     let survivor = NodeId(3);
     let mut disk = cluster.disks[&survivor].log.open();
     let (batch, count) = offline::alone(&disk, survivor).unwrap();

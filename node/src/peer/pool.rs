@@ -2,7 +2,7 @@
 //! long as somebody asks for them.
 //!
 //! A peer has one connection a [`Lane`], so that what is large or many never stands before what is
-//! urgent. Each is kept by a task of its own ([`link`]). While a first dial runs, callers wait for
+//! urgent. Each is kept by a task of its own (`link`). While a first dial runs, callers wait for
 //! it; once it has failed they are refused at once, until the keeper, who goes on trying with
 //! growing pauses, has a connection again. Who knows better than the pauses says [`Pool::wake`].
 

@@ -113,7 +113,8 @@ fn table(view: &PartitionsView) -> String {
     for partition in &view.partitions {
         let voters = partition.voters.as_deref();
         let (mut is, mut should) = (voters.unwrap_or_default().to_vec(), partition.wanted.clone());
-        (is.sort(), should.sort());
+        is.sort();
+        should.sort();
         short += usize::from(voters.is_some() && is != should);
         partitions.add_row([
             format!("g{}", partition.group),
