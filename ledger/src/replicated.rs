@@ -259,6 +259,8 @@ impl Replicated {
                 () = here.look.notified() => true,
             };
             if !goes_on {
+                // What it heard last would be believed for ever.
+                self.0.heard().remove(&group);
                 self.0.lead(group, None);
                 return;
             }
@@ -461,8 +463,15 @@ impl Ledger for Replicated {
         if let Some(here) = self.here(group)
             && !here.replica.members().voters.is_empty()
         {
-            // A replica knows; while it does not, nobody here should guess.
-            return self.0.heard().get(&group).copied().filter(|leader| *leader != self.0.me());
+            let heard = self.0.heard().get(&group).copied();
+            let heard = heard.filter(|leader| *leader != self.0.me());
+            let known = self.0.known();
+            let wanted = known.plan.get(&group).is_some_and(|it| it.contains(&self.0.me()));
+            // A replica knows; while it does not, nobody here should guess, unless it was
+            // dismissed and will never hear again.
+            if heard.is_some() || wanted {
+                return heard;
+            }
         }
         let (living, known) = ((self.0.living)(), self.0.known());
         let hint = self.0.heard().get(&group).copied();

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// Between two rounds of questions.
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// A group whose preferred leader has not begun it by then is begun by the others.
+const BEGIN_FOR_OTHERS: Duration = Duration::from_millis(2_000);
 /// How long an answer is waited for.
 const ASK_WITHIN: Duration = Duration::from_millis(1_000);
 
@@ -36,7 +38,10 @@ impl Replicated {
             Some(founders) => founders,
             None => self.found().await?,
         };
-        self.begin_groups(&founders).await;
+        // Each group by whom it should lead it: who begins it is elected at once.
+        self.begin_groups(&founders, |members| members.first() == Some(&self.0.me())).await;
+        tokio::time::sleep(BEGIN_FOR_OTHERS).await;
+        self.begin_groups(&founders, |_| true).await;
         founding::note_begun(&self.0.journal).await.map_err(|_| Broken::Journal)
     }
 
@@ -92,11 +97,12 @@ impl Replicated {
     }
 
     /// Begins the groups that the founders hold; harmless for those that have begun.
-    async fn begin_groups(&self, founders: &Founders) {
+    async fn begin_groups(&self, founders: &Founders, mine: impl Fn(&[NodeId]) -> bool) {
         let core = &self.0;
         let founded = core.as_founded(founders);
         let plan = founded.plan();
-        for (group, members) in plan.iter().filter(|(_, members)| members.contains(&core.me())) {
+        let here = plan.iter().filter(|(_, members)| members.contains(&core.me()));
+        for (group, members) in here.filter(|(_, members)| mine(members)) {
             let blank = match self.here(*group) {
                 Some(here) => here.replica.members().voters.is_empty(),
                 None => true,

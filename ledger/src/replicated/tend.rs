@@ -25,6 +25,8 @@ const VALUES_PER_ENTRY: u64 = 4;
 const LAG_MAX: u64 = 128;
 /// A preferred leader must have been fit for so many looks before it is given its group back.
 const STABLE_LOOKS: u32 = 10;
+/// A listener whom nobody wants, and who has heard nothing for so long, has been dismissed.
+const DISMISSED_MS: u64 = 5_000;
 /// Groups whose members are being changed by this node at once.
 const MOVES_MAX: usize = 2;
 
@@ -55,6 +57,8 @@ impl Replicated {
             let all = self.all_here();
             let leading: Vec<&Here> = all.iter().filter(|here| here.replica.role().leads).collect();
             for here in &leading {
+                // Who leads hears himself; should he lead no more, his patience begins now.
+                here.heard_at.store(self.0.clock.mono().0, Ordering::Relaxed);
                 here.replica.heartbeat().await;
             }
             for here in all.iter().filter(|here| !here.replica.role().leads) {
@@ -161,7 +165,12 @@ impl Replicated {
             }
             _ => BTreeSet::new(),
         };
-        next_step(&here.replica.members(), &here.replica.lags(), &wanted, &listen)
+        let mut lags = here.replica.lags();
+        // The dead need not be waited for: they learn of it when they are back.
+        let nodes = known.cluster.nodes.iter();
+        let dead = nodes.filter(|(_, node)| node.standing == Standing::Dead);
+        lags.extend(dead.map(|(id, _)| (*id, Some(0))));
+        next_step(&here.replica.members(), &lags, &wanted, &listen)
     }
 
     /// Hands one group over to the node that should lead it, if that one has been fit for a while.
@@ -253,7 +262,10 @@ impl Replicated {
             let group = here.replica.group;
             let members = here.replica.members();
             let wanted = known.plan.get(&group).is_none_or(|nodes| nodes.contains(&me));
-            let inside = members.voters.contains(&me) || members.learners.contains(&me);
+            let heard = MonoMs(here.heard_at.load(Ordering::Relaxed));
+            let listens =
+                members.learners.contains(&me) && self.0.clock.mono().since(heard) < DISMISSED_MS;
+            let inside = members.voters.contains(&me) || listens;
             if wanted || inside || members.voters.is_empty() || members.joint || group == META {
                 continue;
             }
@@ -324,7 +336,7 @@ fn next_step(
     }
     let idle: BTreeSet<NodeId> = learners
         .iter()
-        .filter(|node| !wanted.contains(node) && !listen.contains(node))
+        .filter(|node| !wanted.contains(node) && !listen.contains(node) && caught_up(node))
         .copied()
         .collect();
     (!idle.is_empty()).then_some(Step::Dismiss(idle))

@@ -272,7 +272,8 @@ impl Replica {
     /// Changes who votes; returns once that is committed, in both of its steps.
     pub(crate) async fn change_voters(&self, voters: &BTreeSet<NodeId>) -> Result<(), String> {
         let voters: BTreeSet<u64> = voters.iter().map(|node| node.0).collect();
-        let changed = self.raft.change_membership(voters, false).await;
+        // Who leaves listens on, so that it hears of it.
+        let changed = self.raft.change_membership(voters, true).await;
         changed.map(drop).map_err(|error| error.to_string())
     }
 
