@@ -153,7 +153,7 @@ pub struct Dispatch {
     found_some: bool,
     contended: bool,
     rounds_lost: u32,
-    /// Searches in a row that led to no offer.
+    /// Pauses in a row, with no offer between them.
     fruitless: u32,
     next_search_at: MonoMs,
     offers_out: BTreeMap<OfferId, Out>,
@@ -318,9 +318,10 @@ impl Dispatch {
         }
     }
 
-    /// When to search again: the pause doubles with each search in a row that led to no offer.
-    fn rebid_at(&self, now: MonoMs, pause_ms: u64) -> MonoMs {
-        let doubled = pause_ms << self.fruitless.saturating_sub(1).min(2);
+    /// When to search again: the pause doubles each time until an offer is made.
+    fn rebid_at(&mut self, now: MonoMs, pause_ms: u64) -> MonoMs {
+        let doubled = pause_ms << self.fruitless.min(2);
+        self.fruitless = self.fruitless.saturating_add(1);
         now.plus_ms(doubled.min(REBID_MAX_MS))
     }
 
@@ -346,7 +347,6 @@ impl Dispatch {
         }
         self.doing = Doing::Nothing;
         self.rounds_lost = 0;
-        self.fruitless = self.fruitless.saturating_add(1);
         self.contended = waiting > 0;
         let mut ranked: Vec<Ranked> =
             candidates.iter().filter_map(|candidate| self.appraise(candidate)).collect();
@@ -362,7 +362,11 @@ impl Dispatch {
         }
         // Nobody here: look farther at once. Nobody anywhere: wait for the boards, or a moment.
         let wider = self.candidates.is_empty() && self.widen(now);
-        self.next_search_at = if wider { now } else { self.rebid_at(now, REBID_MS) };
+        self.next_search_at = match (wider, self.found_some) {
+            (true, _) => now,
+            (false, false) => self.rebid_at(now, REBID_MS),
+            (false, true) => now.plus_ms(REBID_MS),
+        };
     }
 
     /// What a candidate costs; nothing if he may not be offered this booking.
