@@ -47,10 +47,6 @@ codes! {
     NotReady = 1004, "NOT_READY", retry;
     /// The peer speaks another version, belongs to another cluster or failed its checksum.
     BadPeer = 1005, "BAD_PEER", final;
-    /// No node has this id.
-    NodeNotFound = 1006, "NODE_NOT_FOUND", final;
-    /// Too few nodes would be left to hold every replica.
-    TooFewNodes = 1007, "TOO_FEW_NODES", final;
     // 2xxx: the request itself. Mend it first.
     /// The request is not well formed.
     BadRequest = 2001, "BAD_REQUEST", final;
@@ -119,6 +115,11 @@ codes! {
     TripAlreadyPaused = 5011, "TRIP_ALREADY_PAUSED", final;
     /// The trip is not paused.
     TripNotPaused = 5012, "TRIP_NOT_PAUSED", final;
+    // Stored by their place in this list, so later ones stand at its end.
+    /// No node has this id.
+    NodeNotFound = 2007, "NODE_NOT_FOUND", final;
+    /// Too few nodes would be left to hold every replica.
+    TooFewNodes = 2008, "TOO_FEW_NODES", final;
 }
 
 impl fmt::Display for Code {
