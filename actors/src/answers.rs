@@ -6,7 +6,7 @@
 use proto::record::Key;
 use proto::record::command::{Answer, Idempotency, Outcome};
 use proto::{Code, DriverId, RiderId, WallMs};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How many keys of one party are remembered.
 pub const KEYS_MAX: usize = 64;
@@ -37,6 +37,8 @@ pub struct Answers {
     by_key: BTreeMap<(Party, u64), Answer>,
     /// Each party's keys, oldest first.
     order: BTreeMap<Party, VecDeque<u64>>,
+    /// All of them, oldest first.
+    by_age: BTreeSet<(WallMs, Party, u64)>,
 }
 
 impl Answers {
@@ -59,7 +61,7 @@ impl Answers {
     ) -> Vec<Key> {
         let mut changed =
             self.put(party, asked.key, Answer { body: asked.body, at, outcome: outcome.clone() });
-        let Self { by_key, order } = self;
+        let Self { by_key, order, by_age } = self;
         let keys = order.entry(party).or_default();
         while let Some(oldest) = keys.front().copied() {
             let age_ms =
@@ -68,19 +70,45 @@ impl Answers {
                 break;
             }
             keys.pop_front();
-            by_key.remove(&(party, oldest));
+            if let Some(answer) = by_key.remove(&(party, oldest)) {
+                by_age.remove(&(answer.at, party, oldest));
+            }
             changed.push(party.key(oldest));
         }
         changed
     }
 
     fn put(&mut self, party: Party, key: u64, answer: Answer) -> Vec<Key> {
-        if self.by_key.insert((party, key), answer).is_some() {
+        self.by_age.insert((answer.at, party, key));
+        if let Some(old) = self.by_key.insert((party, key), answer) {
             // A key that outlived its retention and was used again: its place is now the newest.
+            self.by_age.remove(&(old.at, party, key));
             self.order.entry(party).or_default().retain(|known| *known != key);
         }
         self.order.entry(party).or_default().push_back(key);
         vec![party.key(key)]
+    }
+
+    /// Forgets at most `max` answers that are too old, of parties that ask nothing any more; tells
+    /// which keys changed.
+    pub fn forget_old(&mut self, now: WallMs, max: usize) -> Vec<Key> {
+        let Self { by_key, order, by_age } = self;
+        let mut changed = Vec::new();
+        while changed.len() < max
+            && let Some((at, party, key)) = by_age.first().copied()
+            && now.since(at) > RETENTION_MS
+        {
+            by_age.pop_first();
+            by_key.remove(&(party, key));
+            if let Some(keys) = order.get_mut(&party) {
+                keys.retain(|known| *known != key);
+                if keys.is_empty() {
+                    order.remove(&party);
+                }
+            }
+            changed.push(party.key(key));
+        }
+        changed
     }
 
     /// A kept answer.
@@ -95,8 +123,9 @@ impl Answers {
 
     /// Puts a stored answer back, in its place by time.
     pub fn restore(&mut self, party: Party, key: u64, answer: Answer) {
-        let Self { by_key, order } = self;
+        let Self { by_key, order, by_age } = self;
         let at = answer.at;
+        by_age.insert((at, party, key));
         by_key.insert((party, key), answer);
         let keys = order.entry(party).or_default();
         let place = keys.partition_point(|known| {
@@ -138,6 +167,19 @@ mod tests {
         let dropped =
             answers.keep(PARTY, asked(99, 1), WallMs(2 * RETENTION_MS), &Err(Code::RiderBusy));
         assert_eq!(dropped.len(), 1 + KEYS_MAX);
+    }
+
+    #[test]
+    fn who_asks_nothing_any_more_is_forgotten_too() {
+        let mut answers = Answers::default();
+        for key in 0..5 {
+            answers.keep(PARTY, asked(key, 1), WallMs(key), &Err(Code::RiderBusy));
+        }
+        assert!(answers.forget_old(WallMs(RETENTION_MS), 9).is_empty());
+        let gone = answers.forget_old(WallMs(RETENTION_MS + 4), 3);
+        assert_eq!(gone, [0, 1, 2].map(|key| PARTY.key(key)));
+        assert_eq!(answers.forget_old(WallMs(2 * RETENTION_MS), 9).len(), 2);
+        assert!(answers.order.is_empty() && answers.keys().next().is_none());
     }
 
     #[test]

@@ -168,11 +168,17 @@ pub fn confirm(driver: &mut Driver, offer: OfferId, trip: TripId) {
     }
 }
 
-/// Frees the driver of this very offer, held or taken.
-pub fn release(driver: &mut Driver, offer: OfferId, done: bool, what: &mut Vec<What>) {
-    if driver.current.as_ref().is_some_and(|current| current.offer().id == offer) {
-        end(driver, offer, if done { OfferEnd::Done } else { OfferEnd::Taken }, what);
-    }
+/// Frees the driver of this very offer, held or taken; gives it back if he was not free of it.
+pub fn release(
+    driver: &mut Driver,
+    offer: OfferId,
+    done: bool,
+    what: &mut Vec<What>,
+) -> Option<Offer> {
+    let current = driver.current.as_ref().map(Commitment::offer);
+    let left = current.filter(|current| current.id == offer).cloned()?;
+    end(driver, offer, if done { OfferEnd::Done } else { OfferEnd::Taken }, what);
+    Some(left)
 }
 
 /// How an offer ended for him, as far back as he remembers.

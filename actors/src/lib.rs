@@ -5,7 +5,7 @@
 //!
 //! * [`machine`]: the replicated state. Its parts are the registers [`rider`], [`booking`],
 //!   [`driver`] and [`trip`]; every business guard is in one of them.
-//!   [`answers`] is the one idempotency table.
+//!   [`answers`] is the one idempotency table, [`history`] what leaves for the archive.
 //! * [`dispatch`]: how one booking looks for its driver. [`claim`]: who gets a contended driver.
 //! * [`cell`]: where cars are and which bookings wait there. [`geo`]: distances and estimates.
 //! * [`policy`]: the numbers all of it is tuned by.
@@ -21,6 +21,7 @@ pub mod dispatch;
 pub mod driver;
 pub mod fault;
 pub mod geo;
+pub mod history;
 pub mod machine;
 pub mod policy;
 pub mod rider;

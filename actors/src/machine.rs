@@ -7,9 +7,9 @@
 
 use crate::answers::{Answers, Party};
 use crate::fault::Faults;
-use crate::{booking, driver, rider, trip};
+use crate::{booking, driver, history, rider, trip};
 use proto::codec::{self, CodecError};
-use proto::machine::{Applied, StateMachine};
+use proto::machine::{Applied, Level, StateMachine};
 use proto::record::command::{Answer, Command, Entity, Outcome, Proposal};
 use proto::record::event::{Event, What};
 use proto::record::{Booking, BookingState, Commitment, Driver, Key, Rider, Trip};
@@ -27,6 +27,8 @@ pub struct Machine {
     /// Entities that someone must act for; follows from the rest, kept so that a takeover need
     /// not look at everything.
     open: BTreeSet<Key>,
+    /// Bookings that have ended and will leave, in that order; follows from the rest too.
+    ended: BTreeSet<(WallMs, BookingId)>,
     faults: Faults,
 }
 
@@ -35,6 +37,7 @@ pub struct Machine {
 struct Effects {
     changed: BTreeSet<Key>,
     events: Vec<Event>,
+    archived: Vec<(Key, Vec<u8>)>,
 }
 
 impl Effects {
@@ -64,38 +67,23 @@ impl Machine {
         if let Some((asked, party)) = asked.filter(|(_, party)| self.exists(*party)) {
             effects.changed.extend(self.answers.keep(party, asked, at, &outcome));
         }
-        for key in &effects.changed {
-            if self.is_open(*key) {
-                self.open.insert(*key)
-            } else {
-                self.open.remove(key)
-            };
-        }
+        let changed: Vec<Key> = effects.changed.iter().copied().collect();
+        changed.into_iter().for_each(|key| self.note(key));
+        self.let_leave(at, effects);
         outcome
     }
 
     /// Whose answers a command's answer belongs to; nobody's if its entity does not exist.
     fn party(&self, command: &Command) -> Option<Party> {
-        match command {
-            Command::RegisterRider { rider, .. } | Command::CreateBooking { rider, .. } => {
-                Some(Party::Rider(*rider))
-            }
-            Command::OfferStart { offer } => self.rider_of(offer.booking),
-            Command::OfferEnd { booking, .. }
-            | Command::ExpireBooking { booking }
-            | Command::CancelBooking { booking, .. }
-            | Command::Assign { booking, .. } => self.rider_of(*booking),
-            Command::StepTrip { trip, .. } | Command::Released { trip } => {
-                self.trips.get(trip).map(|trip| Party::Rider(trip.rider))
-            }
-            Command::Hold { offer } => Some(Party::Driver(offer.driver)),
-            Command::RegisterDriver { driver, .. }
-            | Command::SetDuty { driver, .. }
-            | Command::ExpireHold { driver, .. }
-            | Command::Decline { driver, .. }
-            | Command::Accept { driver, .. }
-            | Command::Confirm { driver, .. }
-            | Command::Release { driver, .. } => Some(Party::Driver(*driver)),
+        match command.subject() {
+            Key::Rider(id) => Some(Party::Rider(id)),
+            Key::Driver(id) => Some(Party::Driver(id)),
+            Key::Booking(id) => self.bookings.get(&id).map(|booking| Party::Rider(booking.rider)),
+            Key::Trip(id) => self.trips.get(&id).map(|trip| Party::Rider(trip.rider)),
+            Key::RiderAnswer(..)
+            | Key::DriverAnswer(..)
+            | Key::RiderBooking(..)
+            | Key::DriverTrip(..) => None,
         }
     }
 
@@ -104,10 +92,6 @@ impl Machine {
             Party::Rider(id) => self.riders.contains_key(&id),
             Party::Driver(id) => self.drivers.contains_key(&id),
         }
-    }
-
-    fn rider_of(&self, booking: BookingId) -> Option<Party> {
-        self.bookings.get(&booking).map(|booking| Party::Rider(booking.rider))
     }
 
     fn command(&mut self, at: WallMs, command: Command, effects: &mut Effects) -> Outcome {
@@ -187,11 +171,17 @@ impl Machine {
                     Ok(())
                 })
             }
-            Command::Release { driver, offer, done } => {
-                self.on_driver(driver, effects, |driver, what| {
-                    driver::release(driver, offer, done, what);
-                    Ok(())
-                })
+            Command::Release { driver: id, offer, ended } => {
+                let driver = self.drivers.get_mut(&id).ok_or(Code::DriverNotFound)?;
+                let mut what = Vec::new();
+                if let Some(left) = driver::release(driver, offer, ended.is_some(), &mut what)
+                    && let Some((trip, ended)) = ended
+                {
+                    effects.archived.push(history::driven(id, &left, trip, ended, at));
+                }
+                let driver = driver.clone();
+                effects.changed(Key::Driver(id), what);
+                Ok(Entity::Driver(Box::new(driver)))
             }
         }
     }
@@ -279,6 +269,7 @@ impl Machine {
         };
         self.bookings.insert(id, booking.clone());
         effects.changed(Key::Booking(id), vec![What::BookingCreated]);
+        effects.changed(Key::RiderBooking(rider_id, id), Vec::new());
         Ok(Entity::Booking(Box::new(booking)))
     }
 
@@ -338,8 +329,70 @@ impl Machine {
                 Some(Commitment::Taken { trip, .. }) => trip.is_none(),
                 None => false,
             }),
-            Key::Rider(_) | Key::RiderAnswer(..) | Key::DriverAnswer(..) => false,
+            Key::Rider(_)
+            | Key::RiderAnswer(..)
+            | Key::DriverAnswer(..)
+            | Key::RiderBooking(..)
+            | Key::DriverTrip(..) => false,
         }
+    }
+
+    /// Keeps what follows from an entity: whether someone must act for it, and whether its booking
+    /// has ended.
+    fn note(&mut self, key: Key) {
+        match self.is_open(key) {
+            true => self.open.insert(key),
+            false => self.open.remove(&key),
+        };
+        let booking = match key {
+            Key::Booking(id) => self.bookings.get(&id),
+            Key::Trip(id) => self.trips.get(&id).and_then(|trip| self.bookings.get(&trip.booking)),
+            Key::Rider(_)
+            | Key::Driver(_)
+            | Key::RiderAnswer(..)
+            | Key::DriverAnswer(..)
+            | Key::RiderBooking(..)
+            | Key::DriverTrip(..) => None,
+        };
+        let trip = booking.and_then(|booking| booking.trip).and_then(|id| self.trips.get(&id));
+        if let Some(booking) = booking
+            && history::has_ended(booking, trip)
+        {
+            self.ended.insert((booking.updated_at, booking.id));
+        }
+    }
+
+    /// Bookings that ended long ago, or that are too many, leave with their trips; and answers that
+    /// are too old are forgotten. Two at a time at most, so that no command takes long.
+    fn let_leave(&mut self, now: WallMs, effects: &mut Effects) {
+        for _ in 0..history::LEAVE_AT_ONCE {
+            let Some((at, id)) = self.ended.first().copied() else { break };
+            if self.ended.len() <= history::ENDED_MAX && now.since(at) < history::STAY_MS {
+                break;
+            }
+            self.ended.pop_first();
+            let Some(booking) = self.bookings.remove(&id) else { continue };
+            let trip = booking.trip.and_then(|id| self.trips.remove(&id));
+            for (key, value) in history::records(&booking, trip.as_ref()) {
+                effects.changed.insert(key);
+                effects.archived.push((key, value));
+            }
+        }
+        effects.changed.extend(self.answers.forget_old(now, history::LEAVE_AT_ONCE));
+    }
+
+    /// What this machine says to a command about a booking that has left. Nothing changes any more,
+    /// so the answer is worked out on a copy.
+    pub fn answer_from_history(
+        at: WallMs,
+        booking: Booking,
+        trip: Option<Trip>,
+        command: Command,
+    ) -> Outcome {
+        let mut copy = Self::default();
+        copy.trips.extend(trip.map(|trip| (trip.id, trip)));
+        copy.bookings.insert(booking.id, booking);
+        copy.command(at, command, &mut Effects::default())
     }
 
     fn keys(&self) -> impl Iterator<Item = Key> {
@@ -347,7 +400,9 @@ impl Machine {
         let drivers = self.drivers.keys().map(|id| Key::Driver(*id));
         let bookings = self.bookings.keys().map(|id| Key::Booking(*id));
         let trips = self.trips.keys().map(|id| Key::Trip(*id));
-        riders.chain(drivers).chain(bookings).chain(trips).chain(self.answers.keys())
+        let of_riders = self.bookings.values().map(|it| Key::RiderBooking(it.rider, it.id));
+        let entities = riders.chain(drivers).chain(bookings).chain(trips);
+        entities.chain(self.answers.keys()).chain(of_riders)
     }
 
     /// Asserts what must hold between the registers after every command.
@@ -376,11 +431,16 @@ impl Machine {
         for key in self.keys() {
             assert_eq!(self.open.contains(&key), self.is_open(key), "{key:?} and open work");
         }
+        for (_, id) in &self.ended {
+            let booking = &self.bookings[id];
+            let trip = booking.trip.map(|trip| &self.trips[&trip]);
+            assert!(history::has_ended(booking, trip), "{booking:?} is to leave");
+        }
     }
 }
 
 impl StateMachine for Machine {
-    fn apply(&mut self, at: WallMs, command: &[u8]) -> Applied {
+    fn apply(&mut self, at: WallMs, _: Level, command: &[u8]) -> Applied {
         let mut effects = Effects::default();
         let outcome = match codec::decode::<Proposal>(command) {
             Ok(proposal) => self.propose(at, proposal, &mut effects),
@@ -390,6 +450,7 @@ impl StateMachine for Machine {
             outcome: codec::encode(&outcome),
             changed: effects.changed.into_iter().map(Key::to_bytes).collect(),
             events: effects.events.iter().map(codec::encode).collect(),
+            archived: effects.archived.into_iter().map(|(k, v)| (k.to_bytes(), v)).collect(),
         }
     }
 
@@ -403,6 +464,11 @@ impl StateMachine for Machine {
             Key::DriverAnswer(id, key) => {
                 self.answers.get(Party::Driver(id), key).map(codec::encode)
             }
+            Key::RiderBooking(rider, id) => {
+                let his = self.bookings.get(&id).is_some_and(|booking| booking.rider == rider);
+                his.then(Vec::new)
+            }
+            Key::DriverTrip(..) => None,
         }
     }
 
@@ -423,10 +489,10 @@ impl StateMachine for Machine {
                 self.answers.restore(Party::Driver(id), key, answer);
                 None
             }
+            // Follow from the bookings; of the driver's nothing is kept here.
+            Key::RiderBooking(..) | Key::DriverTrip(..) => None,
         };
-        if self.is_open(key) {
-            self.open.insert(key);
-        }
+        self.note(key);
         Ok(())
     }
 

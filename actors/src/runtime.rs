@@ -289,7 +289,13 @@ impl Runtime {
                 Ok(Key::Booking(id)) => self.take_up_booking(id),
                 Ok(Key::Driver(id)) => self.tell_driver(id, driver::Message::TakeUp),
                 Ok(Key::Trip(id)) => self.tell_trip(id, trip::Message::TakeUp),
-                Ok(Key::Rider(_) | Key::RiderAnswer(..) | Key::DriverAnswer(..)) => {}
+                Ok(
+                    Key::Rider(_)
+                    | Key::RiderAnswer(..)
+                    | Key::DriverAnswer(..)
+                    | Key::RiderBooking(..)
+                    | Key::DriverTrip(..),
+                ) => {}
                 Err(error) => warn!(%group, %error, "open work names no entity"),
             }
         }

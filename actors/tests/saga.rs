@@ -10,7 +10,7 @@
 use actors::fault::Faults;
 use actors::machine::{Machine, system};
 use proto::codec;
-use proto::machine::StateMachine;
+use proto::machine::{Level, StateMachine};
 use proto::record::booking::{Need, OfferState};
 use proto::record::command::{Command, OfferFate, Outcome, TripStep};
 use proto::record::driver::{Capabilities, Vehicle, VehicleType};
@@ -91,7 +91,7 @@ impl World {
     fn deliver(&mut self, to: To, command: Command) {
         self.now += 1;
         let machine = if to == To::Rider { &mut self.riders } else { &mut self.drivers };
-        let applied = machine.apply(WallMs(self.now), &system(command.clone()));
+        let applied = machine.apply(WallMs(self.now), Level::KNOWN, &system(command.clone()));
         machine.check_invariants();
         let outcome: Outcome = codec::decode(&applied.outcome).unwrap();
         // The only messages that are caused by an outcome rather than by a record.
@@ -101,7 +101,7 @@ impl World {
                     self.sent.push((To::Driver, Command::Confirm { driver, offer, trip: trip.id }));
                 }
                 Err(Code::OfferTaken | Code::OfferExpired) => {
-                    self.sent.push((To::Driver, Command::Release { driver, offer, done: false }));
+                    self.sent.push((To::Driver, Command::Release { driver, offer, ended: None }));
                 }
                 _ => {}
             }
@@ -137,7 +137,7 @@ impl World {
                     }
                     OfferState::Cancelled => {
                         let Offer { id, driver, .. } = offer;
-                        all.push((To::Driver, Command::Release { driver, offer: id, done: false }));
+                        all.push((To::Driver, Command::Release { driver, offer: id, ended: None }));
                     }
                     OfferState::Accepted | OfferState::Declined | OfferState::Expired => {}
                 }
@@ -173,7 +173,10 @@ impl World {
             all.push((To::Rider, Command::StepTrip { trip: id, step, by, driver, rider: None }));
             if trip.release_due {
                 let (driver, offer) = (trip.driver, trip.offer);
-                all.push((To::Driver, Command::Release { driver, offer, done: true }));
+                all.push((
+                    To::Driver,
+                    Command::Release { driver, offer, ended: Some((trip.id, trip.state)) },
+                ));
             }
         }
         for n in 0..BOOKINGS {

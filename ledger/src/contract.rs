@@ -1,5 +1,6 @@
 //! The trait that everything above the ledger is written against.
 
+use crate::store::Pair;
 use proto::{GroupId, NodeId, WallMs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -83,6 +84,16 @@ pub trait Ledger: Send + Sync + 'static {
     /// this call, and itself durable.
     fn read(&self, group: GroupId, key: Vec<u8>)
     -> BoxFuture<'_, Result<Option<Vec<u8>>, Refused>>;
+
+    /// At most `max` keys and values, greatest key first, of the keys that begin with `prefix` and
+    /// are less than `before`; linearizable. What has left the state for the archive is among them.
+    fn page(
+        &self,
+        group: GroupId,
+        prefix: Vec<u8>,
+        before: Option<Vec<u8>>,
+        max: usize,
+    ) -> BoxFuture<'_, Result<Vec<Pair>, Refused>>;
 
     /// Keys that someone must act for; whoever starts to lead the group asks this first.
     fn open_work(&self, group: GroupId) -> BoxFuture<'_, Result<Vec<Vec<u8>>, Refused>>;

@@ -2,10 +2,7 @@
 //! command is durable and applied, and not before. The ledger sees bytes and a
 //! [`StateMachine`](proto::machine::StateMachine); it never names a booking.
 //!
-//! | | keeps each group | for |
-//! |---|---|---|
-//! | [`Replicated`] | on a majority of several nodes' disks before it answers | everything that ships; see [`replicated`] |
-//! | [`Local`] | on one node | tests of what stands above |
+//! [`Replicated`] keeps each group on a majority of several nodes' disks before it answers.
 //!
 //! # What is answered when
 //!
@@ -22,31 +19,26 @@
 //!
 //! # What is stored
 //!
-//! [`Replicated`] keeps votes and entries of all its groups in one write-ahead log and snapshots
-//! beside it, in two [`LogStore`]s. [`Local`] keeps no log of commands: values by group and key,
-//! events by group and [`Cursor`], and how far each group is (`layout.rs`), in a [`SledStore`].
-//! [`MemoryDisk`] is a disk for simulations that loses unsynced writes. A directory belongs to one
-//! node of one cluster. Damage is refused at opening, by group and key; nothing is skipped.
+//! Votes and entries of all groups stand in one write-ahead log; snapshots and the segments of what
+//! has left the state stand beside it: two [`LogStore`]s. What is looked up in those segments has an
+//! index in [`SledPages`], which is built again if it is lost. [`MemoryDisk`] is a disk for
+//! simulations that loses unsynced writes. A directory belongs to one node of one cluster. Damage is
+//! refused at opening, by group and key; nothing is skipped.
 
 mod contract;
-mod layout;
-mod local;
-mod pages;
 mod partitions;
 mod peers;
 pub mod replicated;
 mod store;
-mod writer;
 
 #[cfg(test)]
 mod tests;
 
 pub use contract::{BoxFuture, Committed, Cursor, Leadership, Ledger, LoggedEvent, Refused, Term};
-pub use local::{Local, OpenError, Retention, Settings};
 pub use partitions::Partitions;
 pub use peers::{FRAME_MAX, Lane, Peers, Receive, Unreachable};
 pub use replicated::Replicated;
 pub use store::{
-    Batch, DirectoryError, Identity, LogStore, MemoryDisk, MemoryStore, Pair, SledStore, Store,
-    StoreError,
+    Batch, DirectoryError, Identity, LogStore, MemoryDisk, MemoryPages, MemoryStore, Pages, Pair,
+    SledPages, Store, StoreError,
 };

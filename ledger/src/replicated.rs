@@ -5,26 +5,36 @@
 //! | file | holds |
 //! |---|---|
 //! | `types`, `log`, `network` | all that knows the consensus library: its types and the handle on a replica; its storage; its calls |
-//! | `state`, `snapshots` | a replica's state as values; those on disk |
+//! | `keeper`, `state`, `image` | a replica's state behind its lock; the machine with its values; those as a picture |
+//! | `snapshots` | pictures on disk |
+//! | `archive`, `segments` | what has left the state for good; that on disk |
 //! | `journal` | the one write-ahead log of all groups |
 //! | `cluster` | group 0: what the cluster agrees on about itself, and where replicas should be |
 //! | `founding`, `wire` | how a cluster comes to be; what ledgers say to each other |
 //! | `settings`, `core` | what it is told; what its parts share |
 //! | `begin`, `serve` | how a node comes to belong to a cluster; what other ledgers ask of it |
+//! | `level` | how two builds share one log during a rolling upgrade |
 //! | `reads` | linearizable reads, many to a round of confirmation |
 //! | `offline` | what an operator asks of a directory that nobody has open |
+//! | `handover` | how long a group has no leader while its leadership goes back |
 //! | `tend` | what a node does for its groups in turn: heartbeats, snapshots, members, leaders |
 
+pub(crate) mod archive;
 mod begin;
 pub(crate) mod cluster;
 mod core;
 pub(crate) mod faults;
 mod founding;
+mod handover;
+mod image;
 mod journal;
+mod keeper;
+mod level;
 mod log;
 mod network;
 pub mod offline;
 mod reads;
+mod segments;
 mod serve;
 mod settings;
 mod snapshots;
@@ -35,25 +45,29 @@ mod wire;
 
 pub use cluster::{Cluster, DiskId, Listed, META, Objection, Plan, Standing};
 pub use core::Known;
+pub use level::TooOld;
 pub use settings::{
-    Broken, EVENTS_MAX, OpenReplicatedError, Parts, ReplicaStatus, ReplicatedCounts, Settings,
+    Broken, OpenReplicatedError, Parts, ReplicaStatus, ReplicatedCounts, Retention, Settings,
 };
 pub use types::Timers;
 
 use self::core::{Core, Here};
 use crate::contract::{BoxFuture, Committed, Cursor, Leadership, Ledger, LoggedEvent, Refused};
 use crate::peers::Lane;
-use crate::store::Store;
+use crate::store::{Pages, Pair, Store};
 use begin::ASK_AGAIN;
 use cluster::{Change, ClusterMachine};
 use faults::{Fault, Faults};
 use founding::Origin;
+use handover::HandOvers;
 use journal::Journal;
-use log::{GroupLog, Keeper, Tail};
+use keeper::{Keeper, Means};
+use log::{GroupLog, Tail};
 use network::{Arrivals, COMMAND_MAX, Dialler, Lines};
 use proto::machine::StateMachine;
 use proto::{GroupId, NodeId, codec};
 use reads::Reader;
+use segments::{SegmentError, Segments};
 use snapshots::{Kept, Shelf, Snapshots};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
@@ -80,10 +94,18 @@ struct Found {
     shelf: Shelf,
 }
 
-fn find<S: Store>(log: &S, shelf: &S) -> Result<Found, OpenReplicatedError> {
+fn find<S: Store>(log: &S, shelf: &S, pages: &dyn Pages) -> Result<Found, OpenReplicatedError> {
     let unreadable =
         |error: snapshots::UnreadableError| OpenReplicatedError::Snapshot(error.to_string());
     let (kept, on_shelf) = snapshots::load(shelf).map_err(unreadable)?;
+    let lost = |error: SegmentError| OpenReplicatedError::History(error.to_string());
+    for (group, Kept { image, .. }) in &kept {
+        let added = segments::catch_up(shelf, *group, &image.archive().manifest(), pages);
+        let added = added.map_err(lost)?;
+        if added > 0 {
+            tracing::info!(%group, added, "segments of history are in the index again");
+        }
+    }
     let (origin, tails) = (founding::load(log)?, log::load(log)?);
     Ok(Found { origin, tails, kept, shelf: on_shelf })
 }
@@ -95,18 +117,19 @@ impl Replicated {
         settings: Settings,
         parts: Parts<S>,
     ) -> Result<Self, OpenReplicatedError> {
-        let Parts { log, snapshots: shelf, simulated, clock, disk, peers, living, new_machine } =
-            parts;
+        let Parts { log, snapshots: shelf, pages, simulated, clock, disk, .. } = parts;
+        let (peers, living, new_machine) = (parts.peers, parts.living, parts.new_machine);
         let (found, journal, snapshot_journal) = match simulated {
             Some(sync_takes) => {
-                let found = find(&log, &shelf)?;
+                let found = find(&log, &shelf, &*pages)?;
                 let journal = Journal::on_task(log, sync_takes, settings.faults);
                 (found, journal, Journal::on_task(shelf, sync_takes, Faults::default()))
             }
             None => {
                 // Off the runtime's threads.
+                let index = Arc::clone(&pages);
                 let reading = tokio::task::spawn_blocking(move || {
-                    find(&log, &shelf).map(|found| (found, log, shelf))
+                    find(&log, &shelf, &*index).map(|found| (found, log, shelf))
                 });
                 let read = reading.await;
                 let read = read.unwrap_or_else(|died| std::panic::resume_unwind(died.into_panic()));
@@ -119,6 +142,7 @@ impl Replicated {
             }
         };
         let Found { origin, mut tails, mut kept, shelf } = found;
+        level::all_known(&tails, &kept, settings.level)?;
         let disk = match origin.disk {
             Some(known) => known,
             None => {
@@ -134,8 +158,20 @@ impl Replicated {
                 group => new_machine(group),
             }
         };
-        let core = Arc::new(Core {
+        let on_disk = |all: &Vec<snapshots::OnShelf>| {
+            all.iter().flat_map(|one| one.archive.segments.clone()).collect()
+        };
+        let on_disk = shelf.iter().map(|(group, all)| (*group, on_disk(all))).collect();
+        let means = Means {
+            segments: Segments::new(snapshot_journal.clone(), pages, on_disk),
             snapshots: Snapshots::new(snapshot_journal.clone(), shelf),
+            new_machine: Arc::new(machines),
+            retention: settings.retention,
+            knows: settings.level,
+            faults: settings.faults,
+        };
+        let core = Arc::new(Core {
+            means,
             lines: Lines::new(node, disk, peers),
             settings,
             disk,
@@ -144,7 +180,6 @@ impl Replicated {
             journal,
             snapshot_journal,
             arrivals: Arrivals::default(),
-            new_machine: Arc::new(machines),
             here: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
             leadership: Arc::new(watch::Sender::new(Leadership::new())),
@@ -153,13 +188,19 @@ impl Replicated {
             founders: Mutex::new(origin.founders.clone()),
             broken: watch::Sender::new(None),
             proposals: Semaphore::new(PROPOSALS_MAX),
+            hand_overs: HandOvers::default(),
+            left: Mutex::default(),
             tasks: Mutex::default(),
         });
         let ledger = Self(core);
         let groups: BTreeSet<GroupId> = tails.keys().chain(kept.keys()).copied().collect();
         for group in groups {
-            let (tail, kept) = (tails.remove(&group), kept.remove(&group));
-            let started = ledger.start_replica(group, tail.unwrap_or_default(), kept).await;
+            let (tail, kept) = (tails.remove(&group).unwrap_or_default(), kept.remove(&group));
+            if kept.is_none() && tail.is_left() {
+                ledger.0.left().insert(group, tail);
+                continue;
+            }
+            let started = ledger.start_replica(group, tail, kept).await;
             started.map_err(|why| OpenReplicatedError::Group(group, why))?;
         }
         // A joiner's list of nodes says who is who; what the cluster is it hears when let in.
@@ -171,6 +212,7 @@ impl Replicated {
         let mut tasks = ledger.0.tasks();
         tasks.spawn(ledger.clone().begin(origin.begun));
         tasks.spawn(ledger.clone().tend());
+        tasks.spawn(ledger.clone().keep_level());
         tasks.spawn(ledger.clone().watch_journal());
         drop(tasks);
         Ok(ledger)
@@ -184,16 +226,15 @@ impl Replicated {
         kept: Option<Kept>,
     ) -> Result<Here, String> {
         let core = &self.0;
-        let Settings { node, timers, retention, seed, faults, .. } = core.settings;
+        let Settings { node, timers, seed, faults, .. } = core.settings;
         let log = GroupLog::new(group, core.journal.clone(), tail, faults);
         let began_at = log.last();
-        let new_machine = Arc::clone(&core.new_machine);
-        let snapshots = core.snapshots.clone();
-        let keeper = Keeper::new(group, snapshots, kept, new_machine, retention, faults)?;
+        let keeper = Keeper::new(group, kept, core.means.clone())?;
         if log.purged() > keeper.size().0 {
             return Err("the log begins after the newest snapshot ends: one is missing".into());
         }
-        let dialler = Dialler { group, lines: Arc::clone(&core.lines) };
+        let (lines, segments) = (Arc::clone(&core.lines), core.means.segments.clone());
+        let dialler = Dialler { group, lines, segments };
         let seed = seed ^ u64::from(group.0) << 48;
         let replica =
             Replica::start(node, group, timers, log.clone(), keeper, dialler, seed).await?;
@@ -210,7 +251,10 @@ impl Replicated {
         let _turn = self.0.changing.lock().await;
         match self.here(group) {
             Some(here) => Ok(here),
-            None => self.start_replica(group, Tail::default(), None).await,
+            None => {
+                let left = self.0.left().remove(&group);
+                self.start_replica(group, left.unwrap_or_default(), None).await
+            }
         }
     }
 
@@ -234,6 +278,9 @@ impl Replicated {
                     Some(leader) => heard.insert(group, leader),
                     None => heard.remove(&group),
                 };
+            }
+            if let Some(leader) = role.leader {
+                self.led_by(group, leader);
             }
             let published = self.0.leadership.borrow().get(&group).copied();
             match (role.leads, published) {
@@ -259,6 +306,11 @@ impl Replicated {
                 () = here.look.notified() => true,
             };
             if !goes_on {
+                if let Some(level) = here.replica.keeper().unknown()
+                    && let Err(too_old) = level::known(level, self.0.settings.level)
+                {
+                    self.break_down(Broken::TooOld(too_old));
+                }
                 // What it heard last would be believed for ever.
                 self.0.heard().remove(&group);
                 self.0.lead(group, None);
@@ -329,7 +381,8 @@ impl Replicated {
         }
         let here = self.led(group)?;
         let Ok(_room) = self.0.proposals.try_acquire() else { return Err(Refused::Overloaded) };
-        let stamped = Stamped { at: self.0.clock.wall(), command: command.into() };
+        let (at, level) = (self.0.clock.wall(), self.0.level());
+        let stamped = Stamped { at, level, command: command.into() };
         if self.0.settings.faults.make(Fault::AckBeforeQuorum) {
             let replica = here.replica.clone();
             tokio::spawn(async move { replica.propose(stamped).await });
@@ -351,7 +404,7 @@ impl Replicated {
     /// A value as this replica has it: perhaps old, from any node that holds the group.
     pub fn read_stale(&self, group: GroupId, key: &[u8]) -> Result<Option<Vec<u8>>, Refused> {
         let here = self.here(group).ok_or(Refused::NotLeader { hint: self.leader(group) })?;
-        Ok(here.replica.keeper().read(key))
+        here.replica.keeper().read(key).map_err(|error| unreadable(group, &error))
     }
 
     /// Takes a snapshot of a group at once; returns when it is durable, with the index it covers.
@@ -360,7 +413,7 @@ impl Replicated {
         let (applied, _) = here.replica.keeper().size();
         here.replica.take_snapshot().await;
         loop {
-            match self.0.snapshots.newest(group) {
+            match self.0.means.snapshots.newest(group) {
                 Some(covered) if covered >= applied => return Ok(covered),
                 Some(_) | None => tokio::time::sleep(Duration::from_millis(1)).await,
             }
@@ -370,7 +423,8 @@ impl Replicated {
     /// How each replica here stands.
     pub fn replicas(&self) -> Vec<ReplicaStatus> {
         let status = |here: Here| {
-            let (applied, values) = here.replica.keeper().size();
+            // Both of one moment, so that who compares them compares the same.
+            let (applied, fingerprint) = here.replica.keeper().fingerprint();
             let members = here.replica.members();
             let group = here.replica.group;
             ReplicaStatus {
@@ -380,10 +434,12 @@ impl Replicated {
                 voters: members.voters,
                 learners: members.learners,
                 applied,
-                values,
+                values: here.replica.keeper().size().1,
                 entries: here.log.len(),
-                snapshot: self.0.snapshots.newest(group),
-                fingerprint: here.replica.keeper().fingerprint().1,
+                segments: here.replica.keeper().archived(),
+                snapshot: self.0.means.snapshots.newest(group),
+                fingerprint,
+                level: here.replica.keeper().level(),
             }
         };
         self.all_here().into_iter().map(status).collect()
@@ -408,7 +464,14 @@ impl Replicated {
         }
         self.0.journal.stop().await;
         self.0.snapshot_journal.stop().await;
+        self.0.means.segments.close();
     }
+}
+
+/// Nobody is told that something is not there because it can't be read.
+fn unreadable(group: GroupId, error: &SegmentError) -> Refused {
+    tracing::error!(%group, %error, "history cannot be read");
+    Refused::Unknown
 }
 
 impl Ledger for Replicated {
@@ -428,7 +491,23 @@ impl Ledger for Replicated {
         Box::pin(async move {
             let here = self.led(group)?;
             here.reader.confirm().await?;
-            Ok(here.replica.keeper().read(&key))
+            let value = here.replica.keeper().read(&key);
+            value.map_err(|error| unreadable(group, &error))
+        })
+    }
+
+    fn page(
+        &self,
+        group: GroupId,
+        prefix: Vec<u8>,
+        before: Option<Vec<u8>>,
+        max: usize,
+    ) -> BoxFuture<'_, Result<Vec<Pair>, Refused>> {
+        Box::pin(async move {
+            let here = self.led(group)?;
+            here.reader.confirm().await?;
+            let page = here.replica.keeper().scan_back(&prefix, before.as_deref(), max);
+            page.map_err(|error| unreadable(group, &error))
         })
     }
 
@@ -448,7 +527,8 @@ impl Ledger for Replicated {
     ) -> BoxFuture<'_, Result<Vec<LoggedEvent>, Refused>> {
         Box::pin(async move {
             let here = self.here(group).ok_or(Refused::NotLeader { hint: self.leader(group) })?;
-            Ok(here.replica.keeper().events(after, max.min(EVENTS_ANSWER_MAX)))
+            let events = here.replica.keeper().events(after, max.min(EVENTS_ANSWER_MAX)).await;
+            events.map_err(|error| unreadable(group, &error))
         })
     }
 

@@ -1,19 +1,22 @@
-//! What a ledger keeps its bytes in: an ordered map with atomic writes and an honest `sync`.
-//! The [layout](crate::layout) of keys is the ledger's; a store knows none of it.
+//! What a ledger keeps its bytes in: an ordered map with atomic writes and an honest `sync`, and
+//! another without one for what can be built again. What the keys mean is the ledger's; a store
+//! knows none of it.
 
 mod directory;
 mod fjall;
 mod identity;
 mod memory;
-mod sled;
+mod pages;
 mod witness;
 
 pub use self::fjall::LogStore;
-pub use self::sled::SledStore;
 pub use directory::DirectoryError;
 pub use identity::Identity;
 pub use memory::{MemoryDisk, MemoryStore};
+pub(crate) use pages::scan_back_to;
+pub use pages::{MemoryPages, Pages, SledPages};
 
+use proto::codec::{self, CodecError};
 use std::ops::Bound;
 
 /// A key and its value.
@@ -31,12 +34,23 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
-    /// The page store refused or found itself damaged.
-    #[error("the page store failed")]
+    /// The index of pages refused or found itself damaged.
+    #[error("the index of pages failed")]
     Pages(#[from] ::sled::Error),
     /// The log store refused or found itself damaged.
     #[error("the log store failed")]
     Log(#[from] ::fjall::Error),
+    /// Another build wrote it.
+    #[error(
+        "{what} has format version {version}, this build reads {}: start a newer build",
+        codec::VERSION
+    )]
+    Version {
+        /// What it is.
+        what: &'static str,
+        /// Its version.
+        version: u8,
+    },
     /// The bytes at a key are not what the layout says.
     #[error("{what} at key {key:02x?} is not what was written")]
     Corrupt {
@@ -45,9 +59,24 @@ pub enum StoreError {
         /// Where.
         key: Vec<u8>,
     },
+    /// The pages were closed; the node is stopping.
+    #[error("the index of pages is closed")]
+    Closed,
     /// The process this store belonged to has crashed; only a [`MemoryStore`] says so.
     #[error("the machine has crashed")]
     Crashed,
+}
+
+impl StoreError {
+    /// What to say of a value that does not decode.
+    pub(crate) fn undecoded(what: &'static str, key: &[u8], error: CodecError) -> Self {
+        match error {
+            CodecError::Version(version) => Self::Version { what, version },
+            CodecError::Empty | CodecError::Malformed(_) | CodecError::Trailing(_) => {
+                Self::Corrupt { what, key: key.to_vec() }
+            }
+        }
+    }
 }
 
 /// Puts and deletes that happen together or not at all; of two for one key the later counts.

@@ -6,10 +6,11 @@ use crate::clock::SystemClock;
 use comfy_table::{Table, presets};
 use ledger::replicated::{DiskId, Parts, Settings};
 use ledger::{
-    BoxFuture, Identity, Lane, Ledger, LogStore, Peers, Receive, Replicated, Unreachable,
+    BoxFuture, Identity, Lane, Ledger, LogStore, MemoryPages, Peers, Receive, Replicated,
+    Unreachable,
 };
 use proto::codec::CodecError;
-use proto::machine::{Applied, StateMachine};
+use proto::machine::{Applied, Level, StateMachine};
 use proto::units::Clock;
 use proto::{GroupId, NodeId, WallMs};
 use serde::Serialize;
@@ -242,10 +243,15 @@ impl Peers for Wires {
 struct Registers(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl StateMachine for Registers {
-    fn apply(&mut self, _: WallMs, command: &[u8]) -> Applied {
+    fn apply(&mut self, _: WallMs, _: Level, command: &[u8]) -> Applied {
         let key = command.get(..8).unwrap_or_default().to_vec();
         self.0.insert(key.clone(), command.to_vec());
-        Applied { outcome: Vec::new(), changed: vec![key], events: Vec::new() }
+        Applied {
+            outcome: Vec::new(),
+            changed: vec![key],
+            events: Vec::new(),
+            archived: Vec::new(),
+        }
     }
     fn read(&self, key: &[u8]) -> Option<Vec<u8>> {
         self.0.get(key).cloned()
@@ -280,6 +286,7 @@ async fn start(args: &LedgerArgs, dir: &Path) -> Result<Vec<Replicated>, BenchEr
         let parts = Parts {
             log: open("log")?,
             snapshots: open("snapshots")?,
+            pages: Arc::new(MemoryPages::default()),
             simulated: None,
             clock: Arc::clone(&clock),
             disk: DiskId(node.0.into()),

@@ -44,6 +44,8 @@ pub struct MemberView {
     pub share_of_ring: f64,
     /// The partitions it leads.
     pub groups: Vec<u16>,
+    /// The highest feature level that its build knows; nothing if the cluster has not let it in.
+    pub level: Option<u16>,
 }
 
 /// The cluster as one node sees it.
@@ -63,6 +65,8 @@ pub struct ClusterView {
     pub members: Vec<MemberView>,
     /// How many partitions there are; nothing if that is not known yet.
     pub partitions: Option<u16>,
+    /// The feature level that commands are carried out at; nothing if that is not known yet.
+    pub level: Option<u16>,
 }
 
 /// Where a key lives.
@@ -133,6 +137,7 @@ impl Facts {
             zone: member.zone.clone(),
             share_of_ring: shares.get(&member.id).copied().unwrap_or(0.0),
             groups: led(member.id),
+            level: known.cluster.nodes.get(&member.id).map(|listed| listed.level.0),
         });
         ClusterView {
             cluster: self.cluster.clone(),
@@ -142,6 +147,7 @@ impl Facts {
             ready: self.ready().is_ok(),
             members: members.collect(),
             partitions: (known.cluster.version > 0).then_some(known.cluster.partitions),
+            level: (known.cluster.version > 0).then_some(known.cluster.level.0),
         }
     }
 

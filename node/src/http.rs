@@ -4,13 +4,14 @@
 //! * [`problem`]: every error as problem+json, and the status of each code.
 //! * `call`: what is read from a request. `requests`, `views`, `pushes`: the JSON that comes in and
 //!   goes out.
-//! * `guard`: what is done around every request. `server`: connections.
-//! * `parties`, `bookings`, `trips`, `positions`, `stream`, `operations`: the endpoints.
+//! * `guard`: what is done around every request. `server`: connections. `stale`: reads that may be old.
+//! * `parties`, `bookings`, `trips`, `history`, `positions`, `stream`, `operations`: the endpoints.
 
 mod answer;
 mod bookings;
 mod call;
 mod guard;
+mod history;
 mod operations;
 mod parties;
 mod positions;
@@ -18,6 +19,7 @@ pub mod problem;
 mod pushes;
 mod requests;
 pub mod server;
+mod stale;
 mod stream;
 mod trips;
 mod views;
@@ -98,10 +100,12 @@ pub fn endpoints(app: App) -> Router {
     let served = Router::new()
         .route("/v1/riders", post(parties::register_rider))
         .route("/v1/riders/{id}", get(parties::rider))
+        .route("/v1/riders/{id}/bookings", get(history::bookings))
         .route("/v1/drivers", post(parties::register_driver))
         .route("/v1/drivers/{id}", get(parties::driver))
         .route("/v1/drivers/{id}/online", post(parties::go_online))
         .route("/v1/drivers/{id}/offline", post(parties::go_offline))
+        .route("/v1/drivers/{id}/bookings", get(history::driven))
         .route("/v1/drivers/{id}/offers", get(parties::offers))
         .route("/v1/drivers/{id}/stream", get(stream::open))
         .route("/v1/drivers/{id}/location", post(positions::locate_one))

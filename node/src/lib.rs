@@ -27,4 +27,4 @@ pub mod sockets;
 pub mod tools;
 
 pub use config::{Args, Config};
-pub use node::{Node, Seams, run};
+pub use node::{Build, Node, Seams, run, run_as};

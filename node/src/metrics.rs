@@ -124,6 +124,8 @@ pub struct Metrics {
     pub journal_syncs: Counter,
     /// Partitions this node leads, group 0 among them.
     pub partitions_led: Gauge,
+    /// For how long a partition had no leader when this node gave its leadership back.
+    pub leadership_return_seconds: Histogram,
     /// Open WebSockets.
     pub sockets: Gauge,
     /// Peers with a live connection.
@@ -165,6 +167,7 @@ impl Default for Metrics {
             journal_writes: Counter::default(),
             journal_syncs: Counter::default(),
             partitions_led: Gauge::default(),
+            leadership_return_seconds: seconds(),
             sockets: Gauge::default(),
             peers_connected: Gauge::default(),
             members_live: Gauge::default(),
@@ -198,6 +201,8 @@ impl Metrics {
         r.register("journal_syncs", "Syncs of the write-ahead log", syncs);
         let led = self.partitions_led.clone();
         r.register("partitions_led_count", "Partitions led, group 0 among them", led);
+        let gap = self.leadership_return_seconds.clone();
+        r.register("leadership_return_seconds", "From handing over to the next leader", gap);
         r.register("sockets_open_count", "Open WebSockets", self.sockets.clone());
         r.register(
             "peers_connected_count",
@@ -272,7 +277,7 @@ mod tests {
         let text = metrics.text();
         let types: Vec<(&str, &str)> =
             text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
-        assert_eq!(types.len(), 18 + RUNTIME.len(), "{text}");
+        assert_eq!(types.len(), 19 + RUNTIME.len(), "{text}");
         for (name, kind) in types {
             assert!(name.starts_with("hansom_"), "{name}");
             let ends: &[&str] = match kind {

@@ -5,10 +5,12 @@
 //! Stopping is killing: whatever was acknowledged is on the disk already, so a stop only spares
 //! the others the detection.
 
+mod build;
 mod gauges;
 mod seams;
 mod start;
 
+pub use build::Build;
 pub use seams::{Seams, Storage};
 pub use start::StartError;
 
@@ -48,7 +50,7 @@ impl Node {
     /// Starts a node. When this returns its ports are bound and its own partitions are loaded;
     /// whether it serves is for `/readyz` to say.
     pub async fn start(config: Config, seams: Seams) -> Result<Self, StartError> {
-        start::start(config, seams).await
+        start::start(config, seams, Build::this()).await
     }
     /// Where clients reach it.
     pub const fn http(&self) -> SocketAddr {
@@ -96,6 +98,11 @@ impl Drop for Node {
 /// `hansom node`: runs a node until it is told to stop. 0 if it was, 1 if it could not run, 2 if
 /// its configuration makes no sense.
 pub async fn run(args: Args) -> ExitCode {
+    run_as(args, Build::this()).await
+}
+
+/// [`run`] for another build than this one: what an upgrade is tried with.
+pub async fn run_as(args: Args, build: Build) -> ExitCode {
     let print = args.print_config;
     let config = match args.into_config() {
         Ok(config) => config,
@@ -107,14 +114,14 @@ pub async fn run(args: Args) -> ExitCode {
     if let Err(error) = crate::log::start(&config.log, config.log_format) {
         return complain(&format!("hansom node: {error}"), 1);
     }
-    match serve(config).await {
+    match serve(config, build).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&format!("hansom node: {}", chain(&error)), 1),
     }
 }
 
-async fn serve(config: Config) -> Result<(), StartError> {
-    let mut node = Node::start(config, Seams::real()?).await?;
+async fn serve(config: Config, build: Build) -> Result<(), StartError> {
+    let mut node = start::start(config, Seams::real()?, build).await?;
     tokio::select! {
         error = node.failed() => Err(error),
         () = told_to_stop() => {

@@ -154,6 +154,7 @@ fn ring_table(view: &ClusterView) -> String {
         "peer",
         "http",
         "zone",
+        "knows level",
     ]);
     for member in &view.members {
         members.add_row([
@@ -164,12 +165,14 @@ fn ring_table(view: &ClusterView) -> String {
             member.peer.clone(),
             member.http.clone(),
             member.zone.clone(),
+            member.level.map_or(String::new(), |level| level.to_string()),
         ]);
     }
-    let partitions = view.partitions.map_or("not yet known".to_owned(), |n| n.to_string());
+    let known = |n: Option<u16>| n.map_or("not yet known".to_owned(), |n| n.to_string());
+    let (partitions, level) = (known(view.partitions), known(view.level));
     let ready = if view.ready { "ready" } else { "not ready" };
     format!(
-        "cluster {}, as {} sees it ({ready})\n{members}\npartitions {partitions} · ring {} · split table {}",
+        "cluster {}, as {} sees it ({ready})\n{members}\npartitions {partitions} · feature level {level} · ring {} · split table {}",
         view.cluster, view.node, view.ring_version, view.split_version
     )
 }

@@ -1,5 +1,5 @@
 //! The words every other crate speaks: ids, units, error codes, records, the one codec and the
-//! peer envelope. It depends on nothing of ours, opens no socket and reads no clock.
+//! peer envelope. It depends on nothing of ours and reads no clock; only the client opens a socket.
 //!
 //! * [`ids`]: who and what. 128-bit ids carry the hash slot that owns them, so any node routes
 //!   from the id alone.
@@ -10,8 +10,11 @@
 //! * [`record`]: what is stored and what crosses the wire between nodes.
 //! * [`envelope`]: the one frame a request travels in between nodes.
 //! * [`machine`]: the contract between the ledger, which sees bytes, and the state behind them.
+//! * `client`, with the feature of that name: how programs use a cluster from outside.
 #![warn(missing_docs)]
 
+#[cfg(feature = "client")]
+pub mod client;
 pub mod code;
 pub mod codec;
 pub mod envelope;

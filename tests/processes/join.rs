@@ -76,6 +76,7 @@ async fn three_nodes_form_a_cluster_and_a_fourth_takes_its_share_of_the_cells() 
     let late = cluster.rider_at(fourth, "dot").await;
     cluster.all_serve_all(&riders).await;
     cluster.all_serve_all(&[late]).await;
+    cluster.equal().await;
 }
 
 #[tokio::test]

@@ -82,6 +82,7 @@ async fn what_a_killed_node_acked_is_served_by_the_others_and_goes_on_there() {
     // It gets back what it should lead.
     cluster.spread().await;
     cluster.all_serve_all(&[rider, other, elsewhere]).await;
+    cluster.equal().await;
 }
 
 #[tokio::test]
@@ -105,6 +106,7 @@ async fn a_driver_whose_node_dies_gets_his_pending_offer_again_from_another() {
     assert_eq!(phone.wait_for("trip").await["trip_id"], trip);
     cluster.step(&driver, &trip, &["arrive", "start", "end"]).await;
     assert_eq!(phone.wait_for("trip").await["status"], "COMPLETED");
+    cluster.equal().await;
 }
 
 #[tokio::test]
@@ -129,6 +131,7 @@ async fn a_search_goes_on_after_the_node_that_ran_it_has_come_back() {
     let trip = cluster.accept(&driver).await;
     cluster.step(&driver, &trip, &["arrive", "start", "end"]).await;
     cluster.becomes(&format!("/v1/bookings/{booking}"), "status", "COMPLETED").await;
+    cluster.equal().await;
 }
 
 #[tokio::test]
@@ -159,6 +162,7 @@ async fn a_cluster_that_lost_all_its_nodes_at_once_comes_back_whole() {
     }
     cluster.step(&driver, &trip, &["end"]).await;
     cluster.becomes(&paths[1], "can_accept_bookings", true).await;
+    cluster.equal().await;
 }
 
 #[tokio::test]
@@ -173,4 +177,5 @@ async fn a_node_that_is_told_to_stop_says_goodbye_and_comes_back() {
     cluster.all_serve_all(std::slice::from_ref(&rider)).await;
     cluster.restart(2).await;
     cluster.all_serve_all(&[rider]).await;
+    cluster.equal().await;
 }

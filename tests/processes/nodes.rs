@@ -2,6 +2,7 @@
 //! never left behind.
 
 use crate::client::{Answer, Ask};
+use crate::replicas::Partition;
 use proto::RiderId;
 use serde_json::Value;
 use std::cell::Cell;
@@ -9,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,8 @@ pub(crate) const SECRET: &str = "a secret of the process tests";
 pub(crate) const POLL: Duration = Duration::from_millis(20);
 /// How long anything may take to happen: far more than it does, on a machine that does much else.
 pub(crate) const WITHIN: Duration = Duration::from_secs(20);
+
+const HANSOM: &str = env!("CARGO_BIN_EXE_hansom");
 
 /// One test at a time.
 static TURN: Mutex<()> = Mutex::new(());
@@ -39,7 +42,11 @@ pub(crate) async fn eventually<T>(what: &str, attempt: impl AsyncFnMut() -> Opti
     within(WITHIN, what, attempt).await
 }
 
-async fn within<T>(time: Duration, what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn within<T>(
+    time: Duration,
+    what: &str,
+    mut attempt: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let polling = async {
         loop {
             if let Some(found) = attempt().await {
@@ -69,7 +76,11 @@ pub(crate) fn free_address() -> SocketAddr {
 
 /// The binary, deaf to whatever the developer's shell has set.
 pub(crate) fn hansom() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hansom"));
+    deaf(Path::new(HANSOM))
+}
+
+fn deaf(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HANSOM_")) {
         command.env_remove(name);
     }
@@ -82,16 +93,16 @@ struct Node {
     peer: SocketAddr,
     /// How it finds the others.
     bootstrap: Vec<String>,
+    /// Which build it is.
+    binary: PathBuf,
     child: Option<Child>,
 }
 
-/// A partition as one node sees it.
-#[derive(Debug)]
-struct Partition {
-    leader: Option<u64>,
-    wanted: Vec<u64>,
-    /// Nothing from a node without a replica of it.
-    voters: Option<Vec<u64>>,
+impl Node {
+    /// Of this build, not started yet.
+    fn new(peer: SocketAddr, bootstrap: Vec<String>) -> Self {
+        Self { http: free_address(), peer, bootstrap, binary: HANSOM.into(), child: None }
+    }
 }
 
 /// Node processes, by number.
@@ -115,8 +126,7 @@ impl Cluster {
         let list: Vec<String> =
             addresses.iter().map(|(id, address)| format!("{id}={address}")).collect();
         let bootstrap = vec!["--initial-nodes".to_owned(), list.join(",")];
-        let node =
-            |peer| Node { http: free_address(), peer, bootstrap: bootstrap.clone(), child: None };
+        let node = |peer| Node::new(peer, bootstrap.clone());
         let mut cluster = Self {
             nodes: addresses.into_iter().map(|(id, peer)| (id, node(peer))).collect(),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
@@ -143,8 +153,7 @@ impl Cluster {
         let id = self.nodes.keys().max().unwrap() + 1;
         assert!(!self.ended.contains(&id), "an id is never used again");
         let bootstrap = vec!["--seeds".to_owned(), seed.to_string()];
-        let (http, peer) = (free_address(), free_address());
-        self.nodes.insert(id, Node { http, peer, bootstrap, child: None });
+        self.nodes.insert(id, Node::new(free_address(), bootstrap));
         self.spawn(id);
         self.settled().await;
         id
@@ -156,7 +165,7 @@ impl Cluster {
         let data = self.data(id);
         let node = self.nodes.get_mut(&id).unwrap();
         assert!(node.child.is_none(), "node {id} runs already");
-        let child = hansom()
+        let child = deaf(&node.binary)
             .args(["node", "--node-id", &id.to_string()])
             .args(["--http", &node.http.to_string(), "--peer", &node.peer.to_string()])
             .args(&node.bootstrap)
@@ -168,6 +177,11 @@ impl Cluster {
             .stderr(log)
             .spawn();
         node.child = Some(child.unwrap());
+    }
+
+    /// Gives a node another build, from its next start on.
+    pub(crate) fn install(&mut self, id: u64, binary: &Path) {
+        self.nodes.get_mut(&id).unwrap().binary = binary.to_path_buf();
     }
 
     /// SIGKILL: the node does not get to say anything, to anybody.
@@ -233,55 +247,6 @@ impl Cluster {
                     .await
                     .problem(404, "RIDER_NOT_FOUND");
             }
-        }
-    }
-
-    /// What a node says of each partition: its leader, where its replicas should be with the
-    /// preferred leader first, and where they are.
-    async fn partitions(&self, node: u64) -> Option<Vec<Partition>> {
-        let view = self.ask(node, "GET /v1/cluster/partitions").try_send().await?;
-        let nodes =
-            |list: &Value| -> Option<Vec<u64>> { list.as_array()?.iter().map(number).collect() };
-        let partitions = view.json["partitions"].as_array()?.iter();
-        let partition = |partition: &Value| {
-            Some(Partition {
-                leader: number(&partition["leader"]),
-                wanted: nodes(&partition["wanted"])?,
-                voters: nodes(&partition["voters"]),
-            })
-        };
-        partitions.map(partition).collect()
-    }
-
-    /// How many partitions each node leads, as the first that runs has heard.
-    pub(crate) async fn leads(&self) -> BTreeMap<u64, usize> {
-        let mut leads = BTreeMap::new();
-        for partition in self.partitions(self.running()[0]).await.unwrap_or_default() {
-            if let Some(leader) = partition.leader {
-                *leads.entry(leader).or_default() += 1;
-            }
-        }
-        leads
-    }
-
-    /// Waits until every partition has its replicas where they should be and is led by whom it
-    /// should be, and every node knows: nothing moves any more.
-    pub(crate) async fn spread(&self) {
-        const TIMES: u32 = 3;
-        for node in self.running() {
-            let at_home = async || {
-                let partitions = self.partitions(node).await?;
-                let at_home = |partition: &Partition| {
-                    let Partition { leader, wanted, voters } = partition;
-                    let leads = *leader == Some(node);
-                    let set = |nodes: &[u64]| nodes.iter().copied().collect::<BTreeSet<_>>();
-                    *leader == wanted.first().copied()
-                        && (!leads || voters.as_ref().is_some_and(|v| set(v) == set(wanted)))
-                };
-                partitions.iter().all(at_home).then_some(())
-            };
-            let what = format!("node {node} sees every partition where it should be");
-            within(WITHIN * TIMES, &what, at_home).await;
         }
     }
 

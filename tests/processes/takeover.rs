@@ -81,6 +81,17 @@ async fn partitions_of_a_killed_node_are_taken_over_and_given_back() {
     show("read", reads);
     show("acknowledged write", writes);
     cluster.spread().await;
+    // Who gave its partitions back counted for how long they had no leader.
+    let mut gaps = 0;
+    for node in cluster.running() {
+        let metrics = cluster.get(node, "/metrics").await.expect(200).text;
+        let count = metrics.lines().find_map(|line| {
+            line.strip_prefix("hansom_leadership_return_seconds_count ")?.parse::<u32>().ok()
+        });
+        gaps += count.unwrap_or_else(|| panic!("not in {metrics}"));
+    }
+    assert!(gaps > 0, "nothing was given back");
+    cluster.equal().await;
 }
 
 #[tokio::test]
@@ -118,9 +129,13 @@ async fn a_node_without_its_disk_is_refused_and_a_new_one_takes_its_place() {
         for (path, acked) in paths().zip(&acked) {
             assert_eq!(cluster.get(node, &path).await.expect(200).json, *acked, "at node {node}");
         }
+        // Two of the three that it should see now; of the founders it sees one.
+        let metrics = cluster.get(node, "/metrics").await.expect(200).text;
+        assert!(metrics.contains("hansom_ready_bool 1\n"), "node {node} says {metrics}");
     }
     let late = cluster.rider_at(fourth, "bob").await;
     cluster.book(&late, SQUARE).await;
+    cluster.equal().await;
 }
 
 #[tokio::test]
@@ -171,4 +186,5 @@ async fn a_minority_acknowledges_nothing_and_forgets_nothing() {
         assert_eq!(found.json["active_booking_id"], booking);
     }
     cluster.all_serve_all(&riders).await;
+    cluster.equal().await;
 }

@@ -392,7 +392,7 @@ impl Shell {
         let driver = self.id;
         let command = match &decision {
             Ok(trip) => Command::Confirm { driver, offer, trip: trip.id },
-            Err(_) => Command::Release { driver, offer, done: false },
+            Err(_) => Command::Release { driver, offer, ended: None },
         };
         let stored = self.propose(state, None, command).await;
         let waiters = match state.deciding.take() {
@@ -445,8 +445,7 @@ impl Shell {
         let driver = self.id;
         let held = state.driver.as_ref().and_then(|driver| driver.current.as_ref());
         let his = held.is_some_and(|current| current.offer().id == offer);
-        self.propose(state, None, Command::Release { driver, offer, done: ended.is_some() })
-            .await?;
+        self.propose(state, None, Command::Release { driver, offer, ended }).await?;
         match ended {
             Some((trip, state)) if his => self.push(Push::Trip { trip, state }),
             None if his => self.push(Push::OfferEnded { offer, how: OfferEnd::Taken }),

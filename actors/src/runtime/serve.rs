@@ -177,6 +177,8 @@ pub(super) async fn serve(
             runtime.0.cells.tell_living(ask.ring_key, cell::Message::Forget(ask.driver));
             encoded(Ok(()))
         }
+        Request::RiderBookings(ask) => encoded(runtime.bookings_of(ask).await),
+        Request::DriverTrips(ask) => encoded(runtime.trips_of(ask).await),
         Request::PushDown(ask) => {
             encoded(Ok(runtime.world().sockets.push(ask.connection, ask.push)))
         }

@@ -1,13 +1,20 @@
 //! The ledger as the shells see it: typed commands, typed entities, one kind of refusal.
 
 use super::Runtime;
+use crate::machine::Machine;
+use futures_util::future::join_all;
 use ledger::Refused;
 use proto::code::{Code, Refusal};
 use proto::codec;
+use proto::record::ask::{DriverTrips, RiderBookings};
 use proto::record::command::{Command, Entity, Idempotency, Outcome, Proposal};
+use proto::record::trip::Driven;
 use proto::record::{Booking, Driver, Key, Rider, Trip};
 use proto::{BookingId, DriverId, Slot, TripId, WallMs};
 use serde::de::DeserializeOwned;
+
+/// Entries in one page, whatever was asked for: with 64 offers each they still fit a frame.
+const PAGE_MAX: usize = 50;
 
 fn refusal(refused: Refused) -> Refusal {
     let detail = refused.to_string();
@@ -36,10 +43,74 @@ impl Runtime {
     ) -> Result<(Entity, WallMs), Refusal> {
         let partitions = &self.world().partitions;
         let group = partitions.group(slot);
-        let bytes = codec::encode(&Proposal { idempotency, command });
+        let proposal = Proposal { idempotency, command };
+        let bytes = codec::encode(&proposal);
         let committed = partitions.ledger().propose(group, bytes).await.map_err(refusal)?;
         let outcome: Outcome = codec::decode(&committed.outcome).map_err(malformed)?;
+        let outcome = match outcome {
+            Err(Code::BookingNotFound | Code::TripNotFound) => {
+                self.answer_from_history(committed.at, proposal.command).await?
+            }
+            outcome => outcome,
+        };
         Ok((outcome?, committed.at))
+    }
+
+    /// What is said to a command about a booking that the partition's state no longer knows.
+    async fn answer_from_history(&self, at: WallMs, command: Command) -> Result<Outcome, Refusal> {
+        let booking = match command.subject() {
+            Key::Booking(id) => id,
+            Key::Trip(id) => self.trip(id).await?.booking,
+            Key::Rider(_)
+            | Key::Driver(_)
+            | Key::RiderAnswer(..)
+            | Key::DriverAnswer(..)
+            | Key::RiderBooking(..)
+            | Key::DriverTrip(..) => return Err(malformed("no booking")),
+        };
+        let booking = self.booking(booking).await?;
+        let trip = match booking.trip {
+            Some(trip) => Some(self.trip(trip).await?),
+            None => None,
+        };
+        Ok(Machine::answer_from_history(at, booking, trip, command))
+    }
+
+    /// A rider's bookings, newest first.
+    pub(super) async fn bookings_of(&self, ask: RiderBookings) -> Result<Vec<Booking>, Refusal> {
+        let RiderBookings { rider, before, max } = ask;
+        self.rider(rider).await?;
+        let before = before.map(|before| Key::RiderBooking(rider, before).to_bytes());
+        let page = self.page(rider.slot(), Key::of_rider(rider), before, max).await?;
+        let bookings = page.into_iter().map(|(key, _)| async move {
+            match Key::from_bytes(&key) {
+                Ok(Key::RiderBooking(_, id)) => self.booking(id).await,
+                Ok(_) | Err(_) => Err(malformed("no entry of a rider's list")),
+            }
+        });
+        join_all(bookings).await.into_iter().collect()
+    }
+
+    /// Trips that a driver has ended, newest first.
+    pub(super) async fn trips_of(&self, ask: DriverTrips) -> Result<Vec<Driven>, Refusal> {
+        let DriverTrips { driver, before, max } = ask;
+        self.driver(driver).await?;
+        let before = before.map(|(at, trip)| Key::DriverTrip(driver, at, trip).to_bytes());
+        let page = self.page(driver.slot(), Key::of_driver(driver), before, max).await?;
+        page.into_iter().map(|(_, driven)| codec::decode(&driven).map_err(malformed)).collect()
+    }
+
+    async fn page(
+        &self,
+        slot: Slot,
+        prefix: Vec<u8>,
+        before: Option<Vec<u8>>,
+        max: u16,
+    ) -> Result<Vec<ledger::Pair>, Refusal> {
+        let partitions = &self.world().partitions;
+        let max = usize::from(max).min(PAGE_MAX);
+        let page = partitions.ledger().page(partitions.group(slot), prefix, before, max);
+        page.await.map_err(refusal)
     }
 
     pub(super) async fn propose_driver(

@@ -5,12 +5,12 @@ use super::names::{self, booking, driver, offer, offer_id, place, rider, shorten
 use actors::machine::Machine;
 use proto::WallMs;
 use proto::codec;
-use proto::machine::StateMachine;
+use proto::machine::{Level, StateMachine};
 use proto::record::command::{
     Command, Entity, Idempotency, OfferFate, Outcome, Proposal, TripStep,
 };
 use proto::record::event::Event;
-use proto::record::{Actor, Commitment, Key, Offer};
+use proto::record::{Actor, Commitment, Key, Offer, TripState};
 use std::collections::BTreeMap;
 
 pub(crate) fn interpret(lines: &[&str]) -> Vec<Vec<String>> {
@@ -39,7 +39,8 @@ fn step(machine: &mut Machine, offers: &mut BTreeMap<String, Offer>, line: &str)
         ))];
     }
     let command = parse(words, idempotency, offers);
-    let applied = machine.apply(at, &codec::encode(&Proposal { idempotency, command }));
+    let applied =
+        machine.apply(at, Level::KNOWN, &codec::encode(&Proposal { idempotency, command }));
     machine.check_invariants();
     let outcome: Outcome = codec::decode(&applied.outcome).unwrap();
     let mut out = vec![match outcome {
@@ -120,7 +121,8 @@ fn parse(
             Command::Confirm { driver: held(id).driver, offer: offer_id(id), trip: trip(name) }
         }
         ["release", id, how] => {
-            Command::Release { driver: held(id).driver, offer: offer_id(id), done: *how == "done" }
+            let ended = (*how == "done").then(|| (trip("t1"), TripState::Completed));
+            Command::Release { driver: held(id).driver, offer: offer_id(id), ended }
         }
         [step, name, who] => {
             let is_driver = who.starts_with('d');

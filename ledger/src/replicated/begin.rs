@@ -5,6 +5,7 @@ use super::Replicated;
 use super::cluster::Join;
 use super::faults::Fault;
 use super::founding::{self, Finding};
+use super::level::TooOld;
 use super::settings::Broken;
 use super::wire::{Body, Founders, NotJoined, Reply};
 use crate::peers::Lane;
@@ -124,7 +125,8 @@ impl Replicated {
     async fn join(&self) -> Result<(), Broken> {
         let core = &self.0;
         let me = core.me();
-        let join = Join { node: me, disk: core.disk, zone: core.settings.zone.clone() };
+        let (zone, level) = (core.settings.zone.clone(), core.settings.level);
+        let join = Join { node: me, disk: core.disk, zone, level };
         let mut hint = None;
         loop {
             let known: Vec<NodeId> = core.known().cluster.nodes.keys().copied().collect();
@@ -145,6 +147,9 @@ impl Replicated {
                     }
                     Ok(Reply::Joined(Err(NotJoined::OtherDisk)) | Reply::Stranger) => {
                         return Err(Broken::OtherDisk { node: me, says: node });
+                    }
+                    Ok(Reply::Joined(Err(NotJoined::TooOld { agreed }))) => {
+                        return Err(TooOld { agreed, knows: level }.into());
                     }
                     Ok(Reply::Joined(Err(NotJoined::Elsewhere(Some(there))))) => hint = Some(there),
                     Ok(_) | Err(_) => {}

@@ -3,7 +3,7 @@
 
 use membership::Ring;
 use proto::codec::{self, CodecError};
-use proto::machine::{Applied, StateMachine};
+use proto::machine::{Applied, Level, StateMachine};
 use proto::slot::SlotMap;
 use proto::{GroupId, NodeId, WallMs};
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,8 @@ pub struct Listed {
     pub zone: String,
     /// What it is to the cluster.
     pub standing: Standing,
+    /// The highest feature level that its build knows, as it last said.
+    pub level: Level,
 }
 
 /// What the cluster agrees on.
@@ -53,6 +55,9 @@ pub struct Cluster {
     pub nodes: BTreeMap<NodeId, Listed>,
     /// How often it went on although a majority of some partition's disks was lost.
     pub lossy: u32,
+    /// The feature level that commands are carried out at: no higher than any node knows that is
+    /// not dead.
+    pub level: Level,
 }
 
 /// A node that wants in.
@@ -61,6 +66,7 @@ pub(crate) struct Join {
     pub(crate) node: NodeId,
     pub(crate) disk: DiskId,
     pub(crate) zone: String,
+    pub(crate) level: Level,
 }
 
 /// What group 0 is told.
@@ -74,6 +80,10 @@ pub(crate) enum Change {
     Stand(NodeId, Standing),
     /// An operator made a minority go on; what it had not heard of is lost.
     WentOn,
+    /// The highest feature level that a node's build knows.
+    Know(NodeId, Level),
+    /// From here on, this feature level, if everybody knows it.
+    Raise(Level),
 }
 
 /// Why a change was refused.
@@ -91,6 +101,15 @@ pub enum Objection {
     /// Too few would be left to hold every replica.
     #[error("too few nodes would be left to hold every replica")]
     TooFew,
+    /// The node's build is too old.
+    #[error("the cluster runs at feature level {agreed}, which that node's build does not know")]
+    TooOld {
+        /// What the cluster runs at.
+        agreed: Level,
+    },
+    /// Some node's build does not know the level.
+    #[error("not every node's build knows that feature level")]
+    NotEverybody,
 }
 
 /// The preference list of each group, its preferred leader first. A pure function of the cluster.
@@ -129,6 +148,11 @@ impl Cluster {
         self.nodes.values().filter(|node| node.standing == Standing::Active).count()
     }
 
+    /// Whether a build that knows `level` can carry out what others may already have stamped.
+    fn carried_out_by(&self, level: Level) -> Result<(), Objection> {
+        if level >= self.level { Ok(()) } else { Err(Objection::TooOld { agreed: self.level }) }
+    }
+
     fn change(&mut self, change: Change) -> Result<(), Objection> {
         match change {
             Change::Found(cluster) => {
@@ -138,21 +162,24 @@ impl Cluster {
                 return Ok(());
             }
             Change::WentOn => self.lossy += 1,
-            Change::Join(_) | Change::Stand(..) if self.version == 0 => {
+            Change::Join(_) | Change::Stand(..) | Change::Know(..) | Change::Raise(_)
+                if self.version == 0 =>
+            {
                 return Err(Objection::NotFounded);
             }
-            Change::Join(Join { node, disk, zone }) => {
+            Change::Join(Join { node, disk, zone, level }) => {
                 if self.nodes.get(&node).is_some_and(|known| known.disk != disk) {
                     return Err(Objection::OtherDisk);
                 }
-                let listed = Listed { disk, zone, standing: Standing::Active };
+                self.carried_out_by(level)?;
+                let listed = Listed { disk, zone, standing: Standing::Active, level };
                 if self.nodes.get(&node) == Some(&listed) {
                     return Ok(());
                 }
                 self.nodes.insert(node, listed);
             }
             Change::Stand(node, standing) => {
-                let active = self.active();
+                let (active, agreed) = (self.active(), self.level);
                 let known = self.nodes.get_mut(&node).ok_or(Objection::Unknown)?;
                 let leaves = known.standing == Standing::Active && standing != Standing::Active;
                 if leaves && active <= usize::from(self.replicas) {
@@ -161,7 +188,27 @@ impl Cluster {
                 if known.standing == standing {
                     return Ok(());
                 }
+                if known.standing == Standing::Dead && known.level < agreed {
+                    return Err(Objection::TooOld { agreed });
+                }
                 known.standing = standing;
+            }
+            Change::Know(node, level) => {
+                let known = self.nodes.get(&node).ok_or(Objection::Unknown)?.level;
+                self.carried_out_by(level)?;
+                if known == level {
+                    return Ok(());
+                }
+                self.nodes.entry(node).and_modify(|listed| listed.level = level);
+            }
+            Change::Raise(level) => {
+                if level <= self.level {
+                    return Ok(());
+                }
+                if self.raisable() < Some(level) {
+                    return Err(Objection::NotEverybody);
+                }
+                self.level = level;
             }
         }
         // Version 0 is a cluster not yet founded.
@@ -175,7 +222,7 @@ impl Cluster {
 pub(crate) struct ClusterMachine(Cluster);
 
 impl StateMachine for ClusterMachine {
-    fn apply(&mut self, _: WallMs, command: &[u8]) -> Applied {
+    fn apply(&mut self, _: WallMs, _: Level, command: &[u8]) -> Applied {
         let before = self.0.version;
         let outcome: Result<Cluster, Objection> = match codec::decode(command) {
             Ok(change) => self.0.change(change).map(|()| self.0.clone()),
@@ -186,7 +233,12 @@ impl StateMachine for ClusterMachine {
             true => Vec::new(),
             false => vec![CLUSTER_KEY.to_vec()],
         };
-        Applied { outcome: codec::encode(&outcome), changed, events: Vec::new() }
+        Applied {
+            outcome: codec::encode(&outcome),
+            changed,
+            events: Vec::new(),
+            archived: Vec::new(),
+        }
     }
 
     fn read(&self, key: &[u8]) -> Option<Vec<u8>> {
@@ -220,7 +272,8 @@ mod tests {
     fn cluster(nodes: u64) -> Cluster {
         let listed = |id: u64| {
             let zone = String::new();
-            (NodeId(id), Listed { disk: DiskId(id.into()), zone, standing: Standing::Active })
+            let (disk, standing, level) = (DiskId(id.into()), Standing::Active, Level::FIRST);
+            (NodeId(id), Listed { disk, zone, standing, level })
         };
         Cluster {
             version: 1,
@@ -228,6 +281,7 @@ mod tests {
             replicas: 3,
             nodes: (1..=nodes).map(listed).collect(),
             lossy: 0,
+            level: Level::FIRST,
         }
     }
 
@@ -257,15 +311,64 @@ mod tests {
         assert_eq!(moved, gained, "only the newcomer's replicas moved");
     }
 
+    fn tell(machine: &mut ClusterMachine, change: Change) -> Result<Cluster, Objection> {
+        let applied = machine.apply(WallMs(0), Level::FIRST, &codec::encode(&change));
+        codec::decode(&applied.outcome).unwrap()
+    }
+
+    fn join(node: u64, disk: u128, level: u16) -> Change {
+        let (node, disk, level) = (NodeId(node), DiskId(disk), Level(level));
+        Change::Join(Join { node, disk, zone: String::new(), level })
+    }
+
+    #[test]
+    fn the_level_rises_once_everybody_who_is_not_dead_knows_it_and_nobody_older_comes_in() {
+        let mut machine = ClusterMachine(cluster(4));
+        let mut tell = |change| tell(&mut machine, change);
+        let know = |node, level| Change::Know(NodeId(node), Level(level));
+        let stand = |node, standing| Change::Stand(NodeId(node), standing);
+        for (node, level) in [(1, 3), (2, 2), (3, 2)] {
+            let cluster = tell(know(node, level)).unwrap();
+            assert_eq!((cluster.level, cluster.raisable()), (Level::FIRST, None));
+            assert_eq!(tell(Change::Raise(Level(2))), Err(Objection::NotEverybody));
+        }
+        // Who drains still carries out commands; the dead do not.
+        assert_eq!(tell(stand(4, Standing::Draining)).unwrap().raisable(), None);
+        assert_eq!(tell(stand(4, Standing::Dead)).unwrap().raisable(), Some(Level(2)));
+        assert_eq!(tell(Change::Raise(Level(3))), Err(Objection::NotEverybody));
+        let raised = tell(Change::Raise(Level(2))).unwrap();
+        assert_eq!(raised.level, Level(2));
+        assert_eq!(tell(Change::Raise(Level(2))).unwrap(), raised, "once");
+
+        let too_old = Err(Objection::TooOld { agreed: Level(2) });
+        assert_eq!(tell(know(3, 1)), too_old);
+        assert_eq!(tell(join(5, 5, 1)), too_old);
+        assert_eq!(tell(join(4, 4, 1)), too_old);
+        assert_eq!(tell(stand(4, Standing::Active)), too_old);
+        tell(know(4, 2)).unwrap();
+        tell(stand(4, Standing::Active)).unwrap();
+        assert_eq!(tell(join(5, 5, 2)).unwrap().nodes.len(), 5);
+        assert_eq!(tell(know(9, 2)), Err(Objection::Unknown));
+    }
+
+    #[test]
+    fn a_change_that_this_build_does_not_know_changes_nothing() {
+        let mut machine = ClusterMachine(cluster(3));
+        let mut newer = codec::encode(&Change::WentOn);
+        newer[0] = codec::VERSION + 1;
+        for unknown in [newer, vec![codec::VERSION, 250], Vec::new()] {
+            let applied = machine.apply(WallMs(0), Level::FIRST, &unknown);
+            let outcome = codec::decode::<Result<Cluster, Objection>>(&applied.outcome);
+            assert_eq!(outcome, Ok(Err(Objection::Unknown)));
+            assert_eq!((applied.changed.len(), &machine.0), (0, &cluster(3)));
+        }
+    }
+
     #[test]
     fn a_disk_is_who_a_node_is_and_nobody_leaves_who_is_needed() {
         let mut machine = ClusterMachine(cluster(3));
-        let mut tell = |change: Change| -> Result<Cluster, Objection> {
-            codec::decode(&machine.apply(WallMs(0), &codec::encode(&change)).outcome).unwrap()
-        };
-        let join = |node, disk| {
-            Change::Join(Join { node: NodeId(node), disk: DiskId(disk), zone: String::new() })
-        };
+        let mut tell = |change| tell(&mut machine, change);
+        let join = |node, disk| join(node, disk, 1);
         assert_eq!(tell(join(2, 99)), Err(Objection::OtherDisk));
         assert_eq!(tell(Change::Stand(NodeId(2), Standing::Dead)), Err(Objection::TooFew));
         assert_eq!(tell(join(4, 4)).unwrap().version, 2);

@@ -2,15 +2,17 @@
 
 use super::cluster::{CLUSTER_KEY, Cluster, DiskId, Listed, META, Plan, Standing};
 use super::faults::Fault;
+use super::handover::HandOvers;
 use super::journal::Journal;
-use super::log::{GroupLog, NewMachine};
+use super::keeper::Means;
+use super::log::{GroupLog, Tail};
 use super::network::{Arrivals, Lines};
 use super::reads::Reader;
 use super::settings::{Broken, Settings};
-use super::snapshots::Snapshots;
 use super::types::Replica;
 use super::wire::Founders;
 use crate::contract::{Leadership, Term};
+use proto::machine::Level;
 use proto::units::Clock;
 use proto::{GroupId, NodeId, codec};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,10 +42,10 @@ pub(super) struct Core {
     pub(super) living: Arc<dyn Fn() -> BTreeSet<NodeId> + Send + Sync>,
     pub(super) journal: Journal,
     pub(super) snapshot_journal: Journal,
-    pub(super) snapshots: Snapshots,
     pub(super) lines: Arc<Lines>,
     pub(super) arrivals: Arrivals,
-    pub(super) new_machine: NewMachine,
+    /// What the keepers of all groups share.
+    pub(super) means: Means,
     pub(super) here: RwLock<BTreeMap<GroupId, Here>>,
     /// Held while a replica is started or removed, so that none is started twice.
     pub(super) changing: tokio::sync::Mutex<()>,
@@ -55,6 +57,9 @@ pub(super) struct Core {
     pub(super) founders: Mutex<Option<Founders>>,
     pub(super) broken: watch::Sender<Option<Broken>>,
     pub(super) proposals: Semaphore,
+    pub(super) hand_overs: HandOvers,
+    /// What is left of replicas that were removed.
+    pub(super) left: Mutex<BTreeMap<GroupId, Tail>>,
     pub(super) tasks: Mutex<JoinSet<()>>,
 }
 
@@ -82,6 +87,10 @@ impl Core {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn left(&self) -> MutexGuard<'_, BTreeMap<GroupId, Tail>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -95,11 +104,14 @@ impl Core {
         let listed = |(node, disk): (&NodeId, &DiskId)| {
             // Zones are told with the first join; founders that differ in theirs must agree here.
             let zone = String::new();
-            (*node, Listed { disk: *disk, zone, standing: Standing::Active })
+            // Every build knows the first level; what else each knows it says for itself.
+            let (disk, standing, level) = (*disk, Standing::Active, Level::FIRST);
+            (*node, Listed { disk, zone, standing, level })
         };
         let nodes: BTreeMap<NodeId, Listed> = founders.iter().map(listed).collect();
         let replicas = self.settings.replicas.min(u8::try_from(nodes.len()).unwrap_or(u8::MAX));
-        Cluster { version: 1, partitions: self.settings.partitions, replicas, nodes, lossy: 0 }
+        let (partitions, level) = (self.settings.partitions, Level::FIRST);
+        Cluster { version: 1, partitions, replicas, nodes, lossy: 0, level }
     }
 
     /// Takes news of the cluster, unless they are old.
@@ -120,7 +132,7 @@ impl Core {
         let fresh = here.filter(|here| {
             here.replica.role().leader.is_some() && here.replica.keeper().size().0 >= here.began_at
         });
-        let value = fresh.and_then(|here| here.replica.keeper().read(CLUSTER_KEY));
+        let value = fresh.and_then(|here| here.replica.keeper().read(CLUSTER_KEY).ok().flatten());
         if let Some(Ok(cluster)) = value.map(|value| codec::decode(&value)) {
             self.learn(cluster, true);
         }

@@ -14,6 +14,10 @@ pub(crate) enum Fault {
     WipedIsKnown,
     /// The log is purged below snapshots that were never written.
     PurgeAboveSnapshot,
+    /// A snapshot names segments of history that were never written.
+    SegmentNotWritten,
+    /// A leader stamps the level that its own build knows, whatever others know.
+    StampOwnLevel,
 }
 
 /// The mistakes that a ledger makes.

@@ -30,12 +30,12 @@ pub(crate) struct Origin {
 
 pub(crate) fn load<S: Store>(store: &S) -> Result<Origin, StoreError> {
     let read = |key: &'static [u8]| store.get(key);
-    let corrupt = |key: &[u8]| StoreError::Corrupt { what: "the disk's origin", key: key.to_vec() };
+    let undecoded = |error| StoreError::undecoded("the disk's origin", b"i", error);
     let disk = read(DISK_KEY)?.map(|bytes| codec::decode(&bytes)).transpose();
     let founders = read(FOUNDERS_KEY)?.map(|bytes| codec::decode(&bytes)).transpose();
     Ok(Origin {
-        disk: disk.map_err(|_| corrupt(DISK_KEY))?,
-        founders: founders.map_err(|_| corrupt(FOUNDERS_KEY))?,
+        disk: disk.map_err(undecoded)?,
+        founders: founders.map_err(undecoded)?,
         begun: read(BEGUN_KEY)?.is_some(),
     })
 }

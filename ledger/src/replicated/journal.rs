@@ -30,6 +30,11 @@ enum Job {
         batch: Batch,
         done: Option<Done>,
     },
+    /// Answered after everything queued before it is written.
+    Read {
+        key: Vec<u8>,
+        found: oneshot::Sender<Option<Vec<u8>>>,
+    },
     Stop(oneshot::Sender<()>),
 }
 
@@ -117,6 +122,13 @@ impl Journal {
         written.await.unwrap_or(Err(JournalFailed))
     }
 
+    /// Reads a value, in turn with the writes.
+    pub(crate) async fn get(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, JournalFailed> {
+        let (found, read) = oneshot::channel();
+        self.queue.send(Job::Read { key, found }).await.map_err(|_| JournalFailed)?;
+        read.await.map_err(|_| JournalFailed)
+    }
+
     /// Returns once the log has failed; never if it is stopped in good health.
     pub(crate) async fn failed(&self) {
         let mut failed = self.failed.clone();
@@ -144,12 +156,14 @@ impl<S: Store> Writer<S> {
         let mut stops = Vec::new();
         while jobs.recv_many(&mut round, ROUND_MAX).await > 0 {
             let (mut batch, mut waiting) = (Batch::default(), Vec::new());
+            let mut reads = Vec::new();
             for job in round.drain(..) {
                 match job {
                     Job::Write { batch: one, done } => {
                         batch.append(one);
                         waiting.extend(done);
                     }
+                    Job::Read { key, found } => reads.push((key, found)),
                     Job::Stop(told) => {
                         jobs.close(); // and write what is in it
                         stops.push(told);
@@ -159,7 +173,14 @@ impl<S: Store> Writer<S> {
             if self.faults.make(Fault::AckBeforeSync) {
                 waiting.drain(..).for_each(|done| done(Ok(())));
             }
-            let written = self.commit(batch, waiting.len()).await;
+            let mut written = self.commit(batch, waiting.len()).await;
+            for (key, found) in reads {
+                match written.is_ok().then(|| self.store.get(&key)) {
+                    Some(Ok(value)) => drop(found.send(value)), // nobody waits any more: fine
+                    Some(Err(error)) => written = Err(error),
+                    None => {}
+                }
+            }
             if let Err(error) = &written {
                 let error: &dyn std::error::Error = error;
                 tracing::error!(error, "the write-ahead log cannot be written, this node stops");
@@ -173,7 +194,7 @@ impl<S: Store> Writer<S> {
                 while let Ok(job) = jobs.try_recv() {
                     match job {
                         Job::Write { done: Some(done), .. } => done(Err(JournalFailed)),
-                        Job::Write { done: None, .. } => {}
+                        Job::Write { done: None, .. } | Job::Read { .. } => {}
                         Job::Stop(told) => stops.push(told),
                     }
                 }

@@ -1,5 +1,5 @@
 //! Storage as the consensus library wants it: a group's log and vote over the node's one journal,
-//! and a group's state machine with its snapshots.
+//! and its side of the [`Keeper`] of a group's state.
 //!
 //! All entries since the last purge are also in memory: followers are sent what was just written,
 //! and a restart reads everything anyway.
@@ -11,19 +11,20 @@
 //! | `p` group u16 | the last purged entry's id |
 
 use super::faults::{Fault, Faults};
+use super::image::Image;
 use super::journal::Journal;
-use super::snapshots::{Kept, Snapshots};
-use super::state::{Image, State};
+use super::keeper::Keeper;
+use super::level::TooOld;
+use super::snapshots::Kept;
+use super::state::State;
 use super::types::{Answer, Entry, LogId, Members, Snapshot, SnapshotMeta, Stamped, Types, Vote};
-use crate::contract::{Cursor, LoggedEvent};
-use crate::local::Retention;
 use crate::store::{Batch, Store, StoreError};
 use futures_util::{Stream, StreamExt};
 use openraft::alias::EntryOf;
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, IOFlushed, LogState, RaftLogStorage, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftLogReader, RaftSnapshotBuilder};
-use proto::machine::StateMachine;
+use proto::machine::Level;
 use proto::{GroupId, NodeId, codec};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -69,19 +70,20 @@ pub(crate) fn load<S: Store>(store: &S) -> Result<BTreeMap<GroupId, Tail>, Store
             after.clone_from(last);
             for (key, value) in page {
                 let corrupt = || StoreError::Corrupt { what: "a log record", key: key.clone() };
+                let undecoded = |error| StoreError::undecoded("a log record", &key, error);
                 let (group, rest) = key[1..].split_first_chunk().ok_or_else(corrupt)?;
                 let tail = tails.entry(GroupId(u16::from_be_bytes(*group))).or_default();
                 match kind {
                     ENTRY => {
-                        let entry: Entry = codec::decode(&value).map_err(|_| corrupt())?;
+                        let entry: Entry = codec::decode(&value).map_err(undecoded)?;
                         let index = entry.log_id().index;
                         if rest != index.to_be_bytes() {
                             return Err(corrupt());
                         }
                         tail.entries.insert(index, entry);
                     }
-                    VOTE => tail.vote = Some(codec::decode(&value).map_err(|_| corrupt())?),
-                    _ => tail.purged = Some(codec::decode(&value).map_err(|_| corrupt())?),
+                    VOTE => tail.vote = Some(codec::decode(&value).map_err(undecoded)?),
+                    _ => tail.purged = Some(codec::decode(&value).map_err(undecoded)?),
                 }
             }
         }
@@ -129,6 +131,20 @@ impl Tail {
         }
     }
 
+    /// Whether this is what a replica that was removed leaves behind: its vote at most.
+    pub(crate) fn is_left(&self) -> bool {
+        self.entries.is_empty() && self.purged.is_none()
+    }
+
+    /// The highest level stamped into an entry.
+    pub(crate) fn level(&self) -> Option<Level> {
+        let stamped = |entry: &Entry| match &entry.payload {
+            EntryPayload::Normal(stamped) => Some(stamped.level),
+            EntryPayload::Blank | EntryPayload::Membership(_) => None,
+        };
+        self.entries.values().filter_map(stamped).max()
+    }
+
     /// Applies all entries to a state that a snapshot left; which of them are committed nobody
     /// here knows.
     pub(crate) fn replay(&self, kept: Option<&Kept>, state: &mut State) -> Result<(), String> {
@@ -137,7 +153,7 @@ impl Tail {
         let from = meta.and_then(|meta| meta.last_log_id).map_or(0, |id| id.index + 1);
         for (index, entry) in self.entries.range(from..) {
             if let EntryPayload::Normal(stamped) = &entry.payload {
-                state.apply(*index, stamped.at, &stamped.command);
+                state.apply(*index, stamped);
             }
         }
         Ok(())
@@ -199,15 +215,16 @@ impl GroupLog {
         self.tail().entries.len()
     }
 
-    /// Removes the group from the disk.
-    pub(crate) async fn forget(&self) -> io::Result<()> {
+    /// Removes the group from the disk, but for its vote: a replica that comes back in the same
+    /// term must not vote again. Durable before the snapshots go, which the log ends at.
+    pub(crate) async fn forget(&self) -> io::Result<Tail> {
         let mut batch = Batch::default();
         for index in std::mem::take(&mut self.tail().entries).into_keys() {
             batch.delete(entry_key(self.group, index));
         }
-        batch.delete(key(VOTE, self.group));
         batch.delete(key(PURGED, self.group));
-        self.journal.write_lazily(batch).await.map_err(failed)
+        self.journal.write_through(batch).await.map_err(failed)?;
+        Ok(Tail { vote: self.tail().vote, ..Tail::default() })
     }
 }
 
@@ -291,100 +308,22 @@ impl RaftLogStorage<Types> for GroupLog {
     }
 }
 
-/// Makes a group's empty machine.
-pub(crate) type NewMachine = Arc<dyn Fn(GroupId) -> Box<dyn StateMachine> + Send + Sync>;
-
-struct Held {
-    state: State,
-    applied: Option<LogId>,
-    members: Members,
-    /// The newest snapshot: its meta as stored, and the picture, which shares the state's memory.
-    snapshot: Option<(SnapshotMeta, Image)>,
-}
-
-/// A group's state machine. Clones are the same one.
-#[derive(Clone)]
-pub(crate) struct Keeper {
-    group: GroupId,
-    held: Arc<Mutex<Held>>,
-    snapshots: Snapshots,
-    new_machine: NewMachine,
-    retention: Retention,
-    faults: Faults,
-}
-
 impl Keeper {
-    /// A state machine as its newest snapshot shows it; an empty one if there is none.
-    pub(crate) fn new(
-        group: GroupId,
-        snapshots: Snapshots,
-        kept: Option<Kept>,
-        new_machine: NewMachine,
-        retention: Retention,
-        faults: Faults,
-    ) -> Result<Self, String> {
-        let mut state = State::new(new_machine(group), retention);
-        let mut held = Held {
-            applied: None,
-            members: Members::default(),
-            snapshot: None,
-            state: State::new(new_machine(group), retention),
-        };
-        if let Some(Kept { meta, image }) = kept {
-            let meta: SnapshotMeta = codec::decode(&meta).map_err(|error| error.to_string())?;
-            state.install(new_machine(group), &image).map_err(|error| error.to_string())?;
-            held.applied = meta.last_log_id;
-            held.members = meta.last_membership.clone();
-            held.snapshot = Some((meta, image));
-            held.state = state;
+    fn apply(&self, entry: &Entry) -> Result<Answer, TooOld> {
+        if let EntryPayload::Normal(stamped) = &entry.payload {
+            self.know(stamped.level)?;
         }
-        let held = Arc::new(Mutex::new(held));
-        Ok(Self { group, held, snapshots, new_machine, retention, faults })
-    }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn read(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.held().state.read(key)
-    }
-
-    pub(crate) fn open_work(&self) -> Vec<Vec<u8>> {
-        self.held().state.open_work()
-    }
-
-    pub(crate) fn events(&self, after: Cursor, max: usize) -> Vec<LoggedEvent> {
-        self.held().state.events(after, max)
-    }
-
-    /// The index of the last entry applied, and the state's fingerprint there: equal on replicas
-    /// that are equal.
-    pub(crate) fn fingerprint(&self) -> (u64, (u64, u64)) {
-        let held = self.held();
-        (held.applied.map_or(0, |id| id.index), held.state.image().fingerprint())
-    }
-
-    /// The index of the last entry applied, and how many values the state has.
-    pub(crate) fn size(&self) -> (u64, usize) {
-        let held = self.held();
-        (held.applied.map_or(0, |id| id.index), held.state.image().len())
-    }
-
-    fn apply(&self, entry: &Entry) -> Answer {
         let mut held = self.held();
         let id = entry.log_id();
         held.applied = Some(id);
-        match &entry.payload {
+        Ok(match &entry.payload {
             EntryPayload::Blank => Answer(None),
-            EntryPayload::Normal(stamped) => {
-                Answer(Some(held.state.apply(id.index, stamped.at, &stamped.command)))
-            }
+            EntryPayload::Normal(stamped) => Answer(Some(held.state.apply(id.index, stamped))),
             EntryPayload::Membership(members) => {
                 held.members = Members::new(Some(id), members.clone());
                 Answer(None)
             }
-        }
+        })
     }
 }
 
@@ -403,7 +342,7 @@ impl RaftStateMachine<Types> for Keeper {
     {
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
-            let answer = Self::apply(self, &entry);
+            let answer = Self::apply(self, &entry).map_err(failed)?;
             if let Some(responder) = responder {
                 responder.send(answer);
             }
@@ -423,37 +362,13 @@ impl RaftStateMachine<Types> for Keeper {
         meta: &SnapshotMeta,
         image: Image,
     ) -> Result<(), io::Error> {
-        {
-            let mut state = State::new((self.new_machine)(self.group), self.retention);
-            state.install((self.new_machine)(self.group), &image).map_err(failed)?;
-            let mut held = self.held();
-            held.applied = meta.last_log_id;
-            held.members = meta.last_membership.clone();
-            held.state = state;
-        }
-        self.hang(meta.clone(), image).await
+        self.install(meta, image).await
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
         let held = self.held();
         let snapshot = held.snapshot.clone();
         Ok(snapshot.map(|(meta, image)| Snapshot { meta, snapshot: image }))
-    }
-}
-
-impl Keeper {
-    /// Makes a snapshot durable and the current one.
-    async fn hang(&self, meta: SnapshotMeta, image: Image) -> Result<(), io::Error> {
-        let index = meta.last_log_id.map_or(0, |id| id.index);
-        if self.faults.make(Fault::PurgeAboveSnapshot) {
-            self.snapshots.pretend(self.group, index);
-            self.held().snapshot = Some((meta, image));
-            return Ok(());
-        }
-        let saved = self.snapshots.save(self.group, index, codec::encode(&meta), &image).await;
-        saved.map_err(failed)?;
-        self.held().snapshot = Some((meta, image));
-        Ok(())
     }
 }
 
@@ -476,10 +391,16 @@ impl RaftSnapshotBuilder<Types> for Painter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replicated::keeper::Means;
+    use crate::replicated::segments::Segments;
+    use crate::replicated::settings::Retention;
+    use crate::replicated::snapshots::Snapshots;
+    use crate::replicated::state::State;
     use crate::store::MemoryDisk;
     use crate::tests::toy::Toy;
     use openraft::StorageError;
     use openraft::testing::log::{StoreBuilder, Suite};
+    use proto::WallMs;
     use std::time::Duration;
 
     struct OnMemory;
@@ -491,10 +412,16 @@ mod tests {
             let shelf =
                 Journal::on_task(MemoryDisk::default().open(), Duration::ZERO, Faults::default());
             let group = GroupId(1);
-            let snapshots = Snapshots::new(shelf, BTreeMap::new());
-            let new_machine = Arc::new(Toy::boxed);
-            let (kept, none) = (Retention::default(), Faults::default());
-            let keeper = Keeper::new(group, snapshots, None, new_machine, kept, none);
+            let pages = Arc::new(crate::MemoryPages::default());
+            let means = Means {
+                segments: Segments::new(shelf.clone(), pages, BTreeMap::new()),
+                snapshots: Snapshots::new(shelf, BTreeMap::new()),
+                new_machine: Arc::new(Toy::boxed),
+                retention: Retention::default(),
+                knows: Level::KNOWN,
+                faults: Faults::default(),
+            };
+            let keeper = Keeper::new(group, None, means);
             Ok((
                 (),
                 GroupLog::new(group, journal, Tail::default(), Faults::default()),
@@ -506,6 +433,30 @@ mod tests {
     #[tokio::test]
     async fn the_librarys_own_suite_passes_on_this_storage() {
         Suite::test_all(OnMemory).await.expect("conforms");
+    }
+
+    #[tokio::test]
+    async fn what_a_newer_build_stamped_is_neither_applied_nor_installed() {
+        let stamped = |level| {
+            let (at, command) = (WallMs(1), b"a=1".as_slice().into());
+            Stamped { at, level: Level(level), command }
+        };
+        let id = LogId::new_term_index(1, 1);
+        let ((), _, keeper) = OnMemory.build().await.unwrap();
+        Keeper::apply(&keeper, &Entry::new_normal(id, stamped(1))).unwrap();
+        let before = keeper.fingerprint();
+        let next = LogId::new_term_index(1, 2);
+        let refused = Keeper::apply(&keeper, &Entry::new_normal(next, stamped(2)));
+        assert_eq!(refused, Err(TooOld { agreed: Level(2), knows: Level(1) }));
+        assert_eq!((keeper.unknown(), keeper.fingerprint()), (Some(Level(2)), before));
+
+        let ((), _, mut keeper) = OnMemory.build().await.unwrap();
+        let mut state = State::new(Toy::boxed(GroupId(1)), Retention::default());
+        state.apply(1, &stamped(2));
+        let last_log_id = Some(next);
+        let meta = SnapshotMeta { last_log_id, ..SnapshotMeta::default() };
+        keeper.install_snapshot(&meta, state.image()).await.expect_err("it knows too little");
+        assert_eq!((keeper.unknown(), keeper.fingerprint().0), (Some(Level(2)), 0));
     }
 
     #[tokio::test]
@@ -531,6 +482,45 @@ mod tests {
         assert_eq!(again.read_vote().await.unwrap(), Some(Vote::new(4, 2)));
         let all = again.try_get_log_entries(0..).await.unwrap();
         assert_eq!(all, entries(5..18).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_was_removed_and_comes_back_in_the_same_term_has_its_vote() {
+        let disk = MemoryDisk::default();
+        let journal = Journal::on_task(disk.open(), Duration::ZERO, Faults::default());
+        let group = GroupId(7);
+        let mut log = GroupLog::new(group, journal.clone(), Tail::default(), Faults::default());
+        let id = |index| openraft::alias::LogIdOf::<Types>::new_term_index(4, index);
+        log.append((0..9).map(|index| Entry::new_blank(id(index))), IOFlushed::noop())
+            .await
+            .unwrap();
+        log.save_vote(&Vote::new(4, 2)).await.unwrap();
+        log.purge(id(4)).await.unwrap();
+        let left = log.forget().await.unwrap();
+        journal.stop().await;
+
+        // At once, and after a restart.
+        let found = load(&disk.open()).unwrap().remove(&group).unwrap();
+        for tail in [left, found] {
+            assert!(tail.is_left());
+            let mut again = GroupLog::new(group, journal.clone(), tail, Faults::default());
+            assert_eq!(again.read_vote().await.unwrap(), Some(Vote::new(4, 2)));
+            assert_eq!((again.last(), again.purged(), again.len()), (0, 0, 0));
+        }
+    }
+
+    #[test]
+    fn a_log_in_another_builds_format_is_refused_as_that() {
+        let mut entry = codec::encode(&Entry::new_blank(LogId::new_term_index(1, 0)));
+        for (version, text) in [(codec::VERSION + 1, "newer build"), (codec::VERSION, "")] {
+            entry[0] = version;
+            let mut store = MemoryDisk::default().open();
+            let mut batch = Batch::default();
+            batch.put(entry_key(GroupId(7), 0), entry.clone());
+            store.write(batch).unwrap();
+            let said = load(&store).map_or_else(|error| error.to_string(), |_| String::new());
+            assert!(said.contains(text) && said.is_empty() == text.is_empty(), "{said}");
+        }
     }
 
     #[tokio::test]

@@ -1,8 +1,10 @@
 //! The consensus library's calls between replicas: many groups' words to one peer share a frame,
 //! and a snapshot goes in parts on a lane of its own.
 
+use super::archive::SegmentId;
 use super::cluster::DiskId;
-use super::state::{Assembly, Image};
+use super::image::{Assembly, Image};
+use super::segments::Segments;
 use super::types::{Replica, Snapshot, SnapshotMeta, Types, Vote};
 use super::wire::{Body, Frame, Kind, Part, Reply, Words};
 use crate::peers::{FRAME_MAX, Lane, Peers};
@@ -159,14 +161,15 @@ impl Lines {
 pub(crate) struct Dialler {
     pub(crate) group: GroupId,
     pub(crate) lines: Arc<Lines>,
+    pub(crate) segments: Segments,
 }
 
 impl RaftNetworkFactory<Types> for Dialler {
     type Network = Client;
 
     async fn new_client(&mut self, target: u64, _: &EmptyNode) -> Client {
-        let lines = Arc::clone(&self.lines);
-        Client { group: self.group, to: NodeId(target), lines, urgent: false }
+        let (lines, segments) = (Arc::clone(&self.lines), self.segments.clone());
+        Client { group: self.group, to: NodeId(target), lines, segments, urgent: false }
     }
 
     /// Heartbeats do not queue behind entries.
@@ -180,6 +183,7 @@ pub(crate) struct Client {
     group: GroupId,
     to: NodeId,
     lines: Arc<Lines>,
+    segments: Segments,
     urgent: bool,
 }
 
@@ -228,13 +232,21 @@ impl Client {
         let transfer = self.lines.transfers.fetch_add(1, Ordering::Relaxed);
         let (vote, meta) = (codec::encode(&vote).into(), codec::encode(&snapshot.meta).into());
         let header = snapshot.snapshot.header();
-        self.send_part(Part::Begin { transfer, vote, meta, header }).await?;
+        let archive = header.archive.segments.clone();
+        let unreachable = |why: String| StreamingError::Unreachable(Unreachable::from_string(why));
+        let missing = self.send_part(Part::Begin { transfer, vote, meta, header }).await?;
+        let missing = codec::decode::<Vec<SegmentId>>(&missing);
+        for id in missing.map_err(|error| unreachable(error.to_string()))? {
+            let segment = archive.get(&id).ok_or_else(|| unreachable(format!("no {id:?}")))?;
+            let bytes = self.segments.load(self.group, id, *segment).await;
+            let bytes = bytes.map_err(|error| unreachable(error.to_string()))?.into();
+            self.send_part(Part::Segment { transfer, id, bytes }).await?;
+        }
         for (number, pieces) in (0..).zip(snapshot.snapshot.chunks(PART_BYTES)) {
             self.send_part(Part::Pieces { transfer, number, pieces }).await?;
         }
         let answer = self.send_part(Part::End { transfer }).await?;
-        let answer = codec::decode(&answer).map_err(|error| error.to_string());
-        answer.map_err(|why| StreamingError::Unreachable(Unreachable::from_string(why)))
+        codec::decode(&answer).map_err(|error| unreachable(error.to_string()))
     }
 }
 
@@ -373,6 +385,7 @@ impl Arrivals {
         let arrival = match part {
             Part::Begin { transfer, vote, meta, header } => {
                 let assembly = Assembly::new(header).map_err(|error| text(&error))?;
+                let missing = replica.keeper().segments().missing(group, assembly.archive());
                 let vote = codec::decode(&vote).map_err(|error| text(&error))?;
                 let meta = codec::decode(&meta).map_err(|error| text(&error))?;
                 let order = self.1.fetch_add(1, Ordering::Relaxed);
@@ -386,7 +399,19 @@ impl Arrivals {
                 {
                     arrivals.remove(&oldest);
                 }
-                return Ok(Bytes::new());
+                return Ok(codec::encode(&missing).into());
+            }
+            Part::Segment { transfer, id, bytes } => {
+                let segment = {
+                    let arrivals = self.arrivals();
+                    let known = arrivals.get(&group);
+                    let known = known.filter(|it| (it.from, it.transfer) == (from, transfer));
+                    let known = known.ok_or("no such transfer")?;
+                    *known.assembly.archive().segments.get(&id).ok_or("no such segment")?
+                };
+                let segments = replica.keeper().segments();
+                let saved = segments.save(group, id, segment, bytes.into()).await;
+                return saved.map(|()| Bytes::new()).map_err(|error| text(&error));
             }
             Part::Pieces { transfer, number, pieces } => {
                 let mut arrivals = self.arrivals();

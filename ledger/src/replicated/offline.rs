@@ -2,13 +2,14 @@
 //! whole, and, when a majority of disks is gone for good, that this one go on alone.
 
 use super::cluster::{Change, ClusterMachine, DiskId, META};
+use super::level::{self, TooOld};
 use super::log::{self, Facts};
+use super::settings::Retention;
 use super::state::State;
 use super::types::Stamped;
-use super::{founding, snapshots};
-use crate::local::Retention;
+use super::{founding, segments, snapshots};
 use crate::store::{Batch, DirectoryError, Identity, LogStore, Store, StoreError};
-use proto::machine::StateMachine;
+use proto::machine::{Level, StateMachine};
 use proto::{GroupId, NodeId, WallMs, codec};
 use std::path::Path;
 
@@ -27,9 +28,15 @@ pub enum OfflineError {
     /// No snapshot of some group can be read.
     #[error("damaged: {0}")]
     Snapshot(String),
+    /// A segment of history is gone or changed.
+    #[error("damaged: {0}")]
+    History(String),
     /// An entry can't be applied.
     #[error("damaged: {0}: {1}")]
     Replay(GroupId, String),
+    /// A newer build wrote it.
+    #[error(transparent)]
+    TooOld(#[from] TooOld),
 }
 
 /// A group's replica in a directory.
@@ -49,6 +56,8 @@ pub struct GroupOnDisk {
     pub voters: Option<Vec<NodeId>>,
     /// Up to which index the newest snapshot goes.
     pub snapshot: Option<u64>,
+    /// Segments of history that it names, each read and checked.
+    pub segments: usize,
     /// Index and digest of the state that snapshot and log give, if all of the log is committed.
     pub fingerprint: (u64, u64),
     /// The keys of that state's values.
@@ -98,6 +107,7 @@ pub fn inspect(
     let unreadable = |error: snapshots::UnreadableError| OfflineError::Snapshot(error.to_string());
     let (mut kept, on_shelf) = snapshots::load(&shelf).map_err(unreadable)?;
     let mut tails = log::load(&log)?;
+    level::all_known(&tails, &kept, Level::KNOWN)?;
     for group in kept.keys() {
         tails.entry(*group).or_default();
     }
@@ -107,6 +117,10 @@ pub fn inspect(
         let replay = |error: String| OfflineError::Replay(group, error);
         let mut state = State::new(machine(group), Retention::default());
         if let Some(kept) = &kept {
+            for (id, segment) in kept.image.archive().manifest().segments {
+                let read = segments::read(&shelf, group, id, &segment);
+                read.map_err(|error| OfflineError::History(error.to_string()))?;
+            }
             let installed = state.install(machine(group), &kept.image);
             installed.map_err(|error| replay(error.to_string()))?;
         }
@@ -117,6 +131,7 @@ pub fn inspect(
             return Err(replay("the log begins after the newest snapshot ends".to_owned()));
         }
         let image = state.image();
+        let segments = kept.as_ref().map_or(0, |kept| kept.image.archive().len());
         let (fingerprint, keys) = (image.fingerprint(), image.keys().cloned().collect());
         groups.push(GroupOnDisk {
             group,
@@ -126,6 +141,7 @@ pub fn inspect(
             last,
             voters,
             snapshot,
+            segments,
             fingerprint,
             keys,
         });
@@ -147,11 +163,14 @@ pub fn go_on_alone(data_dir: &Path) -> Result<usize, OfflineError> {
 
 /// What has to be written for that, and in how many groups.
 pub(crate) fn alone<S: Store>(log: &S, me: NodeId) -> Result<(Batch, usize), StoreError> {
-    let tails = log::load(log)?;
+    let mut tails = log::load(log)?;
     let mut batch = Batch::default();
+    // Of a replica that was removed only the vote is left: others have the group.
+    tails.retain(|_, tail| !tail.is_left());
     for (group, tail) in &tails {
         let command = codec::encode(&Change::WentOn).into();
-        let word = (*group == META).then_some(Stamped { at: WallMs(0), command });
+        let word =
+            (*group == META).then_some(Stamped { at: WallMs(0), level: Level::FIRST, command });
         batch.append(tail.take_alone(*group, me, word));
     }
     Ok((batch, tails.len()))

@@ -30,10 +30,8 @@ impl Replicated {
         let acquainted = core.knows(from, disk).is_some();
         match body {
             Body::Census => Reply::Census { disk: core.disk, founders: core.founders().clone() },
-            Body::Stand(node, standing) => match self.change(Change::Stand(node, standing)).await {
-                Ok(stood) => Reply::Stood(stood),
-                Err(_) => Reply::Busy,
-            },
+            Body::Stand(node, standing) => self.pass_on(Change::Stand(node, standing)).await,
+            Body::Know(level) => self.pass_on(Change::Know(from, level)).await,
             Body::Join(join) => Reply::Joined(self.let_in(join).await),
             // Before the first word of group 0 a joiner knows only who let it in.
             Body::Words(_) | Body::Snapshot(..) if !acquainted => Reply::Stranger,
@@ -58,6 +56,13 @@ impl Replicated {
         }
     }
 
+    async fn pass_on(&self, change: Change) -> Reply {
+        match self.change(change).await {
+            Ok(stood) => Reply::Stood(stood),
+            Err(_) => Reply::Busy,
+        }
+    }
+
     async fn let_in(&self, join: Join) -> Result<Cluster, NotJoined> {
         match self.change(Change::Join(join)).await {
             Ok(Ok(cluster)) => {
@@ -65,6 +70,7 @@ impl Replicated {
                 Ok(cluster)
             }
             Ok(Err(Objection::OtherDisk)) => Err(NotJoined::OtherDisk),
+            Ok(Err(Objection::TooOld { agreed })) => Err(NotJoined::TooOld { agreed }),
             Ok(Err(_)) | Err(Refused::Overloaded | Refused::Unknown | Refused::TooLarge) => {
                 Err(NotJoined::Elsewhere(None))
             }

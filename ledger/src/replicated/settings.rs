@@ -2,12 +2,12 @@
 
 use super::cluster::DiskId;
 use super::faults::Faults;
+use super::level::TooOld;
 use super::types::Timers;
 use crate::contract::Term;
-use crate::local::Retention;
 use crate::peers::Peers;
-use crate::store::StoreError;
-use proto::machine::StateMachine;
+use crate::store::{Pages, StoreError};
+use proto::machine::{Level, StateMachine};
 use proto::units::Clock;
 use proto::{GroupId, NodeId};
 use std::collections::BTreeSet;
@@ -32,7 +32,7 @@ pub struct Settings {
     /// A node that was away for so long is replaced, if there is another to replace it, in
     /// milliseconds.
     pub grace_ms: u64,
-    /// How long events are kept.
+    /// What is kept where, and for how long.
     pub retention: Retention,
     /// Seeds the chance in elections.
     pub seed: u64,
@@ -40,11 +40,28 @@ pub struct Settings {
     pub(crate) faults: Faults,
     /// Added to each sync of the log: a slow disk, for benches.
     pub sync_delay: Duration,
+    /// The highest feature level that this build's machines know.
+    pub level: Level,
 }
 
-/// Events kept of each group, in memory on every replica: at a few hundred bytes each, 64 groups
-/// hold some 50 MiB of them at most.
-pub const EVENTS_MAX: u64 = 2_000;
+/// How much is kept at hand, and how long events are kept at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// How long events can be read, in milliseconds.
+    pub ms: u64,
+    /// Events of each group in memory, on every replica; older ones are put away on disk.
+    pub events_max: usize,
+    /// What leaves the memory leaves it in segments of about so many bytes.
+    pub segment_bytes: usize,
+}
+
+impl Default for Retention {
+    /// A day of events, which lets a phone or a feed be away overnight. Of 64 groups, events take
+    /// some 25 MiB of memory at most, and records that wait for their segment to fill 16 MiB.
+    fn default() -> Self {
+        Self { ms: 24 * 60 * 60 * 1000, events_max: 1_000, segment_bytes: 256 << 10 }
+    }
+}
 
 impl Settings {
     /// The usual settings of a founder.
@@ -57,10 +74,11 @@ impl Settings {
             replicas: 3,
             timers: Timers::default(),
             grace_ms: 60_000,
-            retention: Retention { events_max: EVENTS_MAX, ..Retention::default() },
+            retention: Retention::default(),
             seed: 0,
             faults: Faults::default(),
             sync_delay: Duration::ZERO,
+            level: Level::KNOWN,
         }
     }
 }
@@ -69,8 +87,10 @@ impl Settings {
 pub struct Parts<S> {
     /// The write-ahead log's store.
     pub log: S,
-    /// The snapshots' store.
+    /// The store of snapshots and of history.
     pub snapshots: S,
+    /// The index of history.
+    pub pages: Arc<dyn Pages>,
     /// On a task of the current runtime instead of threads of its own, each sync taking so long:
     /// for simulations.
     pub simulated: Option<Duration>,
@@ -95,6 +115,9 @@ pub enum OpenReplicatedError {
     /// No snapshot of a group can be read.
     #[error("no snapshot can be read: {0}")]
     Snapshot(String),
+    /// History that a snapshot names is damaged or gone.
+    #[error("history cannot be read: {0}")]
+    History(String),
     /// A writer's thread cannot be started.
     #[error("cannot start a writer")]
     Thread(#[source] std::io::Error),
@@ -104,6 +127,9 @@ pub enum OpenReplicatedError {
     /// A replica cannot start.
     #[error("group {0} cannot start: {1}")]
     Group(GroupId, String),
+    /// The disk holds what a newer build wrote.
+    #[error(transparent)]
+    TooOld(#[from] TooOld),
 }
 
 /// Why a ledger stopped serving.
@@ -125,6 +151,9 @@ pub enum Broken {
         "the write-ahead log cannot be written; see the log for why, mend the disk and restart"
     )]
     Journal,
+    /// The cluster went on to a level that this build does not know.
+    #[error(transparent)]
+    TooOld(#[from] TooOld),
 }
 
 /// How a replica stands.
@@ -146,10 +175,14 @@ pub struct ReplicaStatus {
     pub values: usize,
     /// Entries in its log.
     pub entries: usize,
+    /// Segments of its history.
+    pub segments: usize,
     /// What its newest snapshot covers.
     pub snapshot: Option<u64>,
     /// Last command and digest: equal on replicas that are equal.
     pub fingerprint: (u64, u64),
+    /// The feature level that its last command was carried out at.
+    pub level: Level,
 }
 
 /// See [`Replicated::counts`](super::Replicated::counts).

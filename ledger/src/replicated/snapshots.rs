@@ -8,12 +8,13 @@
 //! | `m` group u16, number u64 | [`Manifest`] |
 //! | `p` group u16, number u64, chunk u32 | pieces of the image |
 
+use super::archive::{self, SegmentId};
+use super::image::{Assembly, Header, Image, ImageError, Piece};
 use super::journal::{Journal, JournalFailed};
-use super::state::{Assembly, Header, Image, ImageError, Piece};
 use crate::store::{Batch, Store, StoreError};
 use proto::{GroupId, codec};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes in a chunk, about. Large enough that a sync each costs little, small enough that a
@@ -44,12 +45,13 @@ pub(crate) struct Kept {
 /// The snapshots of each group, oldest first.
 pub(crate) type Shelf = BTreeMap<GroupId, Vec<OnShelf>>;
 
-/// Where a snapshot is, and how far it goes.
-#[derive(Debug, Clone, Copy)]
+/// Where a snapshot is, how far it goes, and what it names.
+#[derive(Debug, Clone)]
 pub(crate) struct OnShelf {
     number: u64,
     index: u64,
     chunks: u32,
+    pub(crate) archive: archive::Manifest,
 }
 
 impl OnShelf {
@@ -104,9 +106,11 @@ pub(crate) fn load<S: Store>(
         for (key, value) in page {
             let corrupt = || StoreError::Corrupt { what: "a manifest", key: key.clone() };
             let (group, number) = parse(&key).ok_or_else(corrupt)?;
-            let manifest: Manifest = codec::decode(&value).map_err(|_| corrupt())?;
+            let undecoded = |error| StoreError::undecoded("a manifest", &key, error);
+            let manifest: Manifest = codec::decode(&value).map_err(undecoded)?;
             let Manifest { index, chunks, .. } = manifest;
-            shelf.entry(group).or_default().push(OnShelf { number, index, chunks });
+            let archive = manifest.header.archive.clone();
+            shelf.entry(group).or_default().push(OnShelf { number, index, chunks, archive });
             manifests.entry(group).or_default().push((number, manifest));
         }
     }
@@ -178,14 +182,16 @@ impl Snapshots {
             self.journal.write_through(batch).await?;
             chunks += 1;
         }
-        let manifest = Manifest { meta, index, header: image.header(), chunks };
+        let header = image.header();
+        let archive = header.archive.clone();
+        let manifest = Manifest { meta, index, header, chunks };
         let mut batch = Batch::default();
         batch.put(key(MANIFEST, group, number), codec::encode(&manifest));
         self.journal.write_through(batch).await?;
         let old = {
             let mut shelf = self.shelf();
             let all = shelf.entry(group).or_default();
-            all.push(OnShelf { number, index, chunks });
+            all.push(OnShelf { number, index, chunks, archive });
             let surplus = all.len().saturating_sub(KEPT);
             all.drain(..surplus).collect::<Vec<_>>()
         };
@@ -199,7 +205,8 @@ impl Snapshots {
     pub(crate) fn pretend(&self, group: GroupId, index: u64) {
         let mut shelf = self.shelf();
         let all = shelf.entry(group).or_default();
-        all.push(OnShelf { number: index, index, chunks: 0 });
+        let archive = Image::default().header().archive;
+        all.push(OnShelf { number: index, index, chunks: 0, archive });
         let surplus = all.len().saturating_sub(KEPT);
         all.drain(..surplus);
     }
@@ -209,6 +216,13 @@ impl Snapshots {
         let shelf = self.shelf();
         let all = shelf.get(&group)?;
         all.first().filter(|_| all.len() >= KEPT).map(|oldest| oldest.index)
+    }
+
+    /// The segments that the kept snapshots name.
+    pub(crate) fn named(&self, group: GroupId) -> BTreeSet<SegmentId> {
+        let shelf = self.shelf();
+        let all = shelf.get(&group).into_iter().flatten();
+        all.flat_map(|one| one.archive.segments.keys().copied()).collect()
     }
 
     /// The log index that the newest snapshot covers.

@@ -1,22 +1,16 @@
 //! One replica's state: the machine, and beside it every value as bytes, so that a snapshot is a
 //! copy in constant time, a read needs no encoding, and two replicas compare by one number.
 
+use super::archive::SegmentId;
+use super::image::{Image, ImageError, Piece, Place, Values, digest};
+use super::settings::Retention;
+use super::types::Stamped;
 use crate::contract::{Committed, Cursor, LoggedEvent};
-use crate::layout::{Progress, digest};
-use crate::local::Retention;
+use crate::store::scan_back_to;
 use proto::WallMs;
-use proto::codec::CodecError;
 use proto::machine::StateMachine;
-use rpds::RedBlackTreeMapSync;
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::ops::Bound;
-
-type Values = RedBlackTreeMapSync<Vec<u8>, Vec<u8>>;
-/// The time of its command, and the event.
-type Events = RedBlackTreeMapSync<(u64, u32), (WallMs, Vec<u8>)>;
-
-/// The version of [`Header`] and [`Piece`] that this build writes and reads.
-const IMAGE_VERSION: u16 = 1;
 
 /// A replica's state.
 pub(crate) struct State {
@@ -25,44 +19,12 @@ pub(crate) struct State {
     retention: Retention,
 }
 
-/// A state as values: copied in constant time, then written or sent at leisure.
-#[derive(Clone, Default)]
-pub(crate) struct Image {
-    values: Values,
-    events: Events,
-    progress: Progress,
-}
-
-/// What is said of an image before its pieces.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Header {
-    version: u16,
-    /// The log index and time of the last command, the number of events, the digest of the values.
-    progress: (u64, WallMs, u64, u64),
-    values: u64,
-}
-
-/// A part of an image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Piece {
-    /// A key and its value.
-    Value(Vec<u8>, Vec<u8>),
-    /// A place in the event log, the time of the command, and the event.
-    Event(u64, u32, WallMs, Vec<u8>),
-}
-
-/// Why an image is not taken.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ImageError {
-    /// It was written by a build that knows more.
-    #[error("snapshot version {0}, this build reads {IMAGE_VERSION}")]
-    Version(u16),
-    /// A part is missing or changed.
-    #[error("the snapshot is not whole: {0}")]
-    Torn(&'static str),
-    /// A value is not one the state machine gave.
-    #[error("a value of the snapshot does not decode")]
-    Value(#[from] CodecError),
+/// Where events after a cursor are.
+pub(crate) enum EventsAt {
+    /// At hand.
+    Here(Vec<LoggedEvent>),
+    /// In a segment; its bytes, if they may not be on disk yet.
+    Sealed(SegmentId, super::archive::Segment, Option<Vec<u8>>),
 }
 
 impl State {
@@ -71,10 +33,11 @@ impl State {
     }
 
     /// Applies a command: equal commands at equal indexes give equal states on every replica.
-    pub(crate) fn apply(&mut self, index: u64, stamped: WallMs, command: &[u8]) -> Committed {
-        let Image { values, events, progress } = &mut self.image;
-        let at = stamped.max(progress.at.plus_ms(1));
-        let applied = self.machine.apply(at, command);
+    pub(crate) fn apply(&mut self, index: u64, stamped: &Stamped) -> Committed {
+        let Image { values, events, archive, progress } = &mut self.image;
+        let at = stamped.at.max(progress.at.plus_ms(1));
+        let level = stamped.level.max(progress.level);
+        let applied = self.machine.apply(at, level, &stamped.command);
         for key in applied.changed {
             let old = values.get(&key);
             progress.digest = progress.digest.wrapping_sub(old.map_or(0, |old| digest(&key, old)));
@@ -90,48 +53,98 @@ impl State {
         }
         for (n, event) in (0u32..).zip(applied.events) {
             events.insert_mut((index, n), (at, event));
-            progress.events += 1;
         }
-        (progress.index, progress.at) = (index, at);
-        self.prune();
+        for (key, value) in applied.archived {
+            archive.keep(key, value);
+        }
+        archive.seal_records(self.retention.segment_bytes, (index, u32::MAX), at);
+        (progress.index, progress.at, progress.level) = (index, at, level);
+        self.prune(at);
         Committed { index, at, outcome: applied.outcome }
     }
 
-    /// Drops expired events, by the time of commands alone, so that replicas agree on them.
-    fn prune(&mut self) {
-        let Image { events, progress, .. } = &mut self.image;
-        while let Some((place, at)) = events.first().map(|(place, (at, _))| (*place, *at)) {
-            let crowded = progress.events > self.retention.events_max;
-            if !crowded && progress.at.since(at) <= self.retention.ms {
-                return;
-            }
+    /// Puts away events that are too many, and drops those that are too old, by the time of
+    /// commands alone, so that replicas agree on them.
+    fn prune(&mut self, now: WallMs) {
+        let Retention { ms, events_max, segment_bytes } = self.retention;
+        let Image { events, archive, .. } = &mut self.image;
+        let oldest = WallMs(now.0.saturating_sub(ms));
+        archive.expire_events(oldest);
+        while let Some((place, at)) = events.first().map(|(place, (at, _))| (*place, *at))
+            && at < oldest
+        {
             events.remove_mut(&place);
-            progress.events -= 1;
+        }
+        while events.size() > events_max {
+            let (mut pieces, mut bytes) = (Vec::new(), 0);
+            for event in events.iter().take(events_max / 2 + 1) {
+                let piece = Piece::event(event);
+                bytes += piece.size();
+                pieces.push(piece);
+                if bytes >= segment_bytes {
+                    break;
+                }
+            }
+            for piece in &pieces {
+                if let Piece::Event(index, n, ..) = piece {
+                    events.remove_mut(&(*index, *n));
+                }
+            }
+            archive.seal_events(&pieces);
         }
     }
 
+    /// A value, or a record that is in no index yet.
     pub(crate) fn read(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.image.values.get(key).cloned()
+        let Image { values, archive, .. } = &self.image;
+        values.get(key).or_else(|| archive.get(key)).cloned()
+    }
+
+    /// The last `max` values and records, of those in no index yet, whose keys begin with `prefix`
+    /// and are less than `before`.
+    pub(crate) fn scan_back(
+        &self,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        max: usize,
+    ) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let last = |values: &Values| -> Vec<(Vec<u8>, Vec<u8>)> {
+            let range = (Bound::Included(prefix.to_vec()), scan_back_to(prefix, before));
+            let pairs = values.range(range).rev().take(max);
+            pairs.map(|(key, value)| (key.clone(), value.clone())).collect()
+        };
+        let Image { values, archive, .. } = &self.image;
+        // Values last: they take the place of a record of the same key.
+        archive.records().chain([values]).flat_map(last).collect()
     }
 
     pub(crate) fn open_work(&self) -> Vec<Vec<u8>> {
         self.machine.open_work()
     }
 
-    pub(crate) fn events(&self, after: Cursor, max: usize) -> Vec<LoggedEvent> {
+    pub(crate) fn events(&self, after: Cursor, max: usize) -> EventsAt {
+        let Image { events, archive, .. } = &self.image;
+        if let Some((id, segment)) = archive.events_after(after) {
+            let bytes = archive.unsaved_segment(id).map(|sealed| sealed.bytes.clone());
+            return EventsAt::Sealed(id, segment, bytes);
+        }
         let from = (Bound::Excluded((after.index, after.n)), Bound::Unbounded);
-        let logged = self.image.events.range(from).take(max);
-        let event = |(place, logged): (&(u64, u32), &(WallMs, Vec<u8>))| LoggedEvent {
+        let event = |(place, logged): (&Place, &(WallMs, Vec<u8>))| LoggedEvent {
             cursor: Cursor { index: place.0, n: place.1 },
             at: logged.0,
             event: logged.1.clone(),
         };
-        logged.map(event).collect()
+        EventsAt::Here(events.range(from).take(max).map(event).collect())
     }
 
     /// A picture of the state as it is now.
     pub(crate) fn image(&self) -> Image {
         self.image.clone()
+    }
+
+    /// A segment is on disk, and its records are in the index.
+    pub(crate) fn saved(&mut self, id: SegmentId) {
+        self.image.archive.saved(id);
     }
 
     /// Becomes what a picture shows. On an error the state is lost and must not be used.
@@ -149,119 +162,53 @@ impl State {
     }
 }
 
-impl Image {
-    /// The last command's index and the digest of all values: equal on replicas that are equal.
-    pub(crate) const fn fingerprint(&self) -> (u64, u64) {
-        (self.progress.index, self.progress.digest)
-    }
-
-    /// The keys of all values.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &Vec<u8>> {
-        self.values.keys()
-    }
-
-    /// How many values it holds.
-    pub(crate) fn len(&self) -> usize {
-        self.values.size()
-    }
-
-    pub(crate) fn header(&self) -> Header {
-        let Progress { index, at, events, digest } = self.progress;
-        let values = self.values.size() as u64;
-        Header { version: IMAGE_VERSION, progress: (index, at, events, digest), values }
-    }
-
-    /// All of it, in chunks of about `bytes` encoded bytes.
-    pub(crate) fn chunks(&self, bytes: usize) -> impl Iterator<Item = Vec<Piece>> {
-        let values =
-            self.values.iter().map(|(key, value)| Piece::Value(key.clone(), value.clone()));
-        let event = |(place, logged): (&(u64, u32), &(WallMs, Vec<u8>))| {
-            Piece::Event(place.0, place.1, logged.0, logged.1.clone())
-        };
-        let mut pieces = values.chain(self.events.iter().map(event)).peekable();
-        std::iter::from_fn(move || {
-            pieces.peek()?;
-            let (mut chunk, mut size) = (Vec::new(), 0);
-            while size < bytes
-                && let Some(piece) = pieces.next()
-            {
-                size += piece.size();
-                chunk.push(piece);
-            }
-            Some(chunk)
-        })
-    }
-}
-
-impl Piece {
-    fn size(&self) -> usize {
-        match self {
-            Self::Value(key, value) => key.len() + value.len() + 8,
-            Self::Event(_, _, _, event) => event.len() + 24,
-        }
-    }
-}
-
-/// An image on its way in, piece by piece.
-pub(crate) struct Assembly {
-    header: Header,
-    image: Image,
-    digest: u64,
-}
-
-impl Assembly {
-    pub(crate) fn new(header: Header) -> Result<Self, ImageError> {
-        if header.version != IMAGE_VERSION {
-            return Err(ImageError::Version(header.version));
-        }
-        Ok(Self { header, image: Image::default(), digest: 0 })
-    }
-
-    pub(crate) fn add(&mut self, chunk: Vec<Piece>) {
-        for piece in chunk {
-            match piece {
-                Piece::Value(key, value) => {
-                    self.digest = self.digest.wrapping_add(digest(&key, &value));
-                    self.image.values.insert_mut(key, value);
-                }
-                Piece::Event(index, n, at, event) => {
-                    self.image.events.insert_mut((index, n), (at, event));
-                }
-            }
-        }
-    }
-
-    /// The image, if nothing is missing.
-    pub(crate) fn finish(mut self) -> Result<Image, ImageError> {
-        let (index, at, events, digest) = self.header.progress;
-        if self.image.values.size() as u64 != self.header.values || self.digest != digest {
-            return Err(ImageError::Torn("values"));
-        }
-        if self.image.events.size() as u64 != events {
-            return Err(ImageError::Torn("events"));
-        }
-        self.image.progress = Progress { index, at, events, digest };
-        Ok(self.image)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replicated::archive;
+    use crate::replicated::image::Assembly;
     use crate::tests::toy::Toy;
+    use proto::machine::Level;
 
+    const SOME: Retention = Retention { ms: 1_000_000, events_max: 50, segment_bytes: 400 };
+
+    fn stamped(at: u64, level: u16, command: &str) -> Stamped {
+        let command = bytes::Bytes::copy_from_slice(command.as_bytes());
+        Stamped { at: WallMs(at), level: Level(level), command }
+    }
+
+    /// Sets a value with each command, and archives a record with it.
     fn state(commands: u64) -> State {
-        let retention = Retention { ms: u64::MAX, events_max: 50 };
-        let mut state = State::new(Box::new(Toy::default()), retention);
+        let mut state = State::new(Box::new(Toy::default()), SOME);
         for n in 1..=commands {
-            state.apply(n, WallMs(n * 10), format!("k{}={n}", n % 40).as_bytes());
+            state.apply(n, &stamped(n * 10, 1, &format!("+k{}={n}", n % 40)));
         }
         state
     }
 
+    /// All events that a state has, with what it would read from disk.
+    fn all_events(state: &State) -> Vec<LoggedEvent> {
+        let mut all: Vec<LoggedEvent> = Vec::new();
+        loop {
+            let after = all.last().map(|event| event.cursor).unwrap_or_default();
+            let next = match state.events(after, 7) {
+                EventsAt::Here(events) => events,
+                EventsAt::Sealed(_, segment, bytes) => {
+                    let bytes = bytes.expect("not saved yet");
+                    assert!(segment.is(&bytes));
+                    archive::events(&bytes, after).unwrap()
+                }
+            };
+            if next.is_empty() {
+                return all;
+            }
+            all.extend(next);
+        }
+    }
+
     #[test]
     fn a_picture_in_pieces_is_the_state_again() {
-        let (whole, image) = (state(200), state(200).image());
+        let (mut whole, image) = (state(200), state(200).image());
         let mut assembly = Assembly::new(image.header()).unwrap();
         let chunks: Vec<_> = image.chunks(200).collect();
         assert!(chunks.len() > 5, "{} chunks", chunks.len());
@@ -269,11 +216,11 @@ mod tests {
         let mut again = state(0);
         again.install(Box::new(Toy::default()), &assembly.finish().unwrap()).unwrap();
         assert_eq!(again.image().fingerprint(), whole.image().fingerprint());
-        assert_eq!(again.events(Cursor::default(), 99), whole.events(Cursor::default(), 99));
-        assert_eq!(again.events(Cursor::default(), 99).len(), 50, "the rest was pruned");
+        assert_eq!(again.image().header(), whole.image().header());
         assert_eq!(again.read(b"k7"), whole.read(b"k7"));
-        let (mut a, mut b) = (again, whole);
-        assert_eq!(a.apply(201, WallMs(0), b"k7=1"), b.apply(201, WallMs(0), b"k7=1"));
+        let next = stamped(0, 1, "+k7=1");
+        assert_eq!(again.apply(201, &next), whole.apply(201, &next));
+        assert_eq!(again.image().header(), whole.image().header());
     }
 
     #[test]
@@ -296,8 +243,38 @@ mod tests {
         let times: Vec<u64> = [500, 400, 400, 900]
             .iter()
             .zip(1..)
-            .map(|(at, index)| state.apply(index, WallMs(*at), b"k=v").at.0)
+            .map(|(at, index)| state.apply(index, &stamped(*at, 1, "k=v")).at.0)
             .collect();
         assert_eq!(times, [500, 501, 502, 900]);
+    }
+
+    #[test]
+    fn events_beyond_the_count_are_put_away_and_beyond_the_time_dropped() {
+        let mut state = state(300);
+        assert!(state.image().events.size() <= 50);
+        let events = all_events(&state);
+        assert_eq!(events.len(), 300);
+        assert!(events.windows(2).all(|pair| pair[0].cursor < pair[1].cursor));
+        let late = 2_000 + SOME.ms;
+        state.apply(301, &stamped(late, 1, "a=b"));
+        let left = all_events(&state);
+        assert!(left.len() < 140, "{} events, where 101 are young enough", left.len());
+        let old = left.iter().filter(|event| event.at.0 < late - SOME.ms).count();
+        assert!(old < 30, "{old} old ones share their segment with young ones");
+        assert_eq!(left.last().unwrap().at.0, late);
+    }
+
+    #[test]
+    fn records_are_found_and_paged_whether_sealed_or_not() {
+        let state = state(120);
+        assert!(state.image().archive().len() > 3);
+        let page = state.scan_back(b"past/", None, 500);
+        assert_eq!(page.len(), 120);
+        assert_eq!(state.read(b"past/00000003").as_deref(), Some(&b"3"[..]));
+        let before: Vec<u8> = b"past/00000100".to_vec();
+        let page = state.scan_back(b"past/", Some(&before), 2);
+        // Each map gives its own last two; what is more than two is for the caller to cut.
+        let last: Vec<_> = page.into_keys().rev().take(2).collect();
+        assert_eq!(last, [b"past/00000099", b"past/00000098"]);
     }
 }

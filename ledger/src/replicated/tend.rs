@@ -119,7 +119,7 @@ impl Replicated {
     async fn keep_short(&self, here: &Here, memory: &mut Memory) {
         let group = here.replica.group;
         let (applied, values) = here.replica.keeper().size();
-        let covered = self.0.snapshots.newest(group).unwrap_or(0);
+        let covered = self.0.means.snapshots.newest(group).unwrap_or(0);
         let enough = SNAPSHOT_ENTRIES.max(values as u64 / VALUES_PER_ENTRY);
         let asked = memory.asked.entry(group).or_default();
         if applied >= covered.max(*asked) + enough {
@@ -127,7 +127,7 @@ impl Replicated {
             here.replica.take_snapshot().await;
         }
         // The older snapshot's log stays: the newer one may turn out to be damaged.
-        if let Some(needed) = self.0.snapshots.needed_from(group)
+        if let Some(needed) = self.0.means.snapshots.needed_from(group)
             && memory.purged.insert(group, needed) != Some(needed)
         {
             here.replica.purge(needed).await;
@@ -195,7 +195,7 @@ impl Replicated {
                     *looks += 1;
                     if *looks >= STABLE_LOOKS && !handed {
                         (*looks, handed) = (0, true);
-                        tracing::debug!(%group, to = %node, "leadership handed over");
+                        self.0.hand_overs.begin(group, self.0.clock.mono());
                         here.replica.hand_over(node).await;
                     }
                 }
@@ -245,7 +245,7 @@ impl Replicated {
         active.filter(|(id, _)| here(**id)).count() >= usize::from(cluster.replicas)
     }
 
-    async fn tell(&self, change: Change) {
+    pub(super) async fn tell(&self, change: Change) {
         match self.change(change.clone()).await {
             Ok(Ok(cluster)) => self.0.learn(cluster, true),
             Ok(Err(objection)) => tracing::debug!(?change, %objection, "group 0 objects"),
@@ -274,8 +274,10 @@ impl Replicated {
             here.replica.stop().await;
             memory.asked.remove(&group);
             memory.purged.remove(&group);
-            let forgotten = here.log.forget().await.is_ok();
-            let forgotten = forgotten && self.0.snapshots.forget(group).await.is_ok();
+            let left = here.log.forget().await.map(|left| self.0.left().insert(group, left));
+            let forgotten = left.is_ok();
+            let forgotten = forgotten && self.0.means.snapshots.forget(group).await.is_ok();
+            let forgotten = forgotten && self.0.means.segments.forget(group).await.is_ok();
             tracing::info!(%group, forgotten, "a replica that has moved away is removed");
         }
     }

@@ -1,7 +1,8 @@
 //! The consensus library's types, chosen once, and the one handle through which the rest of the
 //! ledger talks to it. Beside `log` and `network` this is the only file that names them.
 
-use super::log::{GroupLog, Keeper};
+use super::keeper::Keeper;
+use super::log::GroupLog;
 use super::network::Dialler;
 use crate::contract::{Committed, Refused, Term};
 use openraft::Instant;
@@ -11,6 +12,7 @@ use openraft::impls::leader_id_std;
 use openraft::{ChangeMembers, Config, EmptyNode, Raft, ReadPolicy, ServerState, SnapshotPolicy};
 use openraft_rt::deterministic_rng::DeterministicRng;
 use openraft_rt_tokio::TokioRuntime;
+use proto::machine::Level;
 use proto::{GroupId, NodeId, WallMs};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,12 +25,14 @@ use std::time::Duration;
 pub(crate) struct Stamped {
     /// The proposer's clock; `apply` makes it rise.
     pub(crate) at: WallMs,
+    /// What group 0 had agreed on, as far as the proposer knew; `apply` makes it rise.
+    pub(crate) level: Level,
     pub(crate) command: bytes::Bytes,
 }
 
 impl fmt::Display for Stamped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes at {}", self.command.len(), self.at.0)
+        write!(f, "{} bytes at {}, level {}", self.command.len(), self.at.0, self.level)
     }
 }
 
@@ -53,7 +57,7 @@ pub(crate) type Vote = openraft::alias::VoteOf<Types>;
 pub(crate) type Entry = openraft::alias::EntryOf<Types>;
 pub(crate) type Members = openraft::alias::StoredMembershipOf<Types>;
 pub(crate) type SnapshotMeta = openraft::alias::SnapshotMetaOf<Types>;
-pub(crate) type Snapshot = openraft::alias::SnapshotOf<Types, super::state::Image>;
+pub(crate) type Snapshot = openraft::alias::SnapshotOf<Types, super::image::Image>;
 
 /// How patient the groups are, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

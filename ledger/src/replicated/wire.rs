@@ -1,9 +1,11 @@
 //! What ledgers say to each other. One frame goes there, one answer comes back; the words of the
 //! consensus library travel inside as bytes, many groups' in one frame.
 
+use super::archive::SegmentId;
 use super::cluster::{Cluster, DiskId, Join, Objection, Standing};
-use super::state::{Header, Piece};
+use super::image::{Header, Piece};
 use bytes::Bytes;
+use proto::machine::Level;
 use proto::{GroupId, NodeId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -29,6 +31,9 @@ pub(crate) enum Body {
     Join(Join),
     /// An operator's word on a node, for the leader of group 0. Answered by `Stood`.
     Stand(NodeId, Standing),
+    /// The highest feature level that the speaker's build knows, for the leader of group 0.
+    /// Answered by `Stood`.
+    Know(Level),
 }
 
 /// One call between replicas of a group.
@@ -47,10 +52,12 @@ pub(crate) enum Kind {
     HandOver,
 }
 
-/// A part of a snapshot. Parts of one transfer come in order, one at a time.
+/// A part of a snapshot. Parts of one transfer come in order, one at a time. The answer to the first
+/// is which segments are missing.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Part {
     Begin { transfer: u64, vote: Bytes, meta: Bytes, header: Header },
+    Segment { transfer: u64, id: SegmentId, bytes: Bytes },
     Pieces { transfer: u64, number: u32, pieces: Vec<Piece> },
     End { transfer: u64 },
 }
@@ -61,7 +68,7 @@ pub(crate) type Founders = BTreeMap<NodeId, DiskId>;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Reply {
     Answers(Vec<Result<Bytes, String>>),
-    /// The library's answer at the end of a transfer; nothing before.
+    /// What is missing, at the beginning of a transfer; the library's answer at its end.
     Snapshot(Result<Bytes, String>),
     /// The speaker's own disk, and the founders if it knows them.
     Census {
@@ -84,4 +91,6 @@ pub(crate) enum NotJoined {
     Elsewhere(Option<NodeId>),
     /// This id had another disk: its votes and entries are gone, so it is nobody.
     OtherDisk,
+    /// The cluster runs at a feature level that the node's build does not know.
+    TooOld { agreed: Level },
 }

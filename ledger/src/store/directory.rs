@@ -64,8 +64,6 @@ pub(super) struct Found {
     pub(super) mark: Option<Vec<u8>>,
     /// The number of the last write.
     pub(super) writes: u64,
-    /// Nothing was ever written.
-    pub(super) blank: bool,
 }
 
 /// A directory that this process has to itself while the value lives.
@@ -143,11 +141,11 @@ impl Directory {
     /// Admits pages that are this directory's and have lost nothing. Those of a directory without
     /// a name may hold no more than the first write: its maker crashed before anyone relied on it.
     pub(super) fn admit(&self, found: Found) -> Result<Witness, DirectoryError> {
-        let Found { mark, writes, blank } = found;
+        let Found { mark, writes } = found;
         let marked = mark.is_some();
         self.refuse_stranger(mark.map(|mark| String::from_utf8_lossy(&mark).into_owned()))?;
         if !self.named {
-            let unused = blank || marked && writes == 1;
+            let unused = marked && writes == 1;
             let made = || Ok(Witness::create(&self.path)?);
             return if unused { made() } else { Err(DirectoryError::NoIdentity) };
         }

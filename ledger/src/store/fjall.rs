@@ -10,15 +10,12 @@
 //! Tables are checked by checksum when they are read. A journal is not always: what follows a
 //! place that does not parse is dropped without a word, and a sequence number has no checksum. So
 //! writes are numbered three times over, and a store that does not have them all is refused.
-//! * The last number stands in a small file beside the pages, as with [`SledStore`], so that a
-//!   lost end is noticed.
+//! * The last number stands in a small file beside the pages, so that a lost end is noticed.
 //! * Each number stands in a row of its own, written with its batch, for the last [`MARKS`]
 //!   batches, so that a lost middle is noticed. What stands in journals alone is what two tables
 //!   in memory hold, and in those a batch with one entry takes over 200 bytes.
 //! * The last number stands in a row that each batch overwrites, so that a batch which thinks
 //!   itself newer than the later ones is noticed.
-//!
-//! [`SledStore`]: super::SledStore
 
 use super::directory::{Directory, DirectoryError, Found, io, or_damaged, sync_names};
 use super::identity::Identity;
@@ -116,7 +113,7 @@ impl LogStore {
             let writes = last_write(&rows)?;
             Ok((pages, rows, mark, writes))
         })?;
-        let witness = directory.admit(Found { mark, writes, blank: false })?;
+        let witness = directory.admit(Found { mark, writes })?;
         if !directory.is_named() {
             directory.name(identity)?;
         }

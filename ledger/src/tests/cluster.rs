@@ -3,10 +3,10 @@
 use super::toy::Toy;
 use crate::peers::{Lane, Peers, Receive, Unreachable};
 use crate::replicated::faults::Faults;
-use crate::replicated::{DiskId, META, OpenReplicatedError, Parts, Settings, offline};
-use crate::store::Store;
-use crate::{BoxFuture, Committed, Ledger, MemoryDisk, Refused, Replicated};
-use proto::machine::StateMachine;
+use crate::replicated::{DiskId, META, OpenReplicatedError, Parts, Retention, Settings, offline};
+use crate::store::{Pair, Store};
+use crate::{BoxFuture, Committed, Ledger, MemoryDisk, MemoryPages, Refused, Replicated};
+use proto::machine::{Level, StateMachine};
 use proto::units::{Clock, MonoMs};
 use proto::{GroupId, NodeId, WallMs};
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,8 +117,13 @@ pub(super) struct Cluster {
     clock: Arc<Virtual>,
     starts: u128,
     faults: Faults,
+    retention: Retention,
     machine: fn(GroupId) -> Box<dyn StateMachine>,
+    /// What nodes run that run another build: the level that it knows and its machine.
+    pub(super) builds: BTreeMap<NodeId, Build>,
 }
+
+type Build = (Level, fn(GroupId) -> Box<dyn StateMachine>);
 
 impl Cluster {
     pub(super) async fn of(nodes: u64) -> Self {
@@ -139,13 +144,27 @@ impl Cluster {
             clock: Arc::new(Virtual::new()),
             starts: 0,
             faults,
+            retention: Retention::default(),
             machine,
+            builds: BTreeMap::new(),
             initial: initial.clone(),
         };
         for node in initial {
             cluster.start(node).await.expect("starts");
         }
         cluster
+    }
+
+    /// Starts anew, on blank disks, with another retention.
+    pub(super) async fn retention(&mut self, retention: Retention) {
+        self.retention = retention;
+        for node in self.initial.clone() {
+            self.crash(node, 0).await;
+            self.wipe(node);
+        }
+        for node in self.initial.clone() {
+            self.start(node).await.expect("starts");
+        }
     }
 
     /// Starts a node on the disks it has, or on blank ones.
@@ -157,17 +176,22 @@ impl Cluster {
         let mut settings = Settings::founder(node, initial, GROUPS);
         settings.grace_ms = 3_000;
         settings.faults = self.faults;
+        settings.retention = self.retention;
+        let build = self.builds.get(&node).copied();
+        let (level, machine) = build.unwrap_or((Level::KNOWN, self.machine));
+        settings.level = level;
         settings.seed = u64::try_from(self.starts).unwrap();
         let board = self.board.clone();
         let parts = Parts {
             log: disks.log.open(),
             snapshots: disks.snapshots.open(),
+            pages: Arc::new(MemoryPages::default()),
             simulated: Some(Duration::from_millis(1)),
             clock: Arc::clone(&self.clock) as _,
             disk: DiskId(self.starts),
             peers: Arc::new(Line { me: node, board: board.clone() }),
             living: Arc::new(move || board.board().up.keys().copied().collect()),
-            new_machine: Arc::new(self.machine),
+            new_machine: Arc::new(machine),
         };
         let ledger = Replicated::open(settings, parts).await?;
         self.board.board().up.insert(node, ledger.clone());
@@ -237,6 +261,25 @@ impl Cluster {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("nobody reads {key}");
+    }
+
+    /// A page from whoever leads.
+    pub(super) async fn page(
+        &self,
+        group: GroupId,
+        prefix: &[u8],
+        before: Option<Vec<u8>>,
+        max: usize,
+    ) -> Vec<Pair> {
+        for _ in 0..200 {
+            for ledger in self.up.values() {
+                if let Ok(page) = ledger.page(group, prefix.into(), before.clone(), max).await {
+                    return page;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("nobody reads a page");
     }
 
     /// Every group has its full number of voters, all applied the same, and all are equal.
@@ -322,6 +365,16 @@ async fn a_leader_dies_and_another_goes_on_with_everything_acknowledged() {
         cluster.until_whole().await;
         cluster.check_equal();
     }
+    // What it should lead went back to each of them, and it was measured how long that took.
+    let gaps = |c: &Cluster| c.up.values().flat_map(Replicated::take_gaps).collect::<Vec<_>>();
+    let mut seen = Vec::new();
+    cluster
+        .until("leadership has gone back", |cluster| {
+            seen.extend(gaps(cluster));
+            !seen.is_empty()
+        })
+        .await;
+    assert!(seen.iter().all(|gap_ms| *gap_ms < 300), "{seen:?}");
     for round in 0..6u64 {
         let group = GroupId(1 + u16::try_from(round).unwrap() % GROUPS);
         assert_eq!(cluster.get(group, &format!("s{round}")).await.as_deref(), Some("yes"));

@@ -1,11 +1,10 @@
 //! The log's store in a directory, against a map that cannot err, against damage and against the
 //! sudden end of its process.
 
-use super::crashes::copy;
-use super::*;
 use crate::store::{Batch, DirectoryError, LogStore, MemoryStore, Pair, Store, StoreError};
 use crate::{Identity, MemoryDisk};
 use proptest::prelude::*;
+use proto::NodeId;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -15,6 +14,22 @@ use std::process::{Command, Stdio};
 
 /// So small that tests have several tables on disk.
 const MEMTABLE_BYTES: u64 = 16 << 10;
+
+const ME: NodeId = NodeId(1);
+const OTHER: NodeId = NodeId(2);
+
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir(&target).unwrap();
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
 
 fn identity(cluster: &str, node: NodeId) -> Identity {
     Identity { cluster: cluster.into(), node }

@@ -1,12 +1,14 @@
 //! Power cuts at random points, wiped disks, and the mistakes that a checker must catch. Clients
-//! count upwards under one key a group, so an acknowledged number that is no longer there, or a
-//! smaller one in its place, is a loss.
+//! count upwards under one key a group, and leave a record of each number, so an acknowledged number
+//! that is no longer there, a smaller one in its place, or a page of the history without it, is a
+//! loss.
 
 use super::cluster::{Cluster, Switchboard, groups};
+use super::history::{LITTLE, all, expected};
 use super::toy::Toy;
 use crate::Ledger;
 use crate::replicated::faults::{Fault, Faults};
-use proto::machine::{Applied, StateMachine};
+use proto::machine::{Applied, Level, StateMachine};
 use proto::slot::frozen_hash;
 use proto::{GroupId, NodeId, WallMs};
 use std::collections::BTreeMap;
@@ -21,7 +23,7 @@ async fn count_up(board: Switchboard, group: GroupId, acked: Acked) {
     for n in 1u64.. {
         'this: loop {
             for ledger in board.up() {
-                if ledger.propose(group, format!("n={n}").into()).await.is_ok() {
+                if ledger.propose(group, format!("+n={n}").into()).await.is_ok() {
                     acked.lock().unwrap().insert(group, n);
                     break 'this;
                 }
@@ -54,6 +56,7 @@ async fn counted(cluster: &Cluster, group: GroupId) -> u64 {
 async fn power_cuts(seed: u64, cuts: u64, faults: Faults) -> Result<(), String> {
     let mut dice = Dice { seed, thrown: 0 };
     let mut cluster = Cluster::with(3, faults, Toy::boxed).await;
+    cluster.retention(LITTLE).await;
     cluster.until_led().await;
     let acked = Acked::default();
     let counters: Vec<_> = groups()
@@ -100,11 +103,15 @@ async fn power_cuts(seed: u64, cuts: u64, faults: Faults) -> Result<(), String> 
         if read < n {
             return Err(format!("{group}: {n} was acknowledged, {read} is there"));
         }
+        let pages = all(&cluster, group, 100).await;
+        if !pages.ends_with(&expected(n)) {
+            return Err(format!("{group}: of {n} records {} are there", pages.len()));
+        }
     }
     cluster.unequal().map_or(Ok(()), Err)
 }
 
-fn simulated<T>(run: impl Future<Output = T>) -> T {
+pub(super) fn simulated<T>(run: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -235,10 +242,15 @@ struct Hashed {
 }
 
 impl StateMachine for Hashed {
-    fn apply(&mut self, _: WallMs, command: &[u8]) -> Applied {
+    fn apply(&mut self, _: WallMs, _: Level, command: &[u8]) -> Applied {
         *self.map.entry(command.to_vec()).or_default() += 1;
         self.order = self.map.keys().flatten().copied().collect();
-        Applied { outcome: Vec::new(), changed: vec![b"order".to_vec()], events: Vec::new() }
+        Applied {
+            outcome: Vec::new(),
+            changed: vec![b"order".to_vec()],
+            events: Vec::new(),
+            archived: Vec::new(),
+        }
     }
     fn read(&self, _: &[u8]) -> Option<Vec<u8>> {
         Some(self.order.clone())

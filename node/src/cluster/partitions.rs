@@ -44,6 +44,8 @@ pub struct NodeView {
     pub alive: bool,
     /// In how many partitions it votes, as this node's replicas know.
     pub votes_in: usize,
+    /// The highest feature level that its build knows, as it last said.
+    pub level: u16,
 }
 
 /// All partitions, as one node sees them.
@@ -53,6 +55,8 @@ pub struct PartitionsView {
     pub node: String,
     /// Rises with every change of what the cluster agrees on.
     pub version: u64,
+    /// The feature level that commands are carried out at.
+    pub level: u16,
     /// The nodes.
     pub nodes: Vec<NodeView>,
     /// The partitions.
@@ -98,10 +102,12 @@ impl Facts {
             standing: standing_text(listed.standing).to_owned(),
             alive: view.member(*id).is_some(),
             votes_in: here.values().filter(|replica| replica.voters.contains(id)).count(),
+            level: listed.level.0,
         };
         PartitionsView {
             node: view.me().to_string(),
             version: known.cluster.version,
+            level: known.cluster.level.0,
             nodes: known.cluster.nodes.iter().map(node).collect(),
             partitions: known.plan.iter().map(partition).collect(),
         }
@@ -114,9 +120,12 @@ impl Facts {
             Ok(Ok(cluster)) => Ok(cluster),
             Ok(Err(Objection::Unknown)) => Err(Code::NodeNotFound.into()),
             Ok(Err(Objection::TooFew)) => Err(Code::TooFewNodes.into()),
-            Ok(Err(objection @ (Objection::NotFounded | Objection::OtherDisk))) => {
-                Err(Refusal::new(Code::NotReady, objection.to_string()))
-            }
+            Ok(Err(
+                objection @ (Objection::NotFounded
+                | Objection::OtherDisk
+                | Objection::TooOld { .. }
+                | Objection::NotEverybody),
+            )) => Err(Refusal::new(Code::NotReady, objection.to_string())),
             Err(refused @ (Refused::NotLeader { .. } | Refused::Unknown | Refused::TooLarge)) => {
                 Err(Refusal::new(Code::Retry, refused.to_string()))
             }

@@ -2,14 +2,15 @@
 
 use super::App;
 use super::answer::{Reply, show};
-use super::call::{Call, Id, Sent};
+use super::call::{Asked, Call, Id, Sent};
 use super::requests::{NewBooking, Reason, Wish};
+use super::stale::{self, Freshness};
 use super::views::BookingView;
 use axum::extract::State;
 use axum::http::StatusCode;
 use proto::BookingId;
-use proto::record::CityId;
 use proto::record::ask::{CancelBooking, CreateBooking, GetBooking};
+use proto::record::{CityId, Key};
 
 pub(super) async fn create(State(app): State<App>, call: Call, sent: Sent<NewBooking>) -> Reply {
     let (rider, idempotency) = (call.rider()?, call.idempotency(&sent));
@@ -33,9 +34,10 @@ pub(super) async fn booking(
     State(app): State<App>,
     call: Call,
     Id(booking): Id<BookingId>,
+    Asked(freshness): Asked<Freshness>,
 ) -> Reply {
-    let served = app.router.served(GetBooking { booking }, call.context()).await;
-    show(StatusCode::OK, served, BookingView::from)
+    let read = (Key::Booking(booking), GetBooking { booking });
+    stale::read(&app, &call, freshness, read, BookingView::from).await
 }
 
 pub(super) async fn cancel(

@@ -2,13 +2,14 @@
 
 use super::App;
 use super::answer::{Reply, show};
-use super::call::{Call, Id, Sent};
+use super::call::{Asked, Call, Id, Sent};
 use super::requests::{NewDriver, NewRider, Nothing};
+use super::stale::{self, Freshness};
 use super::views::{DriverView, OffersView, RiderView};
 use axum::extract::State;
 use axum::http::StatusCode;
-use proto::record::CityId;
 use proto::record::ask::{GetDriver, GetRider, RegisterDriver, RegisterRider, SetDuty};
+use proto::record::{CityId, Key};
 use proto::{DriverId, RiderId};
 
 pub(super) async fn register_rider(
@@ -21,9 +22,14 @@ pub(super) async fn register_rider(
     show(StatusCode::CREATED, app.router.served(ask, call.context()).await, RiderView::from)
 }
 
-pub(super) async fn rider(State(app): State<App>, call: Call, Id(rider): Id<RiderId>) -> Reply {
-    let served = app.router.served(GetRider { rider }, call.context()).await;
-    show(StatusCode::OK, served, RiderView::from)
+pub(super) async fn rider(
+    State(app): State<App>,
+    call: Call,
+    Id(rider): Id<RiderId>,
+    Asked(freshness): Asked<Freshness>,
+) -> Reply {
+    let read = (Key::Rider(rider), GetRider { rider });
+    stale::read(&app, &call, freshness, read, RiderView::from).await
 }
 
 pub(super) async fn register_driver(
@@ -38,9 +44,14 @@ pub(super) async fn register_driver(
     show(StatusCode::CREATED, app.router.served(ask, call.context()).await, DriverView::from)
 }
 
-pub(super) async fn driver(State(app): State<App>, call: Call, Id(driver): Id<DriverId>) -> Reply {
-    let served = app.router.served(GetDriver { driver }, call.context()).await;
-    show(StatusCode::OK, served, DriverView::from)
+pub(super) async fn driver(
+    State(app): State<App>,
+    call: Call,
+    Id(driver): Id<DriverId>,
+    Asked(freshness): Asked<Freshness>,
+) -> Reply {
+    let read = (Key::Driver(driver), GetDriver { driver });
+    stale::read(&app, &call, freshness, read, DriverView::from).await
 }
 
 pub(super) async fn go_online(

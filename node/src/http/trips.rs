@@ -2,8 +2,9 @@
 
 use super::App;
 use super::answer::{Reply, show};
-use super::call::{Call, Id, Party, Sent};
+use super::call::{Asked, Call, Id, Party, Sent};
 use super::requests::{AcceptIn, EndIn, Nothing, Reason};
+use super::stale::{self, Freshness};
 use super::views::{DriverView, TripView};
 use crate::router::Served;
 use axum::extract::State;
@@ -14,7 +15,7 @@ use proto::record::ask::{
 };
 use proto::record::command::{Idempotency, TripStep};
 use proto::record::driver::Commitment;
-use proto::record::{Driver, Trip};
+use proto::record::{Driver, Key, Trip};
 use proto::{Code, OfferId, TripId};
 
 pub(super) async fn accept(State(app): State<App>, call: Call, sent: Sent<AcceptIn>) -> Reply {
@@ -34,9 +35,14 @@ pub(super) async fn decline(
     show(StatusCode::OK, app.router.served(ask, call.context()).await, DriverView::from)
 }
 
-pub(super) async fn trip(State(app): State<App>, call: Call, Id(trip): Id<TripId>) -> Reply {
-    let served = app.router.served(GetTrip { trip }, call.context()).await;
-    show(StatusCode::OK, served, TripView::from)
+pub(super) async fn trip(
+    State(app): State<App>,
+    call: Call,
+    Id(trip): Id<TripId>,
+    Asked(freshness): Asked<Freshness>,
+) -> Reply {
+    let read = (Key::Trip(trip), GetTrip { trip });
+    stale::read(&app, &call, freshness, read, TripView::from).await
 }
 
 macro_rules! driver_steps {

@@ -4,7 +4,7 @@ use proto::WallMs;
 use proto::record::booking::Offer;
 use proto::record::cell::Candidate;
 use proto::record::driver::{Capabilities, Commitment, DriverStatus};
-use proto::record::trip::Transition;
+use proto::record::trip::{Driven, Transition};
 use proto::record::{
     Actor, Booking, BookingState, Driver, Duty, OfferState, Place, Rider, Trip, TripState, Vehicle,
     VehicleType,
@@ -338,6 +338,31 @@ impl From<Trip> for TripView {
             destination: trip.destination.into(),
             odometer_km: trip.odometer_m.map(|metres| f64::from(metres) / 1_000.0),
             transitions: trip.transitions.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// An ended trip as its driver's history has it.
+#[derive(Debug, Serialize)]
+pub(super) struct DrivenView {
+    booking_id: String,
+    trip_id: String,
+    status: &'static str,
+    pickup: PointView,
+    destination: PointView,
+    ended_at_ms: u64,
+}
+
+impl From<Driven> for DrivenView {
+    fn from(driven: Driven) -> Self {
+        let Driven { trip, booking, ended, pickup, destination, at } = driven;
+        Self {
+            booking_id: booking.to_string(),
+            trip_id: trip.to_string(),
+            status: trip_status(ended),
+            pickup: pickup.into(),
+            destination: destination.into(),
+            ended_at_ms: at.0,
         }
     }
 }

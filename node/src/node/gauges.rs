@@ -6,6 +6,7 @@ use actors::runtime::Counts;
 use ledger::{Ledger, Replicated};
 use membership::GossipCounts;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 pub(super) fn refresh(frame: &Frame) {
     let metrics = &frame.metrics;
@@ -15,7 +16,7 @@ pub(super) fn refresh(frame: &Frame) {
     metrics.peers_connected.set(gauge(frame.pool.peers_connected()));
     let view = frame.membership.view();
     metrics.members_live.set(gauge(view.members().len()));
-    metrics.ready.set(i64::from(view.ready().is_ok() && frame.router.serves()));
+    metrics.ready.set(i64::from(frame.facts().ready().is_ok()));
     gossip(metrics, frame.membership.gossip_counts());
     if let Some(runtime) = frame.runtime.get() {
         actors(metrics, runtime.counts());
@@ -28,6 +29,9 @@ fn ledger(metrics: &Metrics, ledger: &Replicated) {
     metrics.journal_writes.inner().store(counts.writes, Ordering::Relaxed);
     metrics.journal_syncs.inner().store(counts.syncs, Ordering::Relaxed);
     metrics.partitions_led.set(gauge(ledger.leadership().borrow().len()));
+    for gap_ms in ledger.take_gaps() {
+        metrics.leadership_return_seconds.observe(Duration::from_millis(gap_ms).as_secs_f64());
+    }
 }
 
 fn gossip(metrics: &Metrics, counts: GossipCounts) {

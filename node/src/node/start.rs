@@ -1,7 +1,7 @@
 //! The steps of the start, in order.
 
 use super::gauges;
-use super::{Node, Seams, Storage};
+use super::{Build, Node, Seams, Storage};
 use crate::cluster::Facts;
 use crate::config::Config;
 use crate::http::server::Door;
@@ -18,11 +18,12 @@ use crate::pings::Gatherer;
 use crate::router::NodeRouter;
 use crate::sessions::Keeper;
 use crate::sockets::SocketRegistry;
-use actors::machine::Machine;
 use actors::runtime::world::Mint;
 use actors::runtime::{Runtime, World};
 use ledger::replicated::{Broken, DiskId, OpenReplicatedError, Parts, Settings};
-use ledger::{DirectoryError, LogStore, MemoryStore, Partitions, Replicated};
+use ledger::{
+    DirectoryError, LogStore, MemoryPages, MemoryStore, Partitions, Replicated, SledPages,
+};
 use membership::generation::{GenerationError, next_generation};
 use membership::{Bootstrap, Member, Membership, MembershipError};
 use proto::NodeId;
@@ -108,7 +109,7 @@ pub(super) struct Frame {
     pub(super) runtime: Arc<OnceLock<Runtime>>,
 }
 
-pub(super) async fn start(config: Config, seams: Seams) -> Result<Node, StartError> {
+pub(super) async fn start(config: Config, seams: Seams, build: Build) -> Result<Node, StartError> {
     let Seams { net, clock, mint, storage } = seams;
     let generation = count_start(&config, &storage)?;
     // Whose directory it is shows before anyone hears of this node.
@@ -172,7 +173,7 @@ pub(super) async fn start(config: Config, seams: Seams) -> Result<Node, StartErr
         Arc::clone(&mint),
         Arc::clone(&metrics),
     );
-    let ledger = open_ledger(&config, stores, &membership, lines, &clock, &mint).await?;
+    let ledger = open_ledger(&config, stores, &membership, lines, &clock, &mint, build).await?;
     router.attach_ledger(Arc::new(ledger.clone()));
 
     let frame = Arc::new(Frame {
@@ -249,9 +250,9 @@ fn address(listener: &dyn Listener, asked: SocketAddr) -> SocketAddr {
     SocketAddr::new(asked.ip(), port)
 }
 
-/// The ledger's two stores, open.
+/// The ledger's stores, open.
 enum Stores {
-    Disk { log: LogStore, snapshots: LogStore },
+    Disk { log: LogStore, snapshots: LogStore, pages: SledPages },
     Memory { log: MemoryStore, snapshots: MemoryStore, sync_takes: Duration },
 }
 
@@ -270,7 +271,11 @@ async fn open_stores(config: &Config, storage: Storage) -> Result<Stores, StartE
                     LogStore::open(&dir, &identity)
                         .map_err(|source| StartError::Directory { dir, source })
                 };
-                Ok(Stores::Disk { log: open("log")?, snapshots: open("snapshots")? })
+                let (log, snapshots) = (open("log")?, open("snapshots")?);
+                let dir = data.join("pages");
+                let pages = SledPages::open(&dir)
+                    .map_err(|source| StartError::Directory { dir, source: source.into() })?;
+                Ok(Stores::Disk { log, snapshots, pages })
             });
             opening.await.unwrap_or_else(|died| std::panic::resume_unwind(died.into_panic()))
         }
@@ -285,6 +290,7 @@ async fn open_ledger(
     peers: Arc<LedgerPeers>,
     clock: &Arc<dyn Clock>,
     mint: &Arc<SeededMint>,
+    build: Build,
 ) -> Result<Replicated, StartError> {
     let (initial, partitions) = match &config.bootstrap {
         Bootstrap::Initial { nodes, partitions } => (nodes.keys().copied().collect(), *partitions),
@@ -296,24 +302,24 @@ async fn open_ledger(
     settings.replicas = config.replicas;
     settings.grace_ms = config.replace_after_ms;
     settings.seed = mint.random();
+    settings.level = build.level;
     let (view, faults) = (membership.watch(), config.faults);
     let living =
         move || view.borrow().members().iter().map(|member| member.id).collect::<BTreeSet<_>>();
-    let machine =
-        move |_| Box::new(Machine::with_faults(faults)) as Box<dyn proto::machine::StateMachine>;
+    let machine = move |_| (build.machine)(faults);
     let disk = DiskId(u128::from(mint.random()) << 64 | u128::from(mint.random()));
     let (clock, living, new_machine) = (Arc::clone(clock), Arc::new(living), Arc::new(machine));
     Ok(match stores {
-        Stores::Disk { log, snapshots } => {
-            let simulated = None;
+        Stores::Disk { log, snapshots, pages } => {
+            let (simulated, pages) = (None, Arc::new(pages));
             let parts =
-                Parts { log, snapshots, simulated, clock, disk, peers, living, new_machine };
+                Parts { log, snapshots, pages, simulated, clock, disk, peers, living, new_machine };
             Replicated::open(settings, parts).await?
         }
         Stores::Memory { log, snapshots, sync_takes } => {
-            let simulated = Some(sync_takes);
+            let (simulated, pages) = (Some(sync_takes), Arc::new(MemoryPages::default()));
             let parts =
-                Parts { log, snapshots, simulated, clock, disk, peers, living, new_machine };
+                Parts { log, snapshots, pages, simulated, clock, disk, peers, living, new_machine };
             Replicated::open(settings, parts).await?
         }
     })
@@ -357,6 +363,16 @@ impl Frame {
         tracing::warn!("some partitions have no leader yet, serving the others");
     }
 
+    /// What this node knows of its cluster.
+    pub(super) fn facts(&self) -> Facts {
+        Facts {
+            cluster: self.config.cluster.clone(),
+            membership: self.membership.clone(),
+            router: Arc::clone(&self.router),
+            ledger: self.ledger.clone(),
+        }
+    }
+
     /// Lets clients in.
     fn open_door(self: &Arc<Self>, clients: Box<dyn Listener>, tasks: &mut JoinSet<()>) {
         let pings = Gatherer::new(
@@ -376,12 +392,7 @@ impl Frame {
         let frame = Arc::clone(self);
         let app = App::new(http::Parts {
             node: self.config.node,
-            facts: Facts {
-                cluster: self.config.cluster.clone(),
-                membership: self.membership.clone(),
-                router: Arc::clone(&self.router),
-                ledger: self.ledger.clone(),
-            },
+            facts: self.facts(),
             router: Arc::clone(&self.router),
             membership: self.membership.clone(),
             pings,

@@ -85,6 +85,7 @@ fn kind(key: &[u8]) -> &'static str {
         Ok(Key::Booking(_)) => "bookings",
         Ok(Key::Trip(_)) => "trips",
         Ok(Key::RiderAnswer(..) | Key::DriverAnswer(..)) => "kept answers",
+        Ok(Key::RiderBooking(..) | Key::DriverTrip(..)) => "entries of lists",
         Err(_) => "unknown",
     }
 }

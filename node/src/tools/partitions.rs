@@ -91,10 +91,11 @@ pub(super) async fn ring(asking: &Asking) -> ExitCode {
 fn table(view: &PartitionsView) -> String {
     let mut nodes = Table::new();
     nodes.load_preset(presets::UTF8_FULL_CONDENSED);
-    nodes.set_header(["node", "standing", "alive", "votes in"]);
+    nodes.set_header(["node", "standing", "alive", "votes in", "knows level"]);
     for node in &view.nodes {
         let alive = if node.alive { "yes" } else { "no" };
-        nodes.add_row([&node.node, &node.standing, alive, &node.votes_in.to_string()]);
+        let (votes, level) = (node.votes_in.to_string(), node.level.to_string());
+        nodes.add_row([&node.node, &node.standing, alive, &votes, &level]);
     }
     let mut partitions = Table::new();
     partitions.load_preset(presets::UTF8_FULL_CONDENSED);
@@ -130,5 +131,8 @@ fn table(view: &PartitionsView) -> String {
         0 => "every replica seen here is where it should be".to_owned(),
         n => format!("{n} partitions are not yet where they should be"),
     };
-    format!("as {} sees it, version {}\n{nodes}\n{partitions}\n{moving}", view.node, view.version)
+    let PartitionsView { node, version, level, .. } = view;
+    format!(
+        "as {node} sees it, version {version}, feature level {level}\n{nodes}\n{partitions}\n{moving}"
+    )
 }

@@ -8,8 +8,8 @@ use super::driver::{OfferEnd, Standing, Vehicle};
 use super::{Booking, CityId, Driver, Offer, Place, Rider, Trip};
 use crate::envelope::Route;
 use crate::ids::{BookingId, DriverId, NodeId, OfferId, RiderId, TripId};
-use crate::record::trip::TripState;
-use crate::units::Point;
+use crate::record::trip::{Driven, TripState};
+use crate::units::{Point, WallMs};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -409,4 +409,24 @@ asks! {
         /// What only ledgers understand.
         frame: Bytes,
     } -> Bytes, |ask| Route::Node(ask.node);
+
+    // History.
+    /// A rider's bookings, newest first.
+    RiderBookings {
+        /// Whose.
+        rider: RiderId,
+        /// Only those made before this one.
+        before: Option<BookingId>,
+        /// At most so many.
+        max: u16,
+    } -> Vec<Booking>, |ask| Route::Slot(ask.rider.slot());
+    /// Trips that a driver has ended, newest first.
+    DriverTrips {
+        /// Whose.
+        driver: DriverId,
+        /// Only those that ended before this one.
+        before: Option<(WallMs, TripId)>,
+        /// At most so many.
+        max: u16,
+    } -> Vec<Driven>, |ask| Route::Slot(ask.driver.slot());
 }

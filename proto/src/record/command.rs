@@ -4,7 +4,8 @@
 
 use super::booking::{Need, Offer};
 use super::driver::Vehicle;
-use super::{Actor, Booking, CityId, Driver, Place, Rider, Trip};
+use super::trip::TripState;
+use super::{Actor, Booking, CityId, Driver, Key, Place, Rider, Trip};
 use crate::code::Code;
 use crate::ids::{BookingId, DriverId, OfferId, RiderId, TripId};
 use crate::units::WallMs;
@@ -212,9 +213,35 @@ pub enum Command {
         driver: DriverId,
         /// Which offer.
         offer: OfferId,
-        /// Whether a trip came of it.
-        done: bool,
+        /// The trip that came of it and how it ended; nothing if none did.
+        ended: Option<(TripId, TripState)>,
     },
+}
+
+impl Command {
+    /// The entity that it is about, and that must exist unless it makes it; of a booking to be made,
+    /// its rider.
+    pub const fn subject(&self) -> Key {
+        match self {
+            Self::RegisterRider { rider, .. } | Self::CreateBooking { rider, .. } => {
+                Key::Rider(*rider)
+            }
+            Self::OfferStart { offer } => Key::Booking(offer.booking),
+            Self::OfferEnd { booking, .. }
+            | Self::ExpireBooking { booking }
+            | Self::CancelBooking { booking, .. }
+            | Self::Assign { booking, .. } => Key::Booking(*booking),
+            Self::StepTrip { trip, .. } | Self::Released { trip } => Key::Trip(*trip),
+            Self::Hold { offer } => Key::Driver(offer.driver),
+            Self::RegisterDriver { driver, .. }
+            | Self::SetDuty { driver, .. }
+            | Self::ExpireHold { driver, .. }
+            | Self::Decline { driver, .. }
+            | Self::Accept { driver, .. }
+            | Self::Confirm { driver, .. }
+            | Self::Release { driver, .. } => Key::Driver(*driver),
+        }
+    }
 }
 
 /// The state of the entity a command was about, after it.

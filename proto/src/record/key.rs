@@ -3,6 +3,7 @@
 use crate::codec::CodecError;
 use crate::ids::{BookingId, DriverId, RiderId, TripId};
 use crate::slot::Slot;
+use crate::units::WallMs;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -21,6 +22,10 @@ pub enum Key {
     RiderAnswer(RiderId, u64),
     /// The same, kept in a driver's partition.
     DriverAnswer(DriverId, u64),
+    /// That a booking is a rider's: his bookings, oldest first.
+    RiderBooking(RiderId, BookingId),
+    /// A trip that a driver has ended, and when he was released from it: his trips, oldest first.
+    DriverTrip(DriverId, WallMs, TripId),
 }
 
 impl Key {
@@ -33,6 +38,8 @@ impl Key {
             Self::Trip(id) => id.slot(),
             Self::RiderAnswer(id, _) => id.slot(),
             Self::DriverAnswer(id, _) => id.slot(),
+            Self::RiderBooking(id, _) => id.slot(),
+            Self::DriverTrip(id, ..) => id.slot(),
         }
     }
     /// The key as stored: a kind byte and the id, big-endian, so that byte order is id order.
@@ -44,6 +51,13 @@ impl Key {
             Self::Trip(id) => (4, id.to_raw().to_be_bytes().into()),
             Self::RiderAnswer(id, key) => (5, pair(id.to_raw(), key)),
             Self::DriverAnswer(id, key) => (6, pair(id.to_raw(), key)),
+            Self::RiderBooking(id, booking) => (
+                RIDER_BOOKING,
+                [&id.to_raw().to_be_bytes()[..], &booking.to_raw().to_be_bytes()].concat(),
+            ),
+            Self::DriverTrip(id, at, trip) => {
+                (DRIVER_TRIP, [&pair(id.to_raw(), at.0)[..], &trip.to_raw().to_be_bytes()].concat())
+            }
         };
         [vec![kind], id].concat()
     }
@@ -53,7 +67,7 @@ impl Key {
         let (kind, id) = bytes.split_first().ok_or(CodecError::Empty)?;
         let narrow = || id.try_into().map(u64::from_be_bytes).map_err(|_| malformed());
         let wide = || id.try_into().map(u128::from_be_bytes).map_err(|_| malformed());
-        match kind {
+        match *kind {
             1 => narrow().map(RiderId::from_raw).map(Self::Rider),
             2 => narrow().map(DriverId::from_raw).map(Self::Driver),
             3 => wide().map(BookingId::from_raw).map(Self::Booking),
@@ -62,10 +76,34 @@ impl Key {
             6 => {
                 wide().map(unpair).map(|(id, key)| Self::DriverAnswer(DriverId::from_raw(id), key))
             }
+            RIDER_BOOKING => {
+                let (rider, booking) = id.split_first_chunk().ok_or_else(malformed)?;
+                let booking = booking.try_into().map_err(|_| malformed())?;
+                let rider = RiderId::from_raw(u64::from_be_bytes(*rider));
+                Ok(Self::RiderBooking(rider, BookingId::from_raw(u128::from_be_bytes(booking))))
+            }
+            DRIVER_TRIP => {
+                let (driver, trip) = id.split_first_chunk().ok_or_else(malformed)?;
+                let (driver, at) = unpair(u128::from_be_bytes(*driver));
+                let trip = trip.try_into().map_err(|_| malformed())?;
+                let trip = TripId::from_raw(u128::from_be_bytes(trip));
+                Ok(Self::DriverTrip(DriverId::from_raw(driver), WallMs(at), trip))
+            }
             _ => Err(malformed()),
         }
     }
+    /// What the keys of all bookings of a rider begin with.
+    pub fn of_rider(rider: RiderId) -> Vec<u8> {
+        [&[RIDER_BOOKING], &rider.to_raw().to_be_bytes()[..]].concat()
+    }
+    /// What the keys of all ended trips of a driver begin with.
+    pub fn of_driver(driver: DriverId) -> Vec<u8> {
+        [&[DRIVER_TRIP], &driver.to_raw().to_be_bytes()[..]].concat()
+    }
 }
+
+const RIDER_BOOKING: u8 = 7;
+const DRIVER_TRIP: u8 = 8;
 
 fn pair(id: u64, key: u64) -> Vec<u8> {
     (u128::from(id) << 64 | u128::from(key)).to_be_bytes().into()
@@ -85,6 +123,8 @@ impl fmt::Debug for Key {
             Self::Trip(id) => fmt::Display::fmt(id, f),
             Self::RiderAnswer(id, key) => write!(f, "{id}/{key:016x}"),
             Self::DriverAnswer(id, key) => write!(f, "{id}/{key:016x}"),
+            Self::RiderBooking(id, booking) => write!(f, "{id}/{booking}"),
+            Self::DriverTrip(id, at, trip) => write!(f, "{id}/{}/{trip}", at.0),
         }
     }
 }
@@ -104,9 +144,28 @@ mod tests {
                 Key::Trip(TripId::from_raw(wide)),
                 Key::RiderAnswer(RiderId::from_raw(small), key),
                 Key::DriverAnswer(DriverId::from_raw(small), key),
+                Key::RiderBooking(RiderId::from_raw(small), BookingId::from_raw(wide)),
+                Key::DriverTrip(DriverId::from_raw(small), WallMs(key), TripId::from_raw(wide)),
             ] {
                 prop_assert_eq!(Key::from_bytes(&key.to_bytes()), Ok(key));
             }
+        }
+
+        #[test]
+        fn a_partys_keys_stand_together_in_order_of_time(
+            small: u64,
+            a: (u64, u128),
+            b: (u64, u128),
+        ) {
+            let driver = DriverId::from_raw(small);
+            let key = |(at, trip)| {
+                Key::DriverTrip(driver, WallMs(at), TripId::from_raw(trip)).to_bytes()
+            };
+            prop_assert_eq!(key(a).cmp(&key(b)), a.cmp(&b));
+            prop_assert!(key(a).starts_with(&Key::of_driver(driver)));
+            let rider = RiderId::from_raw(small);
+            let booking = Key::RiderBooking(rider, BookingId::from_raw(a.1));
+            prop_assert!(booking.to_bytes().starts_with(&Key::of_rider(rider)));
         }
 
         #[test]

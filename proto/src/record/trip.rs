@@ -2,7 +2,7 @@
 
 use super::{Actor, Place};
 use crate::ids::{BookingId, DriverId, OfferId, RiderId, TripId};
-use crate::units::WallMs;
+use crate::units::{Point, WallMs};
 use serde::{Deserialize, Serialize};
 
 /// Where a trip stands.
@@ -52,6 +52,23 @@ pub struct Transition {
     /// Why, where a reason is given.
     pub reason: String,
     /// When.
+    pub at: WallMs,
+}
+
+/// A trip in the history of its driver, in his own partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Driven {
+    /// Which.
+    pub trip: TripId,
+    /// The booking it served.
+    pub booking: BookingId,
+    /// How it ended.
+    pub ended: TripState,
+    /// From.
+    pub pickup: Point,
+    /// To.
+    pub destination: Point,
+    /// When the driver was released from it, by his partition's clock.
     pub at: WallMs,
 }
 

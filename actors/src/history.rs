@@ -1,0 +1,57 @@
+//! What leaves a partition's state for its history: bookings that have ended, with their trips, and
+//! what a driver has driven. The last few ended bookings stay, because phones ask for them and
+//! shells still finish with them; after that nothing changes them any more, and they are read from
+//! the archive.
+
+use proto::codec;
+use proto::record::trip::Driven;
+use proto::record::{Booking, BookingState, Key, Offer, Trip, TripState};
+use proto::{DriverId, TripId, WallMs};
+
+/// Ended bookings that a partition keeps at hand, at most: about a megabyte with their trips.
+pub const ENDED_MAX: usize = 256;
+/// How long an ended booking stays, in milliseconds: ten minutes.
+pub const STAY_MS: u64 = 10 * 60 * 1000;
+/// What leaves with one command, at most. As one command ends at most one booking, two keep up.
+pub const LEAVE_AT_ONCE: usize = 2;
+
+/// Whether nothing will change a booking and its trip any more: it is over, and its driver has been
+/// released.
+pub fn has_ended(booking: &Booking, trip: Option<&Trip>) -> bool {
+    let over = match booking.state {
+        BookingState::Open | BookingState::Offering | BookingState::Assigned { .. } => false,
+        BookingState::Cancelled { .. }
+        | BookingState::Expired
+        | BookingState::Completed
+        | BookingState::Paid => true,
+    };
+    let released = match (booking.trip, trip) {
+        (None, _) => true,
+        (Some(_), trip) => trip.is_some_and(|trip| trip.state.is_over() && !trip.release_due),
+    };
+    over && released
+}
+
+/// What a booking leaves behind.
+pub fn records(booking: &Booking, trip: Option<&Trip>) -> Vec<(Key, Vec<u8>)> {
+    let trip = trip.map(|trip| (Key::Trip(trip.id), codec::encode(trip)));
+    let mut records = vec![
+        (Key::Booking(booking.id), codec::encode(booking)),
+        (Key::RiderBooking(booking.rider, booking.id), Vec::new()),
+    ];
+    records.extend(trip);
+    records
+}
+
+/// What a trip leaves behind in its driver's partition.
+pub fn driven(
+    driver: DriverId,
+    offer: &Offer,
+    trip: TripId,
+    ended: TripState,
+    at: WallMs,
+) -> (Key, Vec<u8>) {
+    let Offer { booking, pickup, destination, .. } = *offer;
+    let driven = Driven { trip, booking, ended, pickup, destination, at };
+    (Key::DriverTrip(driver, at, trip), codec::encode(&driven))
+}
