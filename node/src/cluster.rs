@@ -14,6 +14,7 @@ use proto::{BookingId, DriverId, NodeId, OfferId, Point, RiderId, Slot, TripId};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// What this node knows of its cluster.
 pub struct Facts {
@@ -28,7 +29,7 @@ pub struct Facts {
 }
 
 /// A member as `/v1/cluster` shows it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct MemberView {
     /// Its id.
     pub node: String,
@@ -49,7 +50,7 @@ pub struct MemberView {
 }
 
 /// The cluster as one node sees it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ClusterView {
     /// The cluster's name.
     pub cluster: String,
@@ -70,7 +71,7 @@ pub struct ClusterView {
 }
 
 /// Where a key lives.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct LookupView {
     /// What was asked for.
     pub key: String,

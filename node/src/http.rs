@@ -1,13 +1,14 @@
 //! The client's side: HTTP and WebSocket, all under `/v1`. A handler reads the request, asks the
 //! owner through the router and shows the answer; it decides nothing.
 //!
-//! * [`problem`]: every error as problem+json, and the status of each code.
+//! * `api`: all of it as a document. [`problem`]: every error as problem+json, and the status of each code.
 //! * `call`: what is read from a request. `requests`, `views`, `pushes`: the JSON that comes in and
 //!   goes out.
 //! * `guard`: what is done around every request. `server`: connections. `stale`: reads that may be old.
 //! * `parties`, `bookings`, `trips`, `history`, `positions`, `stream`, `operations`: the endpoints.
 
 mod answer;
+mod api;
 mod bookings;
 mod call;
 mod guard;
@@ -31,9 +32,9 @@ use crate::pings::Gatherer;
 use crate::router::NodeRouter;
 use crate::sockets::SocketRegistry;
 use actors::runtime::world::Mint;
+use api::Api;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post, put};
 use membership::Membership;
 use problem::Problem;
 use proto::code::Refusal;
@@ -42,6 +43,10 @@ use proto::{Code, NodeId};
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::SwaggerUi;
 
 /// Everything a handler needs.
 #[derive(Clone)]
@@ -97,49 +102,63 @@ impl fmt::Debug for App {
 
 /// All endpoints.
 pub fn endpoints(app: App) -> Router {
-    let served = Router::new()
-        .route("/v1/riders", post(parties::register_rider))
-        .route("/v1/riders/{id}", get(parties::rider))
-        .route("/v1/riders/{id}/bookings", get(history::bookings))
-        .route("/v1/drivers", post(parties::register_driver))
-        .route("/v1/drivers/{id}", get(parties::driver))
-        .route("/v1/drivers/{id}/online", post(parties::go_online))
-        .route("/v1/drivers/{id}/offline", post(parties::go_offline))
-        .route("/v1/drivers/{id}/bookings", get(history::driven))
-        .route("/v1/drivers/{id}/offers", get(parties::offers))
-        .route("/v1/drivers/{id}/stream", get(stream::open))
-        .route("/v1/drivers/{id}/location", post(positions::locate_one))
-        .route("/v1/drivers/location", put(positions::locate))
-        .route("/v1/nearby", get(positions::nearby))
-        .route("/v1/bookings", post(bookings::create))
-        .route("/v1/bookings/{id}", get(bookings::booking))
-        .route("/v1/bookings/{id}/cancel", post(bookings::cancel))
-        .route("/v1/offers/{id}/decline", post(trips::decline))
-        .route("/v1/trips/accept", post(trips::accept))
-        .route("/v1/trips/active", get(trips::active))
-        .route("/v1/trips/{id}", get(trips::trip))
-        .route("/v1/trips/{id}/arrive", post(trips::arrive))
-        .route("/v1/trips/{id}/start", post(trips::start))
-        .route("/v1/trips/{id}/pause", post(trips::pause))
-        .route("/v1/trips/{id}/resume", post(trips::resume))
-        .route("/v1/trips/{id}/end", post(trips::end))
-        .route("/v1/trips/{id}/cancel", post(trips::cancel))
-        .layer(from_fn_with_state(app.clone(), guard::ready));
+    let (served, api) =
+        served().layer(from_fn_with_state(app.clone(), guard::ready)).split_for_parts();
+    let (operated, operations) = operated().split_for_parts();
+    let api = Api::openapi().merge_from(api).merge_from(operations);
     Router::new()
         .merge(served)
-        .route("/v1/cluster", get(operations::cluster))
-        .route("/v1/cluster/lookup", get(operations::lookup))
-        .route("/v1/cluster/partitions", get(operations::partitions))
-        .route("/v1/cluster/nodes/{id}/drain", post(operations::drain))
-        .route("/v1/cluster/nodes/{id}/activate", post(operations::activate))
-        .route("/healthz", get(operations::healthz))
-        .route("/readyz", get(operations::readyz))
-        .route("/metrics", get(operations::metrics))
+        .merge(operated)
+        .merge(SwaggerUi::new("/docs").url("/v1/openapi.json", api))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn(guard::named))
         .with_state(app.clone())
         .layer(from_fn_with_state(app, guard::around))
+}
+
+/// What phones and gateways use. A node that sees too little of the cluster refuses all of it.
+fn served() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(parties::register_rider))
+        .routes(routes!(parties::rider))
+        .routes(routes!(history::bookings))
+        .routes(routes!(parties::register_driver))
+        .routes(routes!(parties::driver))
+        .routes(routes!(parties::go_online))
+        .routes(routes!(parties::go_offline))
+        .routes(routes!(parties::offers))
+        .routes(routes!(history::driven))
+        .routes(routes!(stream::open))
+        .routes(routes!(positions::locate_one))
+        .routes(routes!(positions::locate))
+        .routes(routes!(positions::nearby))
+        .routes(routes!(bookings::create))
+        .routes(routes!(bookings::booking))
+        .routes(routes!(bookings::cancel))
+        .routes(routes!(trips::decline))
+        .routes(routes!(trips::accept))
+        .routes(routes!(trips::active))
+        .routes(routes!(trips::trip))
+        .routes(routes!(trips::arrive))
+        .routes(routes!(trips::start))
+        .routes(routes!(trips::pause))
+        .routes(routes!(trips::resume))
+        .routes(routes!(trips::end))
+        .routes(routes!(trips::cancel))
+}
+
+/// What operators use, also of a node that is not ready.
+fn operated() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(operations::cluster))
+        .routes(routes!(operations::lookup))
+        .routes(routes!(operations::partitions))
+        .routes(routes!(operations::drain))
+        .routes(routes!(operations::activate))
+        .routes(routes!(operations::healthz))
+        .routes(routes!(operations::readyz))
+        .routes(routes!(operations::metrics))
 }
 
 async fn no_such_path(uri: axum::http::Uri) -> Problem {

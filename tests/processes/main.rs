@@ -12,6 +12,7 @@ mod bad_http;
 mod bad_wire;
 mod client;
 mod configuration;
+mod contract;
 mod detection;
 mod history;
 mod join;

@@ -19,8 +19,8 @@ const WATCHED: usize = 8;
 const POLL: Duration = Duration::from_millis(10);
 /// Any partition is served again within this.
 const WITHIN: Duration = Duration::from_secs(10);
-/// What cannot be committed is answered within this; a node waits 2 s for another.
-const REFUSED_WITHIN: Duration = Duration::from_millis(3_500);
+/// What cannot be committed is answered within this; a node waits 1 s for another.
+const REFUSED_WITHIN: Duration = Duration::from_millis(1_500);
 /// For nodes that replace the dead at once.
 const IMPATIENT: &[&str] = &["--replace-after-ms", "1000"];
 

@@ -7,9 +7,10 @@ use proto::NodeId;
 use proto::code::{Code, Refusal};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 /// A partition as `/v1/cluster/partitions` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PartitionView {
     /// Its number; 0 is what the cluster agrees on about itself.
     pub group: u16,
@@ -34,7 +35,7 @@ pub struct PartitionView {
 }
 
 /// A node as the cluster has agreed on it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeView {
     /// Its id.
     pub node: String,
@@ -49,7 +50,7 @@ pub struct NodeView {
 }
 
 /// All partitions, as one node sees them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PartitionsView {
     /// Who answers.
     pub node: String,

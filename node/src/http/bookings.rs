@@ -2,6 +2,7 @@
 
 use super::App;
 use super::answer::{Reply, show};
+use super::api;
 use super::call::{Asked, Call, Id, Sent};
 use super::requests::{NewBooking, Reason, Wish};
 use super::stale::{self, Freshness};
@@ -12,6 +13,15 @@ use proto::BookingId;
 use proto::record::ask::{CancelBooking, CreateBooking, GetBooking};
 use proto::record::{CityId, Key};
 
+/// Books a ride; a driver is looked for at once.
+#[utoipa::path(
+    post,
+    path = "/v1/bookings",
+    tag = "bookings",
+    params(api::ByRider, api::Keyed),
+    request_body = NewBooking,
+    responses((status = 201, description = "The booking", body = BookingView), api::Book),
+)]
 pub(super) async fn create(State(app): State<App>, call: Call, sent: Sent<NewBooking>) -> Reply {
     let (rider, idempotency) = (call.rider()?, call.idempotency(&sent));
     let (city, shown_estimate_minor) =
@@ -30,6 +40,14 @@ pub(super) async fn create(State(app): State<App>, call: Call, sent: Sent<NewBoo
     show(StatusCode::CREATED, app.router.served(ask, call.context()).await, BookingView::from)
 }
 
+/// Reads a booking, however old.
+#[utoipa::path(
+    get,
+    path = "/v1/bookings/{id}",
+    tag = "bookings",
+    params(("id" = String, Path), Freshness),
+    responses((status = 200, description = "The booking", body = BookingView), api::ReadBooking),
+)]
 pub(super) async fn booking(
     State(app): State<App>,
     call: Call,
@@ -40,6 +58,15 @@ pub(super) async fn booking(
     stale::read(&app, &call, freshness, read, BookingView::from).await
 }
 
+/// Calls a booking off before it has a driver.
+#[utoipa::path(
+    post,
+    path = "/v1/bookings/{id}/cancel",
+    tag = "bookings",
+    params(("id" = String, Path), api::ByRider, api::Keyed),
+    request_body = Reason,
+    responses((status = 200, description = "The booking", body = BookingView), api::CancelBooking),
+)]
 pub(super) async fn cancel(
     State(app): State<App>,
     call: Call,

@@ -17,9 +17,10 @@ use proto::{DriverId, RiderId};
 use serde::de::DeserializeOwned;
 use std::str::FromStr;
 
-/// How long a handler waits for the owner, in milliseconds. A fifth of what a client should give a
-/// request with its retries, and an age for what is answered from memory and one disk sync.
-pub(super) const ASK_WITHIN_MS: u32 = 2_000;
+/// How long a handler waits for the owner, in milliseconds: an age for what is answered from memory
+/// and one disk sync, and little enough that a client who is on the wrong side of a broken network
+/// hears so within a second and a half, and tries another node several times in five.
+pub(super) const ASK_WITHIN_MS: u32 = 1_000;
 /// The longest idempotency key, in bytes.
 const KEY_MAX: usize = 255;
 /// How much of a body beyond its bound is read only to be able to refuse it, in bytes; the sender

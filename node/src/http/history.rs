@@ -5,6 +5,7 @@
 
 use super::App;
 use super::answer::{Reply, show};
+use super::api;
 use super::call::{Asked, Call, Id};
 use super::problem::Problem;
 use super::views::{BookingView, DrivenView};
@@ -17,6 +18,7 @@ use proto::{BookingId, DriverId, RiderId, TripId, WallMs};
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::str::FromStr;
+use utoipa::{IntoParams, ToSchema};
 
 /// Entries in a page when the client does not say.
 const PAGE: u16 = 20;
@@ -24,9 +26,13 @@ const PAGE: u16 = 20;
 const PAGE_MAX: u16 = 50;
 
 /// Which page.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct PageIn {
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
+    /// 20 if nobody says.
+    #[param(minimum = 1, maximum = 50)]
     limit: Option<u16>,
 }
 
@@ -47,12 +53,20 @@ impl PageIn {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct BookingsPage {
     bookings: Vec<BookingView>,
     next_cursor: Option<String>,
 }
 
+/// A rider's bookings, newest first, page by page.
+#[utoipa::path(
+    get,
+    path = "/v1/riders/{id}/bookings",
+    tag = "riders",
+    params(("id" = String, Path), PageIn),
+    responses((status = 200, description = "A page", body = BookingsPage), api::RiderBookings),
+)]
 pub(super) async fn bookings(
     State(app): State<App>,
     call: Call,
@@ -84,12 +98,20 @@ impl FromStr for DrivenBefore {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TripsPage {
     bookings: Vec<DrivenView>,
     next_cursor: Option<String>,
 }
 
+/// Trips that a driver has ended, newest first, page by page.
+#[utoipa::path(
+    get,
+    path = "/v1/drivers/{id}/bookings",
+    tag = "drivers",
+    params(("id" = String, Path), PageIn),
+    responses((status = 200, description = "A page", body = TripsPage), api::DriverBookings),
+)]
 pub(super) async fn driven(
     State(app): State<App>,
     call: Call,

@@ -2,6 +2,7 @@
 
 use super::App;
 use super::answer::Reply;
+use super::api;
 use super::call::{Asked, Id};
 use super::problem::Problem;
 use crate::cluster::partitions::PartitionsView;
@@ -11,12 +12,17 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use proto::NodeId;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use std::str::FromStr;
+use utoipa::{IntoParams, ToSchema};
 
-/// Whoever answers is alive. It also says whether the cluster ever went on without what a lost
-/// majority of disks knew.
+/// Whoever answers is alive. It also says whether the cluster ever went on without what a lost majority of disks knew.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "cluster",
+    responses((status = 200, description = "Alive", body = String), api::Operations),
+)]
 pub(super) async fn healthz(State(app): State<App>) -> String {
     match app.facts.ledger.known().borrow().cluster.lossy {
         0 => "alive\n".to_owned(),
@@ -24,24 +30,60 @@ pub(super) async fn healthz(State(app): State<App>) -> String {
     }
 }
 
+/// Whether a node serves.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReadyView {
+    ready: bool,
+    /// Why not.
+    reasons: Vec<String>,
+}
+
+/// Whether this node serves clients, and if not, why.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "cluster",
+    responses((status = 200, description = "It does", body = ReadyView), (status = 503, description = "Not yet", body = ReadyView), api::Operations),
+)]
 pub(super) async fn readyz(State(app): State<App>) -> Response {
     let (status, reasons) = match app.facts.ready() {
         Ok(()) => (StatusCode::OK, vec![]),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, vec![why]),
     };
-    (status, Json(json!({ "ready": status.is_success(), "reasons": reasons }))).into_response()
+    (status, Json(ReadyView { ready: status.is_success(), reasons })).into_response()
 }
 
+/// What is counted, as OpenMetrics text.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "cluster",
+    responses((status = 200, description = "Metrics", body = String), api::Operations),
+)]
 pub(super) async fn metrics(State(app): State<App>) -> Response {
     (app.refresh)();
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], app.metrics.text()).into_response()
 }
 
+/// Who is here, and who owns what share of the cells.
+#[utoipa::path(
+    get,
+    path = "/v1/cluster",
+    tag = "cluster",
+    responses((status = 200, description = "As this node sees it", body = ClusterView), api::Operations),
+)]
 pub(super) async fn cluster(State(app): State<App>) -> Json<ClusterView> {
     Json(app.facts.cluster())
 }
 
+/// Where the replicas of each partition are, and how far.
+#[utoipa::path(
+    get,
+    path = "/v1/cluster/partitions",
+    tag = "cluster",
+    responses((status = 200, description = "As this node sees it", body = PartitionsView), api::Operations),
+)]
 pub(super) async fn partitions(State(app): State<App>) -> Json<PartitionsView> {
     Json(app.facts.partitions())
 }
@@ -58,21 +100,47 @@ impl FromStr for NodeNumber {
     }
 }
 
+/// Moves all replicas off a node, so that it can be stopped for good.
+#[utoipa::path(
+    post,
+    path = "/v1/cluster/nodes/{id}/drain",
+    tag = "cluster",
+    params(("id" = String, Path)),
+    responses((status = 200, description = "The partitions", body = PartitionsView), api::Drain),
+)]
 pub(super) async fn drain(State(app): State<App>, Id(node): Id<NodeNumber>) -> Reply {
     app.facts.stand(node.0, true).await?;
     Ok(Json(app.facts.partitions()).into_response())
 }
 
+/// Takes a drained node in again.
+#[utoipa::path(
+    post,
+    path = "/v1/cluster/nodes/{id}/activate",
+    tag = "cluster",
+    params(("id" = String, Path)),
+    responses((status = 200, description = "The partitions", body = PartitionsView), api::Activate),
+)]
 pub(super) async fn activate(State(app): State<App>, Id(node): Id<NodeNumber>) -> Reply {
     app.facts.stand(node.0, false).await?;
     Ok(Json(app.facts.partitions()).into_response())
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Wanted {
+    /// An id, or a latitude and a longitude with a comma between them.
     key: String,
 }
 
+/// Who owns an id or a place.
+#[utoipa::path(
+    get,
+    path = "/v1/cluster/lookup",
+    tag = "cluster",
+    params(Wanted),
+    responses((status = 200, description = "The owner", body = LookupView), api::Operations),
+)]
 pub(super) async fn lookup(State(app): State<App>, Asked(wanted): Asked<Wanted>) -> Reply {
     let found: LookupView =
         app.facts.lookup(&wanted.key).map_err(|problem| Problem::bad("key", problem))?;

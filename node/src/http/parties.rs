@@ -2,6 +2,7 @@
 
 use super::App;
 use super::answer::{Reply, show};
+use super::api;
 use super::call::{Asked, Call, Id, Sent};
 use super::requests::{NewDriver, NewRider, Nothing};
 use super::stale::{self, Freshness};
@@ -12,6 +13,15 @@ use proto::record::ask::{GetDriver, GetRider, RegisterDriver, RegisterRider, Set
 use proto::record::{CityId, Key};
 use proto::{DriverId, RiderId};
 
+/// Registers a rider. The same name again is the same rider.
+#[utoipa::path(
+    post,
+    path = "/v1/riders",
+    tag = "riders",
+    params(api::Keyed),
+    request_body = NewRider,
+    responses((status = 201, description = "The rider", body = RiderView), api::RegisterRider),
+)]
 pub(super) async fn register_rider(
     State(app): State<App>,
     call: Call,
@@ -22,6 +32,14 @@ pub(super) async fn register_rider(
     show(StatusCode::CREATED, app.router.served(ask, call.context()).await, RiderView::from)
 }
 
+/// Reads a rider.
+#[utoipa::path(
+    get,
+    path = "/v1/riders/{id}",
+    tag = "riders",
+    params(("id" = String, Path), Freshness),
+    responses((status = 200, description = "The rider", body = RiderView), api::ReadRider),
+)]
 pub(super) async fn rider(
     State(app): State<App>,
     call: Call,
@@ -32,6 +50,15 @@ pub(super) async fn rider(
     stale::read(&app, &call, freshness, read, RiderView::from).await
 }
 
+/// Registers a driver. The same details again are the same driver.
+#[utoipa::path(
+    post,
+    path = "/v1/drivers",
+    tag = "drivers",
+    params(api::Keyed),
+    request_body = NewDriver,
+    responses((status = 201, description = "The driver, off duty", body = DriverView), api::RegisterDriver),
+)]
 pub(super) async fn register_driver(
     State(app): State<App>,
     call: Call,
@@ -44,6 +71,14 @@ pub(super) async fn register_driver(
     show(StatusCode::CREATED, app.router.served(ask, call.context()).await, DriverView::from)
 }
 
+/// Reads a driver.
+#[utoipa::path(
+    get,
+    path = "/v1/drivers/{id}",
+    tag = "drivers",
+    params(("id" = String, Path), Freshness),
+    responses((status = 200, description = "The driver", body = DriverView), api::ReadDriver),
+)]
 pub(super) async fn driver(
     State(app): State<App>,
     call: Call,
@@ -54,6 +89,15 @@ pub(super) async fn driver(
     stale::read(&app, &call, freshness, read, DriverView::from).await
 }
 
+/// Goes on duty.
+#[utoipa::path(
+    post,
+    path = "/v1/drivers/{id}/online",
+    tag = "drivers",
+    params(("id" = String, Path), api::Keyed),
+    request_body = Nothing,
+    responses((status = 200, description = "The driver, on duty", body = DriverView), api::GoOnline),
+)]
 pub(super) async fn go_online(
     app: State<App>,
     call: Call,
@@ -63,6 +107,15 @@ pub(super) async fn go_online(
     set_duty(app, call, id, sent, true).await
 }
 
+/// Goes off duty; declines an offer that is before him.
+#[utoipa::path(
+    post,
+    path = "/v1/drivers/{id}/offline",
+    tag = "drivers",
+    params(("id" = String, Path), api::Keyed),
+    request_body = Nothing,
+    responses((status = 200, description = "The driver, off duty", body = DriverView), api::GoOffline),
+)]
 pub(super) async fn go_offline(
     app: State<App>,
     call: Call,
@@ -83,6 +136,14 @@ async fn set_duty(
     show(StatusCode::OK, app.router.served(ask, call.context()).await, DriverView::from)
 }
 
+/// What is before a driver: an offer to answer, or nothing.
+#[utoipa::path(
+    get,
+    path = "/v1/drivers/{id}/offers",
+    tag = "offers",
+    params(("id" = String, Path)),
+    responses((status = 200, description = "The offers", body = OffersView), api::Offers),
+)]
 pub(super) async fn offers(State(app): State<App>, call: Call, Id(driver): Id<DriverId>) -> Reply {
     let served = app.router.served(GetDriver { driver }, call.context()).await;
     show(StatusCode::OK, served, |driver| OffersView::of(app.clock.wall(), &driver))

@@ -2,6 +2,7 @@
 
 use super::App;
 use super::answer::Reply;
+use super::api;
 use super::call::{Asked, Call, Id, OneOrMany, Sent};
 use super::problem::Problem;
 use super::requests::{Around, DriverFix, Fix, point};
@@ -26,6 +27,14 @@ const SHOWN: u16 = 20;
 /// How far it looks if nobody says, in metres.
 const RADIUS_M: u32 = 2_000;
 
+/// Positions of drivers: one, or an array of up to 1,000. The newest of a driver wins.
+#[utoipa::path(
+    put,
+    path = "/v1/drivers/location",
+    tag = "drivers",
+    request_body = Vec<DriverFix>,
+    responses((status = 202, description = "How they fared", body = CountsView), api::Locate),
+)]
 pub(super) async fn locate(
     State(app): State<App>,
     call: Call,
@@ -49,6 +58,15 @@ pub(super) async fn locate(
     apply(&app, &call, pings?).await
 }
 
+/// The position of one driver.
+#[utoipa::path(
+    post,
+    path = "/v1/drivers/{id}/location",
+    tag = "drivers",
+    params(("id" = String, Path)),
+    request_body = Fix,
+    responses((status = 202, description = "How it fared", body = CountsView), api::Locate),
+)]
 pub(super) async fn locate_one(
     State(app): State<App>,
     call: Call,
@@ -65,6 +83,14 @@ async fn apply(app: &App, call: &Call, pings: Vec<Ping>) -> Reply {
     Ok((StatusCode::ACCEPTED, Json(counts)).into_response())
 }
 
+/// The nearest drivers around a point.
+#[utoipa::path(
+    get,
+    path = "/v1/nearby",
+    tag = "drivers",
+    params(Around),
+    responses((status = 200, description = "Nearest first", body = NearbyView), api::Nearby),
+)]
 pub(super) async fn nearby(State(app): State<App>, Asked(around): Asked<Around>) -> Reply {
     let center = point("lat, lng", around.lat, around.lng)?;
     let radius_m = around.radius_m.unwrap_or(RADIUS_M);

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use proto::code::Refusal;
 use proto::{Code, NodeId};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A refusal on its way to a client.
 #[derive(Debug, Clone)]
@@ -75,7 +76,7 @@ pub const fn status(code: Code) -> StatusCode {
 }
 
 /// The body.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProblemBody {
     /// A name for the kind of problem.
     #[serde(rename = "type")]

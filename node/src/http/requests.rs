@@ -8,6 +8,7 @@ use proto::record::{Place, Vehicle, VehicleType};
 use proto::{DriverId, Point, WallMs};
 use serde::{Deserialize, Deserializer};
 use std::str::FromStr;
+use utoipa::{IntoParams, ToSchema};
 
 /// The longest name of a party, in bytes.
 const NAME_MAX: usize = 128;
@@ -45,8 +46,10 @@ where
     text.parse().map_err(serde::de::Error::custom)
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct NewRider {
+    /// Unique in the cluster; without control characters.
+    #[schema(min_length = 1, max_length = 128)]
     name: String,
 }
 
@@ -57,7 +60,7 @@ impl NewRider {
 }
 
 /// A vehicle type as clients name it.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub(super) enum Kind {
     Sedan,
@@ -77,14 +80,19 @@ impl From<Kind> for VehicleType {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct VehicleIn {
     #[serde(rename = "type")]
     kind: Kind,
+    /// Seats for riders.
     #[serde(default = "four")]
+    #[schema(minimum = 1, maximum = 64)]
     seats: u8,
+    /// Of `child_seat`, `wheelchair`, `pet_friendly`, `air_conditioning`, `female_driver`, `box`,
+    /// `hot_food`.
     #[serde(default)]
     capabilities: Vec<String>,
+    #[schema(max_length = 256)]
     plate: Option<String>,
 }
 
@@ -122,8 +130,10 @@ fn capabilities(field: &str, names: &[String]) -> Result<Capabilities, Problem> 
     Ok(Capabilities(bits))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct NewDriver {
+    /// Unique in the cluster; without control characters.
+    #[schema(min_length = 1, max_length = 128)]
     name: String,
     #[serde(default = "city_one")]
     pub(super) city_id: u16,
@@ -145,10 +155,13 @@ impl NewDriver {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct PlaceIn {
+    #[schema(minimum = -90, maximum = 90)]
     lat: f64,
+    #[schema(minimum = -180, maximum = 180)]
     lng: f64,
+    #[schema(max_length = 256)]
     address: Option<String>,
 }
 
@@ -164,18 +177,23 @@ pub(super) fn point(field: &str, lat: f64, lng: f64) -> Result<Point, Problem> {
     Point::from_degrees(lat, lng).map_err(|_| Problem::off_the_globe(field))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct NewBooking {
     pickup: PlaceIn,
     destination: PlaceIn,
+    /// `SEDAN` if nobody says.
     vehicle_type: Option<Kind>,
     #[serde(default = "one")]
+    #[schema(minimum = 1, maximum = 64)]
     seats: u8,
+    /// What the vehicle must be able to do; see the registration of drivers.
     #[serde(default)]
     capabilities: Vec<String>,
+    #[schema(max_length = 256)]
     payment_method: Option<String>,
     #[serde(default = "city_one")]
     pub(super) city_id: u16,
+    /// The estimate that the rider was shown, in minor units of the city's currency.
     pub(super) shown_estimate_minor: Option<u64>,
 }
 
@@ -203,8 +221,9 @@ impl NewBooking {
 }
 
 /// A body that may give a reason.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct Reason {
+    #[schema(max_length = 256)]
     reason: Option<String>,
 }
 
@@ -215,17 +234,20 @@ impl Reason {
 }
 
 /// A body that says nothing.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct Nothing {}
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct AcceptIn {
     #[serde(deserialize_with = "id")]
+    #[schema(value_type = String)]
     pub(super) offer_id: proto::OfferId,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct EndIn {
+    /// How long the trip was by the driver's odometer.
+    #[schema(minimum = 0, maximum = 4_000_000)]
     odometer_km: Option<f64>,
 }
 
@@ -247,20 +269,27 @@ impl EndIn {
 }
 
 /// A position as a phone reports it; who reports it comes from elsewhere.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct Fix {
+    #[schema(minimum = -90, maximum = 90)]
     lat: f64,
+    #[schema(minimum = -180, maximum = 180)]
     lng: f64,
+    #[schema(minimum = 0)]
     speed_kmh: Option<f64>,
+    #[schema(minimum = 0)]
     heading_deg: Option<f64>,
+    #[schema(minimum = 0)]
     accuracy_m: Option<f64>,
+    /// When it was measured, in milliseconds since 1970.
     ts: u64,
 }
 
 /// A position of a named driver.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct DriverFix {
     #[serde(deserialize_with = "id")]
+    #[schema(value_type = String)]
     pub(super) driver_id: DriverId,
     #[serde(flatten)]
     pub(super) fix: Fix,
@@ -298,11 +327,18 @@ impl Fix {
 }
 
 /// The parameters of a look around.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Around {
+    #[param(minimum = -90, maximum = 90)]
     pub(super) lat: f64,
+    #[param(minimum = -180, maximum = 180)]
     pub(super) lng: f64,
+    /// 2,000 if nobody says.
+    #[param(minimum = 1, maximum = 10_000)]
     pub(super) radius_m: Option<u32>,
+    /// 20 if nobody says.
+    #[param(minimum = 1, maximum = 200)]
     pub(super) limit: Option<u16>,
     pub(super) vehicle_type: Option<Kind>,
 }

@@ -6,6 +6,7 @@
 
 use super::App;
 use super::answer::Reply;
+use super::api;
 use super::call::{Call, Id};
 use super::problem::Problem;
 use super::pushes::Down;
@@ -54,6 +55,14 @@ enum End {
     Closed(u16, &'static str),
 }
 
+/// A WebSocket: positions up, offers and trip changes down.
+#[utoipa::path(
+    get,
+    path = "/v1/drivers/{id}/stream",
+    tag = "drivers",
+    params(("id" = String, Path), api::ByDriver),
+    responses((status = 101, description = "The socket is open"), api::Stream),
+)]
 pub(super) async fn open(
     State(app): State<App>,
     call: Call,

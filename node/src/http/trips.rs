@@ -2,6 +2,7 @@
 
 use super::App;
 use super::answer::{Reply, show};
+use super::api;
 use super::call::{Asked, Call, Id, Party, Sent};
 use super::requests::{AcceptIn, EndIn, Nothing, Reason};
 use super::stale::{self, Freshness};
@@ -18,12 +19,30 @@ use proto::record::driver::Commitment;
 use proto::record::{Driver, Key, Trip};
 use proto::{Code, OfferId, TripId};
 
+/// The driver says yes. The answer comes when the booking has decided: the trip, or why not.
+#[utoipa::path(
+    post,
+    path = "/v1/trips/accept",
+    tag = "offers",
+    params(api::ByDriver, api::Keyed),
+    request_body = AcceptIn,
+    responses((status = 201, description = "The trip", body = TripView), api::Accept),
+)]
 pub(super) async fn accept(State(app): State<App>, call: Call, sent: Sent<AcceptIn>) -> Reply {
     let (driver, idempotency) = (call.driver()?, call.idempotency(&sent));
     let ask = Accept { driver, offer: sent.value.offer_id, idempotency };
     show(StatusCode::CREATED, app.router.served(ask, call.context()).await, TripView::from)
 }
 
+/// The driver says no.
+#[utoipa::path(
+    post,
+    path = "/v1/offers/{id}/decline",
+    tag = "offers",
+    params(("id" = String, Path), api::ByDriver, api::Keyed),
+    request_body = Nothing,
+    responses((status = 200, description = "The driver, free again", body = DriverView), api::Decline),
+)]
 pub(super) async fn decline(
     State(app): State<App>,
     call: Call,
@@ -35,6 +54,14 @@ pub(super) async fn decline(
     show(StatusCode::OK, app.router.served(ask, call.context()).await, DriverView::from)
 }
 
+/// Reads a trip, however old.
+#[utoipa::path(
+    get,
+    path = "/v1/trips/{id}",
+    tag = "trips",
+    params(("id" = String, Path), Freshness),
+    responses((status = 200, description = "The trip", body = TripView), api::ReadTrip),
+)]
 pub(super) async fn trip(
     State(app): State<App>,
     call: Call,
@@ -46,8 +73,17 @@ pub(super) async fn trip(
 }
 
 macro_rules! driver_steps {
-    ($($name:ident => $step:expr;)*) => {
-        $(pub(super) async fn $name(
+    ($(#[doc = $doc:literal] $name:ident $path:literal $codes:ident => $step:expr;)*) => {
+        $(#[doc = $doc]
+        #[utoipa::path(
+            post,
+            path = $path,
+            tag = "trips",
+            params(("id" = String, Path), api::ByDriver, api::Keyed),
+            request_body = Nothing,
+            responses((status = 200, description = "The trip", body = TripView), api::$codes),
+        )]
+        pub(super) async fn $name(
             State(app): State<App>,
             call: Call,
             Id(trip): Id<TripId>,
@@ -60,12 +96,25 @@ macro_rules! driver_steps {
 }
 
 driver_steps! {
-    arrive => TripStep::Arrive;
-    start => TripStep::Start;
-    pause => TripStep::Pause;
-    resume => TripStep::Resume;
+    /// The driver is at the pickup.
+    arrive "/v1/trips/{id}/arrive" Arrive => TripStep::Arrive;
+    /// The rider is on board.
+    start "/v1/trips/{id}/start" Start => TripStep::Start;
+    /// A stop on the way.
+    pause "/v1/trips/{id}/pause" Pause => TripStep::Pause;
+    /// On again.
+    resume "/v1/trips/{id}/resume" Resume => TripStep::Resume;
 }
 
+/// The trip is over.
+#[utoipa::path(
+    post,
+    path = "/v1/trips/{id}/end",
+    tag = "trips",
+    params(("id" = String, Path), api::ByDriver, api::Keyed),
+    request_body = EndIn,
+    responses((status = 200, description = "The trip", body = TripView), api::End),
+)]
 pub(super) async fn end(
     State(app): State<App>,
     call: Call,
@@ -77,7 +126,15 @@ pub(super) async fn end(
     driver_step(&app, &call, trip, step, idempotency).await
 }
 
-/// The driver or the rider may call a trip off.
+/// The driver or the rider calls a trip off before it was started.
+#[utoipa::path(
+    post,
+    path = "/v1/trips/{id}/cancel",
+    tag = "trips",
+    params(("id" = String, Path), api::ByEither, api::Keyed),
+    request_body = Reason,
+    responses((status = 200, description = "The trip", body = TripView), api::CancelTrip),
+)]
 pub(super) async fn cancel(
     State(app): State<App>,
     call: Call,
@@ -106,7 +163,14 @@ async fn driver_step(
     show(StatusCode::OK, app.router.served(ask, call.context()).await, TripView::from)
 }
 
-/// The trip that a party is on: from the driver's commitment, or from the rider's booking.
+/// The trip that a party is on.
+#[utoipa::path(
+    get,
+    path = "/v1/trips/active",
+    tag = "trips",
+    params(api::ByEither),
+    responses((status = 200, description = "The trip", body = TripView), api::ActiveTrip),
+)]
 pub(super) async fn active(State(app): State<App>, call: Call) -> Reply {
     let found = match call.party()? {
         Party::Driver(driver) => {

@@ -11,8 +11,9 @@ use proto::record::{
 };
 use proto::units::Point;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RiderView {
     rider_id: String,
     name: String,
@@ -44,7 +45,7 @@ fn names(capabilities: Capabilities) -> Vec<&'static str> {
     Capabilities::NAMES.iter().filter(|(_, bit)| has(*bit)).map(|(name, _)| *name).collect()
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct VehicleView {
     #[serde(rename = "type")]
     kind: &'static str,
@@ -60,7 +61,7 @@ impl From<Vehicle> for VehicleView {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct DriverView {
     driver_id: String,
     name: String,
@@ -106,7 +107,7 @@ impl From<Driver> for DriverView {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct PointView {
     lat: f64,
     lng: f64,
@@ -118,7 +119,7 @@ impl From<Point> for PointView {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct PlaceView {
     #[serde(flatten)]
     point: PointView,
@@ -132,7 +133,7 @@ impl From<Place> for PlaceView {
 }
 
 /// An offer as its driver sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct OfferView {
     offer_id: String,
     booking_id: String,
@@ -170,7 +171,7 @@ impl OfferView {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct OffersView {
     offers: Vec<OfferView>,
 }
@@ -187,7 +188,7 @@ impl OffersView {
 }
 
 /// An offer as its booking sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct MadeView {
     offer_id: String,
     driver_id: String,
@@ -216,7 +217,7 @@ const fn actor(actor: Actor) -> &'static str {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct BookingView {
     booking_id: String,
     rider_id: String,
@@ -288,7 +289,7 @@ pub(super) const fn trip_status(state: TripState) -> &'static str {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct TransitionView {
     sequence: u32,
     from: Option<&'static str>,
@@ -312,7 +313,7 @@ impl From<Transition> for TransitionView {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TripView {
     trip_id: String,
     booking_id: String,
@@ -343,7 +344,7 @@ impl From<Trip> for TripView {
 }
 
 /// An ended trip as its driver's history has it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct DrivenView {
     booking_id: String,
     trip_id: String,
@@ -367,7 +368,7 @@ impl From<Driven> for DrivenView {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct SeenView {
     driver_id: String,
     #[serde(flatten)]
@@ -377,7 +378,7 @@ struct SeenView {
     seen_at_ms: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct NearbyView {
     drivers: Vec<SeenView>,
     partial: bool,
@@ -400,7 +401,7 @@ impl NearbyView {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CountsView {
     pub(super) applied: u32,
     pub(super) stale: u32,

@@ -1,0 +1,159 @@
+//! The API as a document: `/v1/openapi.json` is generated from the handlers and their types, and
+//! `/docs` shows it in a browser. The table below says which codes each endpoint refuses with; every
+//! row of it is reached by a test.
+
+use super::problem::{self, ProblemBody};
+use axum::http::StatusCode;
+use proto::Code;
+use std::collections::BTreeMap;
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::extensions::Extensions;
+use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoParams, IntoResponses, OpenApi};
+
+/// What stands above the endpoints.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Hansom",
+        description = "Dispatch for rides and deliveries. Any node answers any request.\n\n\
+            **Retries.** Send every change with an `Idempotency-Key` of your own. An answer with \
+            status 503 or 429, or no answer, means: send the same again with the same key, to any \
+            node, after `retry_after_ms`. The first answer to a key is given again for 24 hours, or \
+            until its party has used 64 more keys; another body under it is refused.\n\n\
+            **Errors** are `application/problem+json` (RFC 9457) with a stable `code`.\n\n\
+            **Who asks** is said by `X-User-ID` (a rider) or `X-Driver-ID`. `X-Trace-ID` (32 hex \
+            digits) follows a request through all nodes and their logs.\n\n\
+            **Driver's socket.** `GET /v1/drivers/{id}/stream` becomes a WebSocket: positions up, \
+            offers and trip changes down."
+    ),
+    components(schemas(ProblemBody)),
+    tags(
+        (name = "riders", description = "Who rides."),
+        (name = "drivers", description = "Who drives, and where they are."),
+        (name = "bookings", description = "From the wish for a ride to its driver."),
+        (name = "offers", description = "A booking put before a driver."),
+        (name = "trips", description = "From assignment to the end."),
+        (name = "cluster", description = "For operators."),
+    )
+)]
+pub(super) struct Api;
+
+/// What a change is sent with.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "its fields are only described; `call` reads the headers")]
+pub(super) struct Keyed {
+    /// Chosen by the client, the same for every try. Also taken as `X-Idempotency-Key`.
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
+    key: Option<String>,
+}
+
+/// A rider asks.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "see `Keyed`")]
+pub(super) struct ByRider {
+    /// Which.
+    #[param(rename = "X-User-ID")]
+    rider: String,
+}
+
+/// A driver asks.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "see `Keyed`")]
+pub(super) struct ByDriver {
+    /// Which.
+    #[param(rename = "X-Driver-ID")]
+    driver: String,
+}
+
+/// A rider or a driver asks.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "see `Keyed`")]
+pub(super) struct ByEither {
+    /// Which rider.
+    #[param(rename = "X-User-ID")]
+    rider: Option<String>,
+    /// Which driver.
+    #[param(rename = "X-Driver-ID")]
+    driver: Option<String>,
+}
+
+/// What every endpoint may refuse with.
+const EVERYWHERE: [Code; 6] = [
+    Code::BadRequest,
+    Code::TooLarge,
+    Code::Overloaded,
+    Code::Retry,
+    Code::NotOwner,
+    Code::NotReady,
+];
+
+/// The refusals of an endpoint, its own and those of every one, by status.
+fn refusals(own: &[Code]) -> BTreeMap<String, RefOr<Response>> {
+    let mut by_status: BTreeMap<StatusCode, Vec<Code>> = BTreeMap::new();
+    for code in own.iter().chain(&EVERYWHERE) {
+        by_status.entry(problem::status(*code)).or_default().push(*code);
+    }
+    let response = |(status, codes): (StatusCode, Vec<Code>)| {
+        let means = |code: &Code| format!("* `{code}`: {}", code.meaning().trim());
+        let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ProblemBody")));
+        let response = ResponseBuilder::new()
+            .description(codes.iter().map(means).collect::<Vec<_>>().join("\n"))
+            .content("application/problem+json", body.build())
+            .extensions(Some(Extensions::builder().add("x-codes", names(&codes)).build()));
+        (status.as_str().to_owned(), RefOr::T(response.build()))
+    };
+    by_status.into_iter().map(response).collect()
+}
+
+fn names(codes: &[Code]) -> Vec<&'static str> {
+    codes.iter().map(|code| code.as_str()).collect()
+}
+
+macro_rules! endpoints {
+    ($($name:ident: $($code:ident)*;)*) => {
+        $(
+            pub(super) struct $name;
+            impl IntoResponses for $name {
+                fn responses() -> BTreeMap<String, RefOr<Response>> {
+                    refusals(&[$(Code::$code),*])
+                }
+            }
+        )*
+    };
+}
+
+endpoints! {
+    RegisterRider: KeyReused;
+    ReadRider: RiderNotFound;
+    RiderBookings: RiderNotFound;
+    RegisterDriver: NameTaken KeyReused;
+    ReadDriver: DriverNotFound;
+    DriverBookings: DriverNotFound;
+    GoOnline: DriverNotFound KycRequired KeyReused;
+    GoOffline: DriverNotFound DriverBusy KeyReused;
+    Offers: DriverNotFound;
+    Stream: DriverNotFound;
+    Locate: BadCoordinate;
+    Nearby: BadCoordinate;
+    Book: BadCoordinate RiderNotFound RiderBusy KeyReused;
+    ReadBooking: BookingNotFound;
+    CancelBooking: BookingNotFound Unauthorized BookingAssigned BookingEnded KeyReused;
+    Decline: DriverNotFound OfferNotFound OfferExpired OfferTaken OfferAlreadyAccepted KeyReused;
+    Accept: DriverNotFound OfferNotFound OfferExpired OfferTaken OfferAlreadyAccepted DriverBusy KeyReused;
+    ReadTrip: TripNotFound;
+    ActiveTrip: DriverNotFound RiderNotFound NoActiveTrip;
+    Arrive: TripNotFound UnauthorizedDriver TripAlreadyStarted TripAlreadyEnded TripCancelled KeyReused;
+    Start: TripNotFound UnauthorizedDriver TripAlreadyStarted TripAlreadyEnded TripCancelled KeyReused;
+    Pause: TripNotFound UnauthorizedDriver TripNotStarted TripAlreadyPaused TripAlreadyEnded TripCancelled KeyReused;
+    Resume: TripNotFound UnauthorizedDriver TripNotStarted TripNotPaused TripAlreadyEnded TripCancelled KeyReused;
+    End: TripNotFound UnauthorizedDriver TripNotStarted TripAlreadyEnded TripCancelled KeyReused;
+    CancelTrip: TripNotFound UnauthorizedDriver Unauthorized CannotCancelInProgress TripAlreadyCompleted TripCancelled KeyReused;
+    Operations: ;
+    Drain: NodeNotFound TooFewNodes;
+    Activate: NodeNotFound;
+}
