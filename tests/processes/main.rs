@@ -17,6 +17,7 @@ mod detection;
 mod history;
 mod join;
 mod kill;
+mod load;
 mod nodes;
 mod offers;
 mod people;

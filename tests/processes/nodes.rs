@@ -2,7 +2,7 @@
 //! never left behind.
 
 use crate::client::{Answer, Ask};
-use crate::replicas::Partition;
+use crate::replicas::{Partition, compare_at_end};
 use proto::RiderId;
 use serde_json::Value;
 use std::cell::Cell;
@@ -321,8 +321,9 @@ impl Cluster {
         .await
     }
 
-    /// Fails if a process has ended by itself, panicked, or logged an error.
+    /// Fails if a process has ended by itself, panicked, or logged an error, or if replicas differ.
     pub(crate) fn check(&mut self) {
+        compare_at_end(self.running().into_iter().map(|node| (node, self.http(node))).collect());
         for (id, node) in &mut self.nodes {
             let ended = node.child.as_mut().and_then(|child| child.try_wait().unwrap());
             assert_eq!(ended, None, "node {id} ended by itself");

@@ -1,8 +1,16 @@
 //! Where the replicas of partitions are, as the nodes say, and whether they are equal.
 
-use crate::nodes::{Cluster, WITHIN, eventually, number, within};
+use crate::client::Ask;
+use crate::nodes::{Cluster, POLL, WITHIN, eventually, number, within};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::panic::resume_unwind;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// For how long replicas are compared when a test is over.
+const AT_END: Duration = Duration::from_secs(1);
 
 /// A partition as one node sees it.
 #[derive(Debug)]
@@ -20,21 +28,7 @@ impl Cluster {
     /// What a node says of each partition: its leader, where its replicas should be with the
     /// preferred leader first, and where they are.
     pub(crate) async fn partitions(&self, node: u64) -> Option<Vec<Partition>> {
-        let view = self.ask(node, "GET /v1/cluster/partitions").try_send().await?;
-        let nodes =
-            |list: &Value| -> Option<Vec<u64>> { list.as_array()?.iter().map(number).collect() };
-        let partitions = view.json["partitions"].as_array()?.iter();
-        let partition = |partition: &Value| {
-            let digest = partition["digest"].as_str().map(ToOwned::to_owned);
-            Some(Partition {
-                group: partition["group"].as_u64()?,
-                leader: number(&partition["leader"]),
-                wanted: nodes(&partition["wanted"])?,
-                voters: nodes(&partition["voters"]),
-                state: partition["applied"].as_u64().zip(digest),
-            })
-        };
-        partitions.map(partition).collect()
+        parse(&self.ask(node, "GET /v1/cluster/partitions").try_send().await?.json)
     }
 
     /// How many partitions each node leads, as the first that runs has heard.
@@ -72,29 +66,90 @@ impl Cluster {
     /// Waits until every partition was seen with all replicas that run at one command. Replicas
     /// that have applied the same must be the same, here and on the way.
     pub(crate) async fn equal(&self) {
-        let running = self.running();
-        let mut together: BTreeSet<u64> = BTreeSet::new();
-        let mut known: BTreeMap<(u64, u64), (u64, String)> = BTreeMap::new();
+        let mut compared = Compared::default();
         eventually("every partition's replicas are at one command, and equal", async || {
-            let mut at: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
-            for node in &running {
-                for Partition { group, state, .. } in self.partitions(*node).await? {
-                    let Some((applied, digest)) = state else { continue };
-                    at.entry(group).or_default().insert(applied);
-                    let first = known.entry((group, applied));
-                    let (other, theirs) = first.or_insert((*node, digest.clone()));
-                    assert_eq!(
-                        digest, *theirs,
-                        "partition {group} at {applied} differs on nodes {node} and {other}"
-                    );
-                }
+            let mut said = Vec::new();
+            for node in self.running() {
+                said.push((node, self.partitions(node).await?));
             }
-            #[expect(clippy::print_stderr, reason="x")]
-            {eprintln!("{:?}", at.iter().filter(|(g, a)| a.len() > 1 && !together.contains(g)).collect::<Vec<_>>());}
-            let at_one = at.iter().filter(|(_, applied)| applied.len() == 1);
-            together.extend(at_one.map(|(group, _)| *group));
-            (!at.is_empty() && at.keys().all(|group| together.contains(group))).then_some(())
+            compared.look(said).then_some(())
         })
         .await;
     }
+}
+
+/// What was compared so far.
+#[derive(Default)]
+struct Compared {
+    /// The digest of each partition at each command, and on which node it was seen first.
+    known: BTreeMap<(u64, u64), (u64, String)>,
+    /// The partitions whose replicas were all seen at one command.
+    together: BTreeSet<u64>,
+}
+
+impl Compared {
+    /// Takes what nodes say now, fails if two differ, and says whether that was all.
+    fn look(&mut self, said: Vec<(u64, Vec<Partition>)>) -> bool {
+        let mut at: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+        for (node, partitions) in said {
+            for Partition { group, state, .. } in partitions {
+                let Some((applied, digest)) = state else { continue };
+                at.entry(group).or_default().insert(applied);
+                let first = self.known.entry((group, applied));
+                let (theirs, other) = first.or_insert_with(|| (node, digest.clone()));
+                assert_eq!(
+                    digest, *other,
+                    "partition {group} at {applied} differs on nodes {node} and {theirs}"
+                );
+            }
+        }
+        let at_one = at.iter().filter(|(_, applied)| applied.len() == 1);
+        self.together.extend(at_one.map(|(group, _)| *group));
+        !at.is_empty() && at.keys().all(|group| self.together.contains(group))
+    }
+}
+
+/// Compares what can be compared when a test is over, whatever it was about. Nodes may stand still.
+pub(crate) fn compare_at_end(nodes: Vec<(u64, SocketAddr)>) {
+    let comparing = async move {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let mut compared = Compared::default();
+        loop {
+            let mut said = Vec::new();
+            for (node, at) in &nodes {
+                let ask = Ask::new(&client, *at, "GET /v1/cluster/partitions");
+                let answer = timeout(AT_END / 4, ask.try_send()).await.ok().flatten();
+                said.extend(answer.and_then(|answer| Some((*node, parse(&answer.json)?))));
+            }
+            if compared.look(said) {
+                return;
+            }
+            sleep(POLL).await;
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // On a thread of its own: this one may be inside a runtime, which can't wait for another.
+    let compared = std::thread::spawn(move || {
+        let _ = runtime.block_on(async { timeout(AT_END, comparing).await });
+    });
+    compared.join().unwrap_or_else(|differ| resume_unwind(differ));
+}
+
+fn parse(view: &Value) -> Option<Vec<Partition>> {
+    let nodes =
+        |list: &Value| -> Option<Vec<u64>> { list.as_array()?.iter().map(number).collect() };
+    let partition = |partition: &Value| {
+        let voters = nodes(&partition["voters"]);
+        // A replica without members was called into being by a late word, and holds nothing.
+        let holds = voters.as_ref().is_some_and(|voters| !voters.is_empty());
+        let digest = partition["digest"].as_str().map(ToOwned::to_owned);
+        Some(Partition {
+            group: partition["group"].as_u64()?,
+            leader: number(&partition["leader"]),
+            wanted: nodes(&partition["wanted"])?,
+            voters,
+            state: partition["applied"].as_u64().zip(digest).filter(|_| holds),
+        })
+    };
+    view["partitions"].as_array()?.iter().map(partition).collect()
 }

@@ -4,6 +4,7 @@
 //! `HANSOM_KILLS=10 cargo test --release --test processes -- --nocapture taken_over`
 
 use crate::client::Ask;
+use crate::load::Load;
 use crate::nodes::{Cluster, eventually};
 use crate::people::{SQUARE, booking_body};
 use futures_util::future::join_all;
@@ -19,6 +20,8 @@ const WATCHED: usize = 8;
 const POLL: Duration = Duration::from_millis(10);
 /// Any partition is served again within this.
 const WITHIN: Duration = Duration::from_secs(10);
+/// How long a stopped leader stands still: far longer than another needs to take its place.
+const STANDS_STILL: Duration = Duration::from_secs(10);
 /// What cannot be committed is answered within this; a node waits 1 s for another.
 const REFUSED_WITHIN: Duration = Duration::from_millis(1_500);
 /// For nodes that replace the dead at once.
@@ -186,5 +189,25 @@ async fn a_minority_acknowledges_nothing_and_forgets_nothing() {
         assert_eq!(found.json["active_booking_id"], booking);
     }
     cluster.all_serve_all(&riders).await;
+    cluster.equal().await;
+}
+
+#[tokio::test]
+async fn a_leader_that_stood_still_for_ten_seconds_acknowledges_nothing_wrong() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    let load = Load::during(&mut cluster, async |cluster, load| {
+        load.goes_on(60).await;
+        let stood = now();
+        cluster.pause(2);
+        // The others go on without it, and its clients with them.
+        while now() - stood < STANDS_STILL {
+            load.goes_on(20).await;
+        }
+        cluster.resume(2);
+        load.goes_on(60).await;
+    });
+    let load = load.await;
+    cluster.settled().await;
+    assert_eq!(load.is_kept(&cluster).await, 0);
     cluster.equal().await;
 }
