@@ -20,8 +20,9 @@ mod tests;
 
 use crate::history::{Seen, Step};
 use crate::readback::{AtEnd, BookingAtEnd, Read, TripAtEnd, is_stuck};
-use crate::wire::{BookingStatus, TripStatus, as_text};
 use index::Index;
+use proto::client::text::serialize as as_text;
+use proto::client::{BookingStatus, TripStatus};
 use proto::{BookingId, DriverId, RiderId, TripId};
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -1,125 +1,30 @@
-//! A client of the cluster as a phone would be one: it knows all nodes, asks a random one, and
-//! asks another, **with the same idempotency key**, while the answer is "ask again" or no answer at
-//! all. What comes back to the caller is therefore definite, or the word that time ran out.
-//!
-//! Retries are bounded by time, not by number: a partition whose node was killed is away for as
-//! long as the restart takes, and an acked booking must survive that.
+//! How the city asks: with the client that everybody uses, told to ask another node each time, to be
+//! patient, and watched. Any node must answer, so none is preferred; and what a client of the
+//! ordinary sort gives up, ours goes on with, for the judge wants to know what came of it: an acked
+//! booking must survive that a partition is away for as long as the restart of its node takes.
 
 use crate::dice::Dice;
 use crate::doors::Doors;
+use crate::history::What;
 use crate::tally::Tally;
-use crate::wire::Problem;
+use proto::client::{
+    BuildError, Call, Came, Config, Failure, Patience, Refused, Tried, Watch, Way,
+};
 use proto::units::{Clock, MonoMs};
-use proto::{DriverId, RiderId};
-use reqwest::header::CONTENT_TYPE;
-use reqwest::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-use tokio::sync::Semaphore;
 
-/// How long one try may take before another node is asked. Above a node's own deadlines, so that
-/// its RETRY arrives first; protocol time, never scaled.
-const TRY_TIMEOUT: Duration = Duration::from_secs(4);
-/// How long a request is retried in all: three times what a killed node is away.
-const SETTLE_WITHIN_MS: u64 = 60_000;
-/// A request that so many tries, or so long a time, did not settle is counted as late: this is when
-/// a client of the ordinary sort gives up. Ours goes on, for the judge wants to know what came of it.
-const LATE_TRIES: usize = 8;
-const LATE_MS: u64 = 5_000;
-/// First pause before asking again when the answer names none; each next one is twice as long.
-const PAUSE_MS: u64 = 100;
-/// The longest pause.
-const PAUSE_MAX_MS: u64 = 1_000;
-/// Pause after a connection was refused: another node is probably alive.
-const PAUSE_NO_ANSWER_MS: u64 = 20;
-/// How long a node that refused a connection is left alone, if there are others.
-const SHUN_MS: u64 = 1_000;
-/// Requests under way to one node: an eighth of what a node takes at once by default. Enough that
-/// nothing waits here while the nodes keep up; a bound on files when they do not.
-const IN_FLIGHT_PER_NODE: usize = 512;
-/// Idle connections kept to one node: about as many as a busy second needs, so that it opens none.
-const IDLE_PER_NODE: usize = 128;
-
-/// Who asks.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Party {
-    /// Nobody in particular.
-    Nobody,
-    /// This driver.
-    Driver(DriverId),
-    /// This rider.
-    Rider(RiderId),
-}
-
-/// A request, before it is known which node gets it.
-#[derive(Debug)]
-pub(crate) struct Ask {
-    method: Method,
-    path: String,
-    party: Party,
-    key: Option<String>,
-    body: Option<String>,
-}
-
-impl Ask {
-    /// A read.
-    pub(crate) fn get(path: impl Into<String>) -> Self {
-        let path = path.into();
-        Self { method: Method::GET, path, party: Party::Nobody, key: None, body: None }
-    }
-
-    /// A change. The key is chosen here, once, and goes with every try.
-    pub(crate) fn post(path: impl Into<String>, body: String, dice: &mut Dice) -> Self {
-        let (path, key) = (path.into(), Some(dice.key()));
-        Self { method: Method::POST, path, party: Party::Nobody, key, body: Some(body) }
-    }
-
-    /// The same on behalf of somebody.
-    pub(crate) fn by(self, party: Party) -> Self {
-        Self { party, ..self }
-    }
-
-    /// For the history.
-    pub(crate) fn name(&self) -> String {
-        format!("{} {}", self.method, self.path)
-    }
-}
-
-/// A definite answer, or none.
-#[derive(Debug)]
-pub(crate) enum Answer<T> {
-    /// It is done.
-    Done(T),
-    /// It is refused, and asking again will not help.
-    Refused(Refused),
-    /// Nobody knows; the client gave up.
-    Unsettled,
-}
-
-/// Why a request was refused.
-#[derive(Debug, Clone)]
-pub(crate) struct Refused {
-    pub(crate) status: u16,
-    pub(crate) code: String,
-    pub(crate) detail: String,
-}
-
-/// What one try came to.
-enum Try<T> {
-    Settled(Answer<T>),
-    Again { pause_ms: u64, why: String },
-}
+/// One try: above a node's own deadlines, so that its RETRY arrives first; protocol time, never
+/// scaled. All of them: three times what a killed node is away. With pauses of half a second and
+/// more there is no time for as many tries as this.
+const PATIENCE: Patience = Patience { tries: 200, within_ms: 60_000, try_ms: 4_000 };
 
 /// A client. Cheap to clone; all clones share their connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
-    http: reqwest::Client,
+    /// What can be asked.
+    pub(crate) api: proto::client::Client,
     doors: Doors,
-    room: Arc<[Semaphore]>,
-    /// Until when each node is left alone, by the process's clock.
-    shunned: Arc<[AtomicU64]>,
     tally: Arc<Tally>,
     clock: Arc<dyn Clock>,
 }
@@ -130,18 +35,9 @@ impl Client {
         doors: Doors,
         tally: Arc<Tally>,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            // The nodes are on loopback; a proxy of the environment has no business here.
-            .no_proxy()
-            .tcp_nodelay(true)
-            .timeout(TRY_TIMEOUT)
-            .connect_timeout(Duration::from_secs(1))
-            .pool_max_idle_per_host(IDLE_PER_NODE)
-            .build()?;
-        let room = (0..doors.seats()).map(|_| Semaphore::new(IN_FLIGHT_PER_NODE)).collect();
-        let shunned = (0..doors.seats()).map(|_| AtomicU64::new(0)).collect();
-        Ok(Self { http, doors, room, shunned, tally, clock })
+    ) -> Result<Self, BuildError> {
+        let api = client_of(doors.clone(), PATIENCE, Arc::clone(&clock))?;
+        Ok(Self { api, doors, tally, clock })
     }
 
     /// Where the nodes are.
@@ -154,147 +50,168 @@ impl Client {
         self.clock.mono()
     }
 
-    /// Asks until the answer is definite or a minute has passed.
-    pub(crate) async fn ask<T: DeserializeOwned>(&self, ask: &Ask, dice: &mut Dice) -> Answer<T> {
-        let began = self.clock.mono();
-        let took = || self.clock.mono().since(began);
-        let (mut last, mut slower) = (None, 1);
-        // Why each try failed; emptied when the request is counted as late.
-        let mut failed: Option<Vec<String>> = Some(Vec::new());
-        self.tally.asked.up();
-        while took() < SETTLE_WITHIN_MS {
-            let node = self.choose(last, dice);
-            last = Some(node);
-            let tried = self.once(ask, node).await;
-            if let Try::Again { why, .. } = &tried
-                && let Some(failed) = &mut failed
-            {
-                failed.push(format!("{} ms seat {} {why}", took(), node + 1));
-            }
-            if failed.as_ref().is_some_and(|f| f.len() >= LATE_TRIES || took() > LATE_MS) {
-                let tries = failed.take().unwrap_or_default().join(", ");
-                self.tally.late(format!("{}: {tries}", ask.name()));
-            }
-            match tried {
-                Try::Settled(answer) => return answer,
-                Try::Again { pause_ms, why: _ } => {
-                    let pause_ms = (pause_ms * slower).min(PAUSE_MAX_MS);
-                    slower = (slower * 2).min(PAUSE_MAX_MS);
-                    // Half of it by chance, so that those who failed together come back apart.
-                    let pause_ms = pause_ms as f64 * dice.between(0.5, 1.0);
-                    tokio::time::sleep(Duration::from_secs_f64(pause_ms / 1000.0)).await;
-                }
-            }
-        }
-        self.tally.outcome("gave up");
-        Answer::Unsettled
-    }
-
-    /// Another node than the last, and one that did not just refuse a connection, if there is one.
-    fn choose(&self, last: Option<usize>, dice: &mut Dice) -> usize {
-        let (seats, now) = (self.doors.seats(), self.clock.mono().0);
-        let shunned = |seat: usize| self.shunned[seat].load(Ordering::Relaxed) > now;
-        let first = dice.other_than(seats, last);
-        let others = (0..seats).map(|step| (first + step) % seats);
-        others
-            .filter(|seat| Some(*seat) != last || seats == 1)
-            .find(|s| !shunned(*s))
-            .unwrap_or(first)
-    }
-
-    async fn once<T: DeserializeOwned>(&self, ask: &Ask, node: usize) -> Try<T> {
-        // The semaphore is never closed, so there is always a permit in the end.
-        let _room = self.room[node].acquire().await;
-        let stable = self.tally.is_stable();
-        let mut request = self
-            .http
-            .request(ask.method.clone(), format!("http://{}{}", self.doors.at(node), ask.path));
-        match ask.party {
-            Party::Nobody => {}
-            Party::Driver(driver) => request = request.header("x-driver-id", driver.to_string()),
-            Party::Rider(rider) => request = request.header("x-user-id", rider.to_string()),
-        }
-        if let Some(key) = &ask.key {
-            request = request.header("idempotency-key", key);
-        }
-        if let Some(body) = &ask.body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
-        }
-        match request.send().await {
-            Ok(response) => {
-                self.tally.taken[node].up();
-                self.read(response, node, stable).await
-            }
-            Err(error) => {
-                if error.is_connect() {
-                    let until = self.clock.mono().0 + SHUN_MS;
-                    self.shunned[node].store(until, Ordering::Relaxed);
-                }
-                self.no_answer(&error)
-            }
-        }
-    }
-
-    /// No answer says nothing about what happened: the same key settles it elsewhere.
-    fn no_answer<T>(&self, error: &reqwest::Error) -> Try<T> {
-        self.tally.no_answer.up();
-        let (outcome, pause_ms) = if error.is_timeout() {
-            ("timeout", PAUSE_MS)
-        } else if error.is_connect() {
-            ("no connection", PAUSE_NO_ANSWER_MS)
-        } else {
-            ("connection lost", PAUSE_NO_ANSWER_MS)
-        };
-        self.tally.outcome(outcome);
-        Try::Again { pause_ms, why: outcome.into() }
-    }
-
-    async fn read<T: DeserializeOwned>(
+    /// Asks until the answer is definite or a minute has passed, under a key from these dice.
+    pub(crate) async fn ask<T: DeserializeOwned + Send>(
         &self,
-        response: Response,
-        node: usize,
-        stable: bool,
-    ) -> Try<T> {
-        let status = response.status();
-        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let hops = header("x-hansom-hops").and_then(|hops| hops.parse().ok());
-        let served = header("x-hansom-served-by").map(str::to_owned);
-        let body = match response.bytes().await {
-            Ok(body) => body,
-            Err(error) => return self.no_answer(&error),
-        };
-        if status.is_success() {
-            self.tally.outcome(status.as_str());
-            // A refusal's way says little: a node that cannot reach the owner has not forwarded.
-            if let Some(hops) = hops {
-                let taker = || format!("n{}", node + 1);
-                self.tally.way(hops, &served.unwrap_or_else(taker), stable);
-            }
-            return Try::Settled(match serde_json::from_slice(&body) {
-                Ok(value) => Answer::Done(value),
-                Err(error) => Answer::Refused(Refused {
-                    status: status.as_u16(),
-                    code: "UNREADABLE".into(),
-                    detail: error.to_string(),
-                }),
-            });
+        call: Call<'_, T>,
+        dice: &mut Dice,
+    ) -> Result<T, Failure> {
+        self.tally.asked.up();
+        let call = call.keyed(dice.key());
+        let (name, seat, stable) = (call.name(), None, self.tally.is_stable());
+        let mut watch = Eyes { client: self, name, seat, stable, failed: Some(Vec::new()) };
+        let answer = call.watched(&mut watch).await;
+        if let Err(Failure::Unsettled(_)) = &answer {
+            self.tally.outcome("gave up");
         }
-        let problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
-        let outcome = format!("{} {}", status.as_u16(), problem.code);
-        self.tally.outcome(&outcome);
-        let busy = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
-        if busy {
-            self.tally.retries.up();
-            let pause_ms = problem.retry_after_ms.unwrap_or(PAUSE_MS).min(PAUSE_MAX_MS);
-            return Try::Again { pause_ms, why: format!("{outcome} ({})", problem.detail) };
-        }
-        let Problem { code, detail, retry_after_ms: _ } = problem;
-        Try::Settled(Answer::Refused(Refused { status: status.as_u16(), code, detail }))
+        answer
     }
 
-    /// One read of one node as text, without any retry: `/metrics`, `/readyz`.
-    pub(crate) async fn text_of(&self, node: usize, path: &str) -> Result<String, reqwest::Error> {
-        let url = format!("http://{}{path}", self.doors.at(node));
-        self.http.get(url).send().await?.error_for_status()?.text().await
+    /// One read of the node in a seat as text, without any retry: `/metrics`, `/readyz`. What it
+    /// said instead, if that is not it.
+    pub(crate) async fn text_of(&self, seat: usize, path: &str) -> Result<String, String> {
+        let read = self.api.text_of(&self.doors.at(seat).to_string(), path).await;
+        match read.map_err(|none| none.to_string())? {
+            (200, text) => Ok(text),
+            (status, text) => Err(format!("{status} {text}")),
+        }
+    }
+}
+
+/// The client that everybody uses, behind doors that may move. All keys come from the city's dice.
+pub(crate) fn client_of(
+    doors: Doors,
+    patience: Patience,
+    clock: Arc<dyn Clock>,
+) -> Result<proto::client::Client, BuildError> {
+    let config = Config { way: Way::AnySeed, patience, ..Config::new(doors, 0) };
+    proto::client::Client::new(config, clock)
+}
+
+/// Counts the tries of one call.
+struct Eyes<'a> {
+    client: &'a Client,
+    name: String,
+    /// The seat that is asked, and how the ring was when the request left.
+    seat: Option<usize>,
+    stable: bool,
+    /// Why each try failed; emptied when the call is counted as late.
+    failed: Option<Vec<String>>,
+}
+
+impl Watch for Eyes<'_> {
+    fn leaves(&mut self, to: &str) {
+        self.seat = self.client.doors.seat_of(to);
+        self.stable = self.client.tally.is_stable();
+    }
+
+    fn tried(&mut self, tried: &Tried<'_>) {
+        let why = self.count(&tried.came);
+        if let (Some(why), Some(failed)) = (why, &mut self.failed) {
+            let seat = self.seat.map_or(0, |seat| seat + 1);
+            failed.push(format!("{} ms seat {seat} {why}", tried.after_ms));
+        }
+        // This is when a client of the ordinary sort gives up.
+        let Patience { tries, within_ms, try_ms: _ } = Patience::default();
+        let late =
+            |failed: &Vec<String>| failed.len() >= tries as usize || tried.after_ms > within_ms;
+        if self.failed.as_ref().is_some_and(late) {
+            let tries = self.failed.take().unwrap_or_default().join(", ");
+            self.client.tally.late(format!("{}: {tries}", self.name));
+        }
+    }
+}
+
+impl Eyes<'_> {
+    /// Counts what came of a try; why it must be repeated, if it must.
+    fn count(&self, came: &Came<'_>) -> Option<String> {
+        let tally = &self.client.tally;
+        match came {
+            Came::Nothing(none) => {
+                tally.no_answer.up();
+                tally.outcome(none.as_str());
+                Some(none.to_string())
+            }
+            Came::Answer { status, code, detail, served_by, hops, settles } => {
+                if let Some(seat) = self.seat {
+                    tally.taken[seat].up();
+                }
+                let outcome = format!("{status} {code}");
+                tally.outcome(outcome.trim_end());
+                // A refusal's way says little: a node that cannot reach the owner has not forwarded.
+                if let (true, Some(hops), Some(by)) = (code.is_empty(), hops, served_by) {
+                    tally.way((*hops).into(), &by.to_string(), self.stable);
+                }
+                if !settles {
+                    tally.retries.up();
+                }
+                (!settles).then(|| format!("{outcome} ({detail})"))
+            }
+        }
+    }
+}
+
+/// What the history says of a call that came to nothing.
+pub(crate) fn seen(request: String, failure: &Failure) -> What {
+    match failure {
+        Failure::Refused(Refused { code, detail, .. }) => {
+            What::Refused { request, code: code.to_string(), detail: detail.clone() }
+        }
+        Failure::Unreadable(unreadable) => {
+            What::Refused { request, code: "UNREADABLE".into(), detail: unreadable.to_string() }
+        }
+        Failure::Unsettled(_) => What::Unsettled { request },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use node::clock::SystemClock;
+    use proto::NodeId;
+    use proto::client::NoAnswer;
+
+    fn client() -> Client {
+        let doors = Doors::new(vec![([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into()]);
+        Client::new(doors, Arc::new(Tally::new(2)), Arc::new(SystemClock::new())).unwrap()
+    }
+
+    fn eyes(client: &Client) -> Eyes<'_> {
+        let name = "GET /x".to_owned();
+        Eyes { client, name, seat: None, stable: true, failed: Some(Vec::new()) }
+    }
+
+    #[test]
+    fn a_call_is_late_once_after_eight_failed_tries_or_five_seconds() {
+        let client = client();
+        let tried = |eyes: &mut Eyes<'_>, after_ms| {
+            eyes.leaves("127.0.0.1:2");
+            let came = Came::Nothing(NoAnswer::Timeout);
+            eyes.tried(&Tried { node: "127.0.0.1:2", after_ms, came });
+            client.tally.late.get()
+        };
+        let mut many = eyes(&client);
+        assert!((1..8).all(|_| tried(&mut many, 10) == 0));
+        assert_eq!((tried(&mut many, 10), tried(&mut many, 9_000)), (1, 1));
+        let mut slow = eyes(&client);
+        assert_eq!((tried(&mut slow, 5_000), tried(&mut slow, 5_001)), (1, 2));
+        let stories = client.tally.late_stories();
+        assert!(stories[1].starts_with("GET /x: 5000 ms seat 2 timeout, "), "{stories:?}");
+        assert_eq!(client.tally.outcomes()["timeout"], 11);
+    }
+
+    #[test]
+    fn whoever_took_a_seat_counts_for_it() {
+        let client = client();
+        client.doors.moved(1, ([127, 0, 0, 1], 3).into());
+        let mut eyes = eyes(&client);
+        eyes.leaves("127.0.0.1:3");
+        let (served_by, hops) = (Some(NodeId(9)), Some(1));
+        let came =
+            Came::Answer { status: 200, code: "", detail: "", served_by, hops, settles: true };
+        eyes.tried(&Tried { node: "127.0.0.1:3", after_ms: 1, came });
+        assert_eq!((client.tally.taken[0].get(), client.tally.taken[1].get()), (0, 1));
+        assert_eq!((client.tally.served()["n9"], client.tally.hops().0), (1, [0, 1, 0, 0]));
+        assert_eq!(client.tally.outcomes()["200"], 1);
     }
 }

@@ -356,7 +356,7 @@ fn millis(duration: Duration) -> u64 {
 
 /// The nodes' secret. From the seed: it guards loopback for a minute.
 fn secret(seed: u64) -> String {
-    Dice::of(seed, "cluster key").key()
+    Dice::of(seed, "cluster key").key().to_string()
 }
 
 /// Thousands of sockets need thousands of files; many systems allow 1,024 unless asked. The nodes

@@ -1,6 +1,7 @@
 //! Chance, always from a seed. Every client has its own dice, made from the run's seed and the
 //! client's name, so that adding a rider does not change what a driver does.
 
+use proto::client::Key;
 use proto::slot::frozen_hash;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -44,8 +45,8 @@ impl Dice {
     }
 
     /// A key nobody else uses.
-    pub(crate) fn key(&mut self) -> String {
-        format!("{:032x}", self.0.random::<u128>())
+    pub(crate) fn key(&mut self) -> Key {
+        Key(self.0.random())
     }
 
     /// `n` different indexes of `0..len`, ascending; all of them if `n` is not less.

@@ -2,6 +2,7 @@
 //! that is replaced by another, at other addresses, leaves its seat to it, and clients find the new
 //! one there, as behind a load balancer.
 
+use proto::client::Seeds;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -25,8 +26,21 @@ impl Doors {
         self.0.read().unwrap_or_else(PoisonError::into_inner)[seat]
     }
 
+    /// The seat behind an address, as a client knows it.
+    pub fn seat_of(&self, address: &str) -> Option<usize> {
+        let doors = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        doors.iter().position(|door| door.to_string() == address)
+    }
+
     /// Another node has the seat.
     pub fn moved(&self, seat: usize, to: SocketAddr) {
         self.0.write().unwrap_or_else(PoisonError::into_inner)[seat] = to;
+    }
+}
+
+impl Seeds for Doors {
+    fn addresses(&self) -> Vec<String> {
+        let doors = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        doors.iter().map(SocketAddr::to_string).collect()
     }
 }

@@ -11,8 +11,8 @@ mod wheel;
 use crate::dice::Dice;
 use crate::pace::CityMs;
 use crate::roads::Leg;
-use crate::wire;
 use crate::workload::World;
+use proto::client::Trip;
 use proto::units::Point;
 use proto::{DriverId, OfferId, TripId};
 use std::collections::{BTreeSet, VecDeque};
@@ -97,7 +97,7 @@ impl Me {
 
 /// Starts a driver's tasks.
 pub(crate) fn start(world: &Arc<World>, me: &Arc<Me>, mut dice: Dice, tasks: &mut JoinSet<()>) {
-    let (jobs, to_drive) = mpsc::channel::<wire::Trip>(TRIPS_MAX);
+    let (jobs, to_drive) = mpsc::channel::<Trip>(TRIPS_MAX);
     let wheel_dice = dice.fork();
     tasks.spawn(phone::carry(Arc::clone(world), Arc::clone(me), dice, jobs));
     tasks.spawn(wheel::hold(Arc::clone(world), Arc::clone(me), wheel_dice, to_drive));

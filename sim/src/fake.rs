@@ -51,6 +51,7 @@ struct Booking {
 #[derive(Debug)]
 struct Trip {
     booking: BookingId,
+    rider: RiderId,
     driver: DriverId,
     pickup: Point,
     destination: Point,
@@ -189,9 +190,8 @@ impl Fake {
             let Some((_, driver)) = free.min_by(|a, b| a.0.total_cmp(&b.0)) else { return };
             let offer = OfferId::mint(booking.slot(), self.clock.wall(), self.next());
             state.offers.insert(offer, (booking, driver));
-            let car = state.cars.get_mut(&driver).unwrap();
-            car.offer = Some(offer);
-            push(car, &offer_json(offer, booking));
+            state.cars.get_mut(&driver).unwrap().offer = Some(offer);
+            push(&state.cars[&driver], &offer_json(state, driver, offer));
         }
     }
 
@@ -210,9 +210,10 @@ impl Fake {
             let trip = TripId::mint(booking.rider.slot(), self.clock.wall(), self.next());
             (booking.status, booking.driver, booking.trip) = ("ASSIGNED", Some(driver), Some(trip));
             car.trip = Some(trip);
-            let (pickup, destination) = (booking.pickup, booking.destination);
             let (status, transitions) = ("DRIVER_ASSIGNED", vec![("DRIVER_ASSIGNED", self.now())]);
-            let record = Trip { booking: id, driver, pickup, destination, status, transitions };
+            let Booking { rider, pickup, destination, .. } = *booking;
+            let record =
+                Trip { booking: id, rider, driver, pickup, destination, status, transitions };
             state.trips.insert(trip, record);
             Ok((201, trip_json(state, trip)))
         })
@@ -297,11 +298,9 @@ impl Fake {
         let mut state = self.state();
         let Some(car) = state.cars.get_mut(&driver) else { return };
         car.phone = Some(phone);
-        push(car, &json!({ "type": "hello", "driver_id": driver.to_string(), "node": "fake" }));
-        if let Some(offer) = car.offer
-            && let Some((booking, _)) = state.offers.get(&offer)
-        {
-            push(&state.cars[&driver], &offer_json(offer, *booking));
+        push(car, &json!({ "type": "hello", "driver_id": driver.to_string(), "node": "n1" }));
+        if let Some(offer) = car.offer {
+            push(&state.cars[&driver], &offer_json(&state, driver, offer));
         }
     }
 
@@ -319,8 +318,16 @@ fn push(car: &Car, frame: &Value) {
     }
 }
 
-fn offer_json(offer: OfferId, booking: BookingId) -> Value {
-    json!({ "type": "offer", "offer_id": offer.to_string(), "booking_id": booking.to_string(), "rank": 1 })
+fn offer_json(state: &State, driver: DriverId, offer: OfferId) -> Value {
+    let id = state.offers[&offer].0;
+    let booking = &state.bookings[&id];
+    json!({
+        "type": "offer", "offer_id": offer.to_string(), "booking_id": id.to_string(),
+        "driver_id": driver.to_string(), "attempt": 1, "rank": 1,
+        "pickup": place(booking.pickup), "destination": place(booking.destination),
+        "distance_m": 100, "eta_sec": 10,
+        "created_at_ms": 1, "expires_in_ms": 15_000, "shown_ms": 10_000,
+    })
 }
 
 fn text(id: Option<impl ToString>) -> Value {
@@ -333,24 +340,39 @@ fn place(point: Point) -> Value {
 
 fn driver_json(state: &State, id: DriverId) -> Value {
     let trip = state.cars.get(&id).and_then(|car| car.trip);
-    json!({ "driver_id": id.to_string(), "current_trip_id": text(trip) })
+    let vehicle = json!({ "type": "SEDAN", "seats": 4, "capabilities": [], "plate": "" });
+    json!({
+        "driver_id": id.to_string(), "name": "", "city_id": 1, "status": "online",
+        "vehicle": vehicle, "kyc_verified": true, "can_accept_bookings": trip.is_none(),
+        "current_trip_id": text(trip),
+    })
 }
 
 fn booking_json(state: &State, id: BookingId) -> Value {
     let booking = &state.bookings[&id];
     json!({
         "booking_id": id.to_string(), "rider_id": booking.rider.to_string(),
-        "status": booking.status, "driver_id": text(booking.driver), "trip_id": text(booking.trip),
+        "status": booking.status, "attempt": 1,
+        "pickup": place(booking.pickup), "destination": place(booking.destination),
+        "vehicle_type": "SEDAN", "seats": 1, "capabilities": [],
+        "driver_id": text(booking.driver), "trip_id": text(booking.trip), "offers": [],
+        "created_at_ms": 1, "updated_at_ms": 1,
     })
 }
 
 fn trip_json(state: &State, id: TripId) -> Value {
     let trip = &state.trips[&id];
-    let transitions: Vec<Value> =
-        trip.transitions.iter().map(|(to, at)| json!({ "to": to, "at_ms": at })).collect();
+    let transition = |(number, (to, at)): (usize, &(&str, u64))| {
+        json!({
+            "sequence": number + 1, "from": Value::Null, "to": to,
+            "by": "DRIVER", "reason": "", "at_ms": at,
+        })
+    };
+    let transitions: Vec<Value> = trip.transitions.iter().enumerate().map(transition).collect();
     json!({
         "trip_id": id.to_string(), "booking_id": trip.booking.to_string(),
-        "driver_id": trip.driver.to_string(), "status": trip.status,
+        "rider_id": trip.rider.to_string(), "driver_id": trip.driver.to_string(),
+        "status": trip.status,
         "pickup": place(trip.pickup), "destination": place(trip.destination),
         "transitions": transitions,
     })

@@ -2,7 +2,7 @@
 //! a client can swear to is written down: when it first asked, when it had the answer in hand, and
 //! which answer. Nothing here comes from a node's logs or metrics.
 
-use crate::wire::as_text;
+use proto::client::text::serialize as as_text;
 use proto::units::{Clock, MonoMs};
 use proto::{BookingId, DriverId, OfferId, RiderId, TripId};
 use serde::Serialize;

@@ -46,5 +46,4 @@ pub mod synthetic;
 pub mod takeover;
 pub mod tally;
 mod whole;
-mod wire;
 pub mod workload;

@@ -2,6 +2,10 @@
 //! is missing. A leader knows its group's members best, so its word counts, and among those who
 //! say that they lead, the one of the highest term: a deposed leader may not know it yet.
 
+mod equal;
+
+pub(crate) use equal::Equality;
+
 use crate::client::Client;
 use futures_util::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
@@ -28,6 +32,9 @@ pub(crate) struct Partition {
     pub(crate) voters: Option<Vec<String>>,
     #[serde(default)]
     pub(crate) applied: Option<u64>,
+    /// Of the state after that.
+    #[serde(default)]
+    pub(crate) digest: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -185,6 +192,7 @@ mod tests {
             term: Some(term),
             voters: Some(names(voters)),
             applied: Some(applied),
+            digest: None,
         }]
     }
 

@@ -3,8 +3,8 @@
 
 use crate::client::Client;
 use crate::tally::{Count, Tally};
-use crate::wire::Cluster;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use proto::client::Cluster;
 use std::convert::Infallible;
 use std::io::Write;
 use std::sync::Arc;

@@ -1,11 +1,11 @@
 //! Reads back, through the API and from any node, every booking, trip and driver that a client was
 //! ever told of. Done after all clients have stopped, so that it stands still.
 
-use crate::client::{Answer, Ask, Client};
+use crate::client::Client;
 use crate::dice::Dice;
 use crate::history::{Seen, What};
-use crate::wire::{self, BookingStatus, TripStatus};
 use futures_util::stream::{self, StreamExt};
+use proto::client::{Booking, BookingStatus, Call, Driver, Failure, Trip, TripStatus};
 use proto::{BookingId, DriverId, TripId};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,17 +86,17 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Reads everything that this history names.
 pub(crate) async fn read_back(client: &Client, seen: &[Seen], seed: u64) -> AtEnd {
     let (booking_ids, mut trip_ids, driver_ids) = named(seen);
-    let bookings = read_all(client, seed, booking_ids, "/v1/bookings", |b: wire::Booking| {
-        BookingAtEnd { status: b.status, driver: b.driver_id, trip: b.trip_id }
-    })
-    .await;
+    let booking = |id| client.api.booking(id);
+    let trip = |id| client.api.trip(id);
+    let driver = |id| client.api.driver(id);
+    let bookings = read_all(client, seed, booking_ids, booking, booking_at_end).await;
     trip_ids.extend(bookings.values().filter_map(|read| read.is()?.trip));
-    let mut trips = read_all(client, seed, trip_ids, "/v1/trips", trip_at_end).await;
-    let mut drivers = read_all(client, seed, driver_ids, "/v1/drivers", driver_at_end).await;
+    let mut trips = read_all(client, seed, trip_ids, trip, trip_at_end).await;
+    let mut drivers = read_all(client, seed, driver_ids, driver, driver_at_end).await;
     // A driver may name a trip of which nobody was told: read it, for it may be the second one.
     let unknown = drivers.values().filter_map(|read| read.is()?.trip);
     let unknown: BTreeSet<TripId> = unknown.filter(|trip| !trips.contains_key(trip)).collect();
-    trips.extend(read_all(client, seed, unknown, "/v1/trips", trip_at_end).await);
+    trips.extend(read_all(client, seed, unknown, trip, trip_at_end).await);
     for _ in 0..LOOKS_AGAIN {
         let stuck: BTreeSet<DriverId> =
             drivers.iter().filter(|(_, read)| is_stuck(read, &trips)).map(|(id, _)| *id).collect();
@@ -104,7 +104,7 @@ pub(crate) async fn read_back(client: &Client, seen: &[Seen], seed: u64) -> AtEn
             break;
         }
         tokio::time::sleep(LOOK_AGAIN_AFTER).await;
-        drivers.extend(read_all(client, seed, stuck, "/v1/drivers", driver_at_end).await);
+        drivers.extend(read_all(client, seed, stuck, driver, driver_at_end).await);
     }
     AtEnd { bookings, trips, drivers }
 }
@@ -119,13 +119,17 @@ pub(crate) fn is_stuck(
     trip.is_some_and(|trip| trip.status.is_over())
 }
 
-fn trip_at_end(trip: wire::Trip) -> TripAtEnd {
+fn booking_at_end(booking: Booking) -> BookingAtEnd {
+    BookingAtEnd { status: booking.status, driver: booking.driver_id, trip: booking.trip_id }
+}
+
+fn trip_at_end(trip: Trip) -> TripAtEnd {
     let path = trip.transitions.iter().map(|step| (step.to, step.at_ms)).collect();
     let (booking, driver, status) = (trip.booking_id, trip.driver_id, trip.status);
     TripAtEnd { booking, driver, status, path }
 }
 
-fn driver_at_end(driver: wire::Driver) -> DriverAtEnd {
+fn driver_at_end(driver: Driver) -> DriverAtEnd {
     DriverAtEnd { trip: driver.current_trip_id, booking: driver.current_booking_id }
 }
 
@@ -162,26 +166,25 @@ fn named(seen: &[Seen]) -> (BTreeSet<BookingId>, BTreeSet<TripId>, BTreeSet<Driv
     (bookings, trips, drivers)
 }
 
-async fn read_all<K, W, T>(
-    client: &Client,
+/// Reads these; the dice of each come from what is read, so that no order matters.
+async fn read_all<'a, K, V, T>(
+    client: &'a Client,
     seed: u64,
     ids: BTreeSet<K>,
-    path: &str,
-    make: impl Fn(W) -> T + Copy,
+    call: impl Fn(K) -> Call<'a, V> + Copy,
+    make: impl Fn(V) -> T + Copy,
 ) -> BTreeMap<K, Read<T>>
 where
-    K: Ord + std::fmt::Display,
-    W: DeserializeOwned,
+    K: Ord + Copy,
+    V: DeserializeOwned + Send,
 {
     let read = |id: K| async move {
-        let ask = Ask::get(format!("{path}/{id}"));
-        let mut dice = Dice::of(seed, &ask.name());
-        let read = match client.ask::<W>(&ask, &mut dice).await {
-            Answer::Done(record) => Read::Is(make(record)),
-            Answer::Refused(refused) => {
-                Read::Missing(format!("{} {}: {}", refused.status, refused.code, refused.detail))
-            }
-            Answer::Unsettled => Read::NoAnswer,
+        let call = call(id);
+        let mut dice = Dice::of(seed, &call.name());
+        let read = match client.ask(call, &mut dice).await {
+            Ok(record) => Read::Is(make(record)),
+            Err(Failure::Unsettled(_)) => Read::NoAnswer,
+            Err(failure) => Read::Missing(failure.to_string()),
         };
         (id, read)
     };

@@ -2,13 +2,13 @@
 //! nobody was found in time.
 
 use crate::city::Request;
-use crate::client::{Answer, Ask, Party};
+use crate::client::seen;
 use crate::dice::Dice;
 use crate::history::What;
 use crate::steady::Looks;
-use crate::wire::{Booking, BookingStatus};
 use crate::workload::World;
-use proto::units::{MonoMs, Point};
+use proto::client::{BookingStatus, Failure, NewBooking};
+use proto::units::MonoMs;
 use proto::{BookingId, RiderId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,26 +52,17 @@ async fn book(
     asked: MonoMs,
     dice: &mut Dice,
 ) -> Option<BookingId> {
-    let place = |point: Point| serde_json::json!({ "lat": point.lat(), "lng": point.lng() });
-    let body = serde_json::json!({
-        "pickup": place(request.pickup), "destination": place(request.dropoff),
-        "vehicle_type": "SEDAN", "seats": 1,
-    });
-    let ask = Ask::post("/v1/bookings", body.to_string(), dice).by(Party::Rider(rider));
-    match world.client.ask::<Booking>(&ask, dice).await {
-        Answer::Done(Booking { booking_id: booking, .. }) => {
+    let call = world.client.api.book(rider, &NewBooking::sedan(request.pickup, request.dropoff));
+    let name = call.name();
+    match world.client.ask(call, dice).await {
+        Ok(booked) => {
             world.tally.booked.up();
-            let asked_ms = world.history.ms(asked);
+            let (booking, asked_ms) = (booked.booking_id, world.history.ms(asked));
             world.history.note(What::BookingAcked { booking, rider, asked_ms });
             Some(booking)
         }
-        Answer::Refused(refused) => {
-            let (request, code, detail) = (ask.name(), refused.code, refused.detail);
-            world.history.note(What::Refused { request, code, detail });
-            world.history.note(What::BookingUnsettled { rider });
-            None
-        }
-        Answer::Unsettled => {
+        Err(failure) => {
+            world.history.note(seen(name, &failure));
             world.history.note(What::BookingUnsettled { rider });
             None
         }
@@ -86,20 +77,17 @@ enum Look {
 }
 
 async fn look(world: &World, booking: BookingId, dice: &mut Dice) -> Look {
-    let ask = Ask::get(format!("/v1/bookings/{booking}"));
-    match world.client.ask::<Booking>(&ask, dice).await {
-        Answer::Done(booking) => Look::Is(booking.status),
-        Answer::Refused(_) => Look::Gone,
-        Answer::Unsettled => Look::NoAnswer,
+    match world.client.ask(world.client.api.booking(booking), dice).await {
+        Ok(booking) => Look::Is(booking.status),
+        Err(Failure::Refused(_) | Failure::Unreadable(_)) => Look::Gone,
+        Err(Failure::Unsettled(_)) => Look::NoAnswer,
     }
 }
 
 async fn call_off(world: &World, rider: RiderId, booking: BookingId, dice: &mut Dice) {
-    let body = r#"{"reason":"no driver in time"}"#.into();
-    let ask = Ask::post(format!("/v1/bookings/{booking}/cancel"), body, dice);
-    let ask = ask.by(Party::Rider(rider));
+    let call = world.client.api.cancel_booking(rider, booking, "no driver in time");
     world.history.note(What::CancelAsked { booking });
-    if let Answer::Done(now) = world.client.ask::<Booking>(&ask, dice).await
+    if let Ok(now) = world.client.ask(call, dice).await
         && now.status == BookingStatus::Cancelled
     {
         world.history.note(What::CancelAcked { booking });

@@ -2,13 +2,13 @@
 //! asked for again and again through the surviving nodes, by reads that only a leader with a
 //! majority can answer, until one of them does.
 
-use crate::client::{Answer, Ask, Client};
+use crate::client::{Client, client_of};
 use crate::dice::Dice;
 use crate::doors::Doors;
-use crate::wire;
 use crate::workload::WorkloadError;
 use futures_util::stream::{self, StreamExt};
 use proto::RiderId;
+use proto::client::{Call, Patience};
 use proto::units::{Clock, MonoMs};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use tokio::sync::Semaphore;
 
 /// Pause between two reads of one partition.
 const PAUSE: Duration = Duration::from_millis(25);
-/// How long one read may take.
-const READ_WITHIN: Duration = Duration::from_millis(300);
+/// One read, which is not repeated: that is what is measured here.
+const ONE_READ: Patience = Patience { tries: 1, within_ms: 300, try_ms: 300 };
 /// Reads under way at once: more would load the machine that is being measured.
 const READS_MAX: usize = 32;
 /// When a partition is given up; far beyond what anybody waits for.
@@ -41,7 +41,7 @@ pub struct FirstSuccess {
 /// One rider in each partition.
 #[derive(Debug)]
 pub(crate) struct Probes {
-    http: reqwest::Client,
+    api: proto::client::Client,
     doors: Doors,
     clock: Arc<dyn Clock>,
     riders: BTreeMap<u16, RiderId>,
@@ -72,8 +72,9 @@ impl Probes {
             return Err(WorkloadError::NoRider { group: *group });
         }
         // Connections of its own: waiting for one must not count as the cluster's time.
-        let http = reqwest::Client::builder().no_proxy().timeout(READ_WITHIN).build()?;
-        Ok(Self { http, doors: client.doors().clone(), clock, riders })
+        let doors = client.doors().clone();
+        let api = client_of(doors.clone(), ONE_READ, Arc::clone(&clock))?;
+        Ok(Self { api, doors, clock, riders })
     }
 
     /// All partitions.
@@ -117,10 +118,10 @@ impl Probes {
             // The semaphore is never closed.
             let turn = room.acquire().await;
             let seat = seats[dice.below(seats.len())];
-            let url = format!("http://{}/v1/riders/{rider}", self.doors.at(seat));
-            let answer = self.http.get(url).send().await;
+            let (door, path) = (self.doors.at(seat).to_string(), format!("/v1/riders/{rider}"));
+            let answer = self.api.text_of(&door, &path).await;
             drop(turn);
-            if answer.is_ok_and(|answer| answer.status().is_success()) {
+            if answer.is_ok_and(|(status, _)| status == 200) {
                 return FirstSuccess { group, after_ms: Some(elapsed()) };
             }
             tokio::time::sleep(PAUSE).await;
@@ -137,28 +138,20 @@ async fn register(
 ) -> Result<(u16, RiderId), WorkloadError> {
     let name = format!("probe {number}");
     let mut dice = Dice::of(seed, &name);
-    let body = serde_json::json!({ "name": name }).to_string();
-    let ask = Ask::post("/v1/riders", body, &mut dice);
-    let rider: wire::Rider = must(client, &ask, &mut dice).await?;
-    let ask = Ask::get(format!("/v1/cluster/lookup?key={}", rider.rider_id));
-    let place: wire::Lookup = must(client, &ask, &mut dice).await?;
-    Ok((place.group, rider.rider_id))
+    let rider = must(client, client.api.register_rider(&name), &mut dice).await?.rider_id;
+    let lookup = client.api.lookup(&rider.to_string());
+    let group = must(client, lookup, &mut dice).await?.group;
+    // A node that serves knows its partitions.
+    Ok((group.unwrap_or_default(), rider))
 }
 
 /// Asks for what nobody may refuse.
-pub(crate) async fn must<T: serde::de::DeserializeOwned>(
+pub(crate) async fn must<T: serde::de::DeserializeOwned + Send>(
     client: &Client,
-    ask: &Ask,
+    call: Call<'_, T>,
     dice: &mut Dice,
 ) -> Result<T, WorkloadError> {
-    match client.ask(ask, dice).await {
-        Answer::Done(value) => Ok(value),
-        Answer::Refused(refused) => Err(WorkloadError::Refused {
-            request: ask.name(),
-            status: refused.status,
-            code: refused.code,
-            detail: refused.detail,
-        }),
-        Answer::Unsettled => Err(WorkloadError::Unsettled { request: ask.name() }),
-    }
+    let request = call.name();
+    let answer = client.ask(call, dice).await;
+    answer.map_err(|failure| WorkloadError::Failed { request, failure })
 }

@@ -5,7 +5,7 @@
 //! threads. The nodes are real processes or, in tests, a fake; the city sees addresses only.
 
 use crate::city::{City, Request};
-use crate::client::{Ask, Client};
+use crate::client::Client;
 use crate::dice::Dice;
 use crate::doors::Doors;
 use crate::driver::{self, Me};
@@ -16,8 +16,8 @@ use crate::roads::Roads;
 use crate::steady::{self, Looks, Steady};
 use crate::takeover::must;
 use crate::tally::Tally;
-use crate::wire;
 use futures_util::stream::{self, StreamExt};
+use proto::client::{BuildError, Failure, NewDriver, Vehicle, VehicleType};
 use proto::units::Clock;
 use proto::{DriverId, RiderId};
 use std::sync::Arc;
@@ -98,26 +98,16 @@ const QUIET_LOOK: Duration = Duration::from_millis(250);
 /// Why the city could not run. What the cluster does wrong is not here: that is the verdict's.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkloadError {
-    /// The HTTP client could not be built.
-    #[error("cannot build an HTTP client: {0}")]
-    Client(#[from] reqwest::Error),
-    /// Before the first ride, somebody was refused.
-    #[error("{request} was refused with {status} {code}: {detail}")]
-    Refused {
+    /// There is no client.
+    #[error(transparent)]
+    Client(#[from] BuildError),
+    /// Before the first ride, somebody was refused or got no answer.
+    #[error("{request}: {failure}")]
+    Failed {
         /// Method and path.
         request: String,
-        /// HTTP status.
-        status: u16,
-        /// Stable code.
-        code: String,
-        /// The same in a sentence.
-        detail: String,
-    },
-    /// Before the first ride, somebody got no answer.
-    #[error("{request} got no final answer")]
-    Unsettled {
-        /// Method and path.
-        request: String,
+        /// Why.
+        failure: Failure,
     },
     /// No rider of hundreds belongs to a partition.
     #[error("no rider's id falls into partition {group}")]
@@ -202,15 +192,12 @@ impl Workload {
     async fn register_driver(&self, number: usize) -> Result<DriverId, WorkloadError> {
         let name = format!("driver {number}");
         let mut dice = Dice::of(self.seed, &format!("register {name}"));
-        let body = serde_json::json!({
-            "name": name, "city_id": 1, "kyc_verified": true,
-            "vehicle": { "type": "SEDAN", "seats": 4, "capabilities": [], "plate": format!("H {number}") },
-        });
-        let ask = Ask::post("/v1/drivers", body.to_string(), &mut dice);
-        let driver: wire::Driver = must(&self.client, &ask, &mut dice).await?;
-        let id = driver.driver_id;
-        let ask = Ask::post(format!("/v1/drivers/{id}/online"), "{}".into(), &mut dice);
-        let _on_duty: wire::Driver = must(&self.client, &ask, &mut dice).await?;
+        let (kind, seats, plate) = (VehicleType::Sedan, 4, format!("H {number}"));
+        let vehicle = Vehicle { kind, seats, capabilities: Vec::new(), plate };
+        let driver = NewDriver { name, city_id: 1, vehicle, kyc_verified: true };
+        let call = self.client.api.register_driver(&driver);
+        let id = must(&self.client, call, &mut dice).await?.driver_id;
+        let _on_duty = must(&self.client, self.client.api.go_online(id), &mut dice).await?;
         self.history.note(What::DriverAcked { driver: id });
         self.tally.drivers.up();
         Ok(id)
@@ -219,9 +206,7 @@ impl Workload {
     async fn register_rider(&self, number: usize) -> Result<RiderId, WorkloadError> {
         let name = format!("rider {number}");
         let mut dice = Dice::of(self.seed, &format!("register {name}"));
-        let body = serde_json::json!({ "name": name }).to_string();
-        let ask = Ask::post("/v1/riders", body, &mut dice);
-        let rider: wire::Rider = must(&self.client, &ask, &mut dice).await?;
+        let rider = must(&self.client, self.client.api.register_rider(&name), &mut dice).await?;
         self.tally.riders.up();
         Ok(rider.rider_id)
     }

@@ -8,7 +8,7 @@ use crate::cluster::{Cluster, ClusterError};
 use crate::counters::Counters;
 use crate::doors::Doors;
 use crate::partitions::{Lacking, Partitions};
-use crate::wire;
+use proto::client::Cluster as Seen;
 use proto::units::{Clock, MonoMs};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -99,7 +99,7 @@ impl Nemesis {
             self.cluster().ended()?;
             let says = match timeout(LOOK_WITHIN, client.text_of(seat, "/readyz")).await {
                 Ok(Ok(_ready)) => return Ok(()),
-                Ok(Err(error)) => error.to_string(),
+                Ok(Err(error)) => error,
                 Err(_slow) => "nothing".into(),
             };
             if self.clock.mono().since(began) > READY_WITHIN_S * 1000 {
@@ -129,7 +129,7 @@ impl Nemesis {
             while self.clock.mono().since(began) < READY_WITHIN_S * 1000 {
                 let asked = timeout(LOOK_WITHIN, client.text_of(seat, "/v1/cluster")).await;
                 if let Ok(Ok(text)) = asked
-                    && let Ok(cluster) = serde_json::from_str::<wire::Cluster>(&text)
+                    && let Ok(cluster) = serde_json::from_str::<Seen>(&text)
                     && cluster.ready
                     && cluster.members.len() == nodes
                 {

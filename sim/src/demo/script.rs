@@ -9,6 +9,7 @@ use super::Failure;
 use super::nemesis::Nemesis;
 use crate::client::Client;
 use crate::dice::Dice;
+use crate::partitions::Equality;
 use crate::progress::Voice;
 use crate::report::harm::{DiskLoss, Harm, Kill, KillAll, Kills, OfMany, Whole, times};
 use crate::stall::Stall;
@@ -32,6 +33,10 @@ const COOL_DOWN: Duration = Duration::from_secs(3);
 const WHOLE_WITHIN_MS: u64 = 60_000;
 /// The same after the riders are done.
 const WHOLE_AT_END_MS: u64 = 30_000;
+/// How often it is looked, in the end, whether replicas are equal, until all were seen at one command:
+/// 5 s in all.
+const EQUAL_LOOKS: u32 = 25;
+const EQUAL_LOOK_EVERY: Duration = Duration::from_millis(200);
 /// The fewest nodes of which one can lose its disk: with fewer, a partition's only other copy would
 /// be no majority.
 pub(super) const WIPE_NODES_MIN: usize = 3;
@@ -270,6 +275,14 @@ impl Stage<'_> {
 pub(super) async fn whole_at_end(nemesis: &Nemesis, client: &Client) -> Whole {
     let began = nemesis.clock.mono();
     let (lacking, _) = nemesis.whole(client, WHOLE_AT_END_MS).await;
+    let waited_ms = nemesis.clock.mono().since(began);
     let lacking = lacking.iter().map(ToString::to_string).collect();
-    Whole { waited_ms: nemesis.clock.mono().since(began), lacking }
+    let mut equality = Equality::default();
+    let mut looks = 0;
+    while !equality.is_complete() && looks < EQUAL_LOOKS {
+        equality.look(&nemesis.partitions(client).await);
+        looks += 1;
+        tokio::time::sleep(EQUAL_LOOK_EVERY).await;
+    }
+    Whole { waited_ms, lacking, compared: equality.compared(), differing: equality.differing() }
 }

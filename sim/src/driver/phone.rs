@@ -2,13 +2,13 @@
 //! it dials another node; what it missed is sent again there, so it asks for nothing.
 
 use super::Me;
-use crate::client::{Answer, Ask, Party};
+use crate::client::seen;
 use crate::dice::Dice;
 use crate::history::What;
-use crate::wire::{self, Down};
 use crate::workload::World;
 use futures_util::{SinkExt, StreamExt};
 use proto::TripId;
+use proto::client::{Down, Failure, Offer, Party, Trip};
 use proto::units::Point;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(super) async fn carry(
     world: Arc<World>,
     me: Arc<Me>,
     mut dice: Dice,
-    jobs: mpsc::Sender<wire::Trip>,
+    jobs: mpsc::Sender<Trip>,
 ) {
     let mut last = None;
     loop {
@@ -74,7 +74,7 @@ async fn talk(
     node: usize,
     mut socket: Socket,
     dice: &mut Dice,
-    jobs: &mpsc::Sender<wire::Trip>,
+    jobs: &mpsc::Sender<Trip>,
 ) {
     let mut ticks = tokio::time::interval(world.ping_period);
     // A late ping replaces those that were missed; sending all of them would only add load.
@@ -109,13 +109,7 @@ fn write_ping(frame: &mut String, at: Point, ts: u64) {
     let _infallible = write!(frame, r#"{{"type":"ping","lat":{lat:.7},"lng":{lng:.7},"ts":{ts}}}"#);
 }
 
-fn hear(
-    world: &Arc<World>,
-    me: &Arc<Me>,
-    text: &str,
-    dice: &mut Dice,
-    jobs: &mpsc::Sender<wire::Trip>,
-) {
+fn hear(world: &Arc<World>, me: &Arc<Me>, text: &str, dice: &mut Dice, jobs: &mpsc::Sender<Trip>) {
     let down = match serde_json::from_str::<Down>(text) {
         Ok(down) => down,
         Err(error) => {
@@ -155,34 +149,26 @@ fn hear(
                 tokio::spawn(async move { adopt(&world, &me, trip_id, dice, &jobs).await });
             }
         }
-        Down::Error { code } => world.tally.outcome(&format!("socket error {code}")),
-        Down::Hello {} | Down::OfferEnded {} | Down::Unknown => {}
+        Down::Error { code, detail: _ } => world.tally.outcome(&format!("socket error {code}")),
+        Down::Hello { .. } | Down::OfferEnded { .. } | Down::Unknown => {}
     }
 }
 
 /// Looks at an offer for a moment, then says yes or no until that is settled.
-async fn answer(
-    world: &World,
-    me: &Me,
-    offer: wire::Offer,
-    mut dice: Dice,
-    jobs: &mpsc::Sender<wire::Trip>,
-) {
+async fn answer(world: &World, me: &Me, offer: Offer, mut dice: Dice, jobs: &mpsc::Sender<Trip>) {
     let (least_ms, most_ms) = world.habits.think_ms;
     let think_s = dice.between(least_ms as f64, most_ms as f64) / 1000.0 / world.habits.speed;
     tokio::time::sleep(Duration::from_secs_f64(think_s)).await;
     let id = offer.offer_id;
     if !dice.chance(world.habits.acceptance) {
-        let ask = Ask::post(format!("/v1/offers/{id}/decline"), "{}".into(), &mut dice);
         // Whatever comes back, the offer is not his: declined, or gone before.
-        let _answer: Answer<serde_json::Value> =
-            world.client.ask(&ask.by(Party::Driver(me.id)), &mut dice).await;
+        let _answer = world.client.ask(world.client.api.decline(me.id, id), &mut dice).await;
         return;
     }
-    let ask = Ask::post("/v1/trips/accept", format!(r#"{{"offer_id":"{id}"}}"#), &mut dice);
-    let ask = ask.by(Party::Driver(me.id));
-    match world.client.ask::<wire::Trip>(&ask, &mut dice).await {
-        Answer::Done(trip) => {
+    let call = world.client.api.accept(me.id, id);
+    let name = call.name();
+    match world.client.ask(call, &mut dice).await {
+        Ok(trip) => {
             world.tally.assigned.up();
             let (booking, driver) = (trip.booking_id, trip.driver_id);
             world.history.note(What::AcceptAcked {
@@ -193,30 +179,21 @@ async fn answer(
             });
             take(me, trip, jobs);
         }
-        // Too late, or another got it: he stays where he is.
-        Answer::Refused(refused) => {
-            let (request, code, detail) = (ask.name(), refused.code, refused.detail);
-            world.history.note(What::Refused { request, code, detail });
-        }
-        Answer::Unsettled => {
-            world.history.note(What::Unsettled { request: ask.name() });
-            let active = Ask::get("/v1/trips/active").by(Party::Driver(me.id));
-            if let Answer::Done(trip) = world.client.ask::<wire::Trip>(&active, &mut dice).await {
+        Err(failure) => {
+            world.history.note(seen(name, &failure));
+            // Too late, or another got it: he stays where he is. Unless nobody knows.
+            let active = world.client.api.active_trip(Party::Driver(me.id));
+            if matches!(failure, Failure::Unsettled(_))
+                && let Ok(trip) = world.client.ask(active, &mut dice).await
+            {
                 take(me, trip, jobs);
             }
         }
     }
 }
 
-async fn adopt(
-    world: &World,
-    me: &Me,
-    trip: TripId,
-    mut dice: Dice,
-    jobs: &mpsc::Sender<wire::Trip>,
-) {
-    let ask = Ask::get(format!("/v1/trips/{trip}"));
-    if let Answer::Done(trip) = world.client.ask::<wire::Trip>(&ask, &mut dice).await
+async fn adopt(world: &World, me: &Me, trip: TripId, mut dice: Dice, jobs: &mpsc::Sender<Trip>) {
+    if let Ok(trip) = world.client.ask(world.client.api.trip(trip), &mut dice).await
         && !trip.status.is_over()
         && trip.driver_id == me.id
     {
@@ -225,7 +202,7 @@ async fn adopt(
 }
 
 /// Hands a trip to the wheel, once. A full queue means that the cluster has long been caught.
-fn take(me: &Me, trip: wire::Trip, jobs: &mpsc::Sender<wire::Trip>) {
+fn take(me: &Me, trip: Trip, jobs: &mpsc::Sender<Trip>) {
     if me.is_new_trip(trip.trip_id) {
         let _full = jobs.try_send(trip);
     }

@@ -2,13 +2,13 @@
 //! Between trips it stands where the last one ended, as in the published results it is compared to.
 
 use super::Me;
-use crate::client::{Answer, Ask, Party};
+use crate::client::seen;
 use crate::dice::Dice;
 use crate::history::{Step, What};
 use crate::pace::CityMs;
-use crate::wire::{self, TripStatus};
 use crate::workload::World;
 use proto::TripId;
+use proto::client::{Trip, TripStatus};
 use proto::units::Point;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -21,7 +21,7 @@ pub(super) async fn hold(
     world: Arc<World>,
     me: Arc<Me>,
     mut dice: Dice,
-    mut to_drive: mpsc::Receiver<wire::Trip>,
+    mut to_drive: mpsc::Receiver<Trip>,
 ) {
     while let Some(trip) = to_drive.recv().await {
         world.tally.on_trip.up();
@@ -38,7 +38,7 @@ pub(super) async fn hold(
     }
 }
 
-async fn drive(world: &World, me: &Me, trip: &wire::Trip, dice: &mut Dice) -> Result<(), Over> {
+async fn drive(world: &World, me: &Me, trip: &Trip, dice: &mut Dice) -> Result<(), Over> {
     let (Some(pickup), Some(destination)) = (trip.pickup.point(), trip.destination.point()) else {
         return Err(Over);
     };
@@ -92,22 +92,21 @@ async fn step(
     step: Step,
     dice: &mut Dice,
 ) -> Result<(), Over> {
-    let driver = me.id;
-    let path = format!("/v1/trips/{trip}/{}", step.as_str());
-    let ask = Ask::post(path, "{}".into(), dice).by(Party::Driver(driver));
+    let (driver, api) = (me.id, &world.client.api);
+    let call = match step {
+        Step::Arrive => api.arrive(driver, trip),
+        Step::Start => api.start(driver, trip),
+        Step::End => api.end(driver, trip, None),
+    };
+    let name = call.name();
     world.history.note(What::StepAsked { trip, driver, step });
-    match world.client.ask::<wire::Trip>(&ask, dice).await {
-        Answer::Done(_) => {
+    match world.client.ask(call, dice).await {
+        Ok(_) => {
             world.history.note(What::StepAcked { trip, driver, step });
             Ok(())
         }
-        Answer::Refused(refused) => {
-            let (request, code, detail) = (ask.name(), refused.code, refused.detail);
-            world.history.note(What::Refused { request, code, detail });
-            Err(Over)
-        }
-        Answer::Unsettled => {
-            world.history.note(What::Unsettled { request: ask.name() });
+        Err(failure) => {
+            world.history.note(seen(name, &failure));
             Err(Over)
         }
     }

@@ -66,7 +66,7 @@ fn place(value: &Value) -> Point {
 
 async fn new_rider(axum::Json(body): axum::Json<Value>) -> Response {
     let rider = RiderId::of_name(body["name"].as_str().unwrap());
-    respond((201, serde_json::json!({ "rider_id": rider.to_string() })))
+    respond((201, serde_json::json!({ "rider_id": rider.to_string(), "name": "" })))
 }
 
 async fn new_driver(

@@ -107,6 +107,10 @@ pub struct Whole {
     pub waited_ms: u64,
     /// What was lacking still.
     pub lacking: Vec<String>,
+    /// How many were seen with all replicas at one command.
+    pub compared: usize,
+    /// Replicas that had applied the same and were not the same.
+    pub differing: Vec<String>,
 }
 
 /// The times of those that answered, and how many did not.
@@ -220,11 +224,18 @@ impl Harm {
                 ),
             );
         }
-        if let Some(Whole { waited_ms, lacking }) = &self.whole {
-            let stands = if lacking.is_empty() { "none".into() } else { lacking.join("; ") };
+        if let Some(Whole { waited_ms, lacking, compared, differing }) = &self.whole {
+            let list = |all: &[String]| {
+                if all.is_empty() { "none".to_owned() } else { all.join("; ") }
+            };
+            let stands = list(lacking);
             row(
                 "partitions under-replicated at the end",
                 format!("{stands} (waited {:.1} s)", s(*waited_ms)),
+            );
+            row(
+                "replicas that differ at the end",
+                format!("{} ({compared} partitions compared)", list(differing)),
             );
         }
     }
@@ -242,6 +253,7 @@ impl Harm {
         {
             wrongs.push(format!("{} partitions are under-replicated", lacking.len()));
         }
+        wrongs.extend(self.whole.iter().flat_map(|whole| whole.differing.clone()));
         wrongs
     }
 }
@@ -288,10 +300,15 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_that_lacks_a_replica_in_the_end_is_wrong() {
+    fn a_partition_that_lacks_a_replica_or_differs_in_the_end_is_wrong() {
         let lacking = vec!["group 7: nobody leads it".to_owned()];
-        let harm = Harm { whole: Some(Whole { waited_ms: 30_000, lacking }), ..Harm::default() };
-        assert_eq!(harm.wrongs(), ["1 partitions are under-replicated"]);
+        let differing = vec!["group 7 at 6: n2 and n1 differ".to_owned()];
+        let whole = Whole { waited_ms: 30_000, lacking, compared: 64, differing };
+        let harm = Harm { whole: Some(whole), ..Harm::default() };
+        assert_eq!(
+            harm.wrongs(),
+            ["1 partitions are under-replicated", "group 7 at 6: n2 and n1 differ"]
+        );
         assert!(Harm { whole: Some(Whole::default()), ..Harm::default() }.wrongs().is_empty());
     }
 }

@@ -1,0 +1,14 @@
+//! The cluster's JSON as a client reads and writes it. Ids are typed: a text that is no id makes the
+//! answer unreadable. What a later cluster adds is passed over.
+
+mod booking;
+mod cluster;
+mod party;
+mod position;
+mod trip;
+
+pub use booking::{Actor, Booking, BookingStatus, BookingsPage, Made, NewBooking, OfferStatus};
+pub use cluster::{Cluster, Lookup, Member};
+pub use party::{Driver, DriverStatus, NewDriver, Rider, Vehicle, VehicleType};
+pub use position::{Around, Counts, Fix, Nearby, Place, Seen};
+pub use trip::{Down, Driven, DrivenPage, Offer, OfferEnd, Offers, Transition, Trip, TripStatus};
