@@ -38,6 +38,9 @@ enum Command {
     /// Inspect, verify or recover the data directory of a node that does not run.
     #[command(subcommand)]
     Ledger(node::tools::offline::LedgerCommand),
+    /// Make keys for clients' tokens, and tokens.
+    #[command(subcommand)]
+    Token(node::tools::token::TokenCommand),
     /// Measure, beside a bare loop on the same machine.
     #[command(subcommand)]
     Bench(node::bench::Bench),
@@ -66,6 +69,7 @@ async fn main() -> ExitCode {
         Command::Ring(args) => node::tools::ring(args).await,
         Command::Lookup(args) => node::tools::lookup(args).await,
         Command::Ledger(command) => node::tools::offline::run(command),
+        Command::Token(command) => node::tools::token::run(command),
         Command::Bench(bench) => node::bench::run(bench).await,
         Command::Demo(args) => demo(*args).await,
     }

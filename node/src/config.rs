@@ -88,6 +88,8 @@ pub struct Config {
     pub gossip_key: ClusterKey,
     /// Whether the keys come from the built-in secret, which everybody knows.
     pub key_is_public: bool,
+    /// The keys that clients' tokens are signed with; nothing where headers are believed.
+    pub auth_keys: Option<PathBuf>,
     /// The numbers that dispatch is tuned by.
     pub policy: Policy,
     /// Mistakes made on purpose; none in the shipped binary.

@@ -4,7 +4,7 @@
 //! * `api`: all of it as a document. [`problem`]: every error as problem+json, and the status of each code.
 //! * `call`: what is read from a request. `requests`, `views`, `pushes`: the JSON that comes in and
 //!   goes out.
-//! * `guard`: what is done around every request. `server`: connections. `stale`: reads that may be old.
+//! * `identity`: who may ask. `guard`: what is done around every request. `server`: connections. `stale`: reads that may be old.
 //! * `parties`, `bookings`, `trips`, `history`, `positions`, `stream`, `operations`: the endpoints.
 
 mod answer;
@@ -13,6 +13,7 @@ mod bookings;
 mod call;
 mod guard;
 mod history;
+mod identity;
 mod operations;
 mod parties;
 mod positions;
@@ -25,6 +26,7 @@ mod stream;
 mod trips;
 mod views;
 
+use crate::auth::Verifier;
 use crate::cluster::Facts;
 use crate::config::Limits;
 use crate::metrics::Metrics;
@@ -35,6 +37,7 @@ use actors::runtime::world::Mint;
 use api::Api;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
+pub use identity::Rates;
 use membership::Membership;
 use problem::Problem;
 use proto::code::Refusal;
@@ -76,6 +79,10 @@ pub struct Parts {
     pub refresh: Box<dyn Fn() + Send + Sync>,
     /// Bounds.
     pub limits: Limits,
+    /// Who tokens say asks; nothing where the headers are believed.
+    pub verifier: Option<Arc<Verifier>>,
+    /// How often each subject may come.
+    pub rates: Rates,
     /// One for each request under way.
     pub in_flight: Semaphore,
 }
@@ -102,13 +109,18 @@ impl fmt::Debug for App {
 
 /// All endpoints.
 pub fn endpoints(app: App) -> Router {
-    let (served, api) =
-        served().layer(from_fn_with_state(app.clone(), guard::ready)).split_for_parts();
-    let (operated, operations) = operated().split_for_parts();
-    let api = Api::openapi().merge_from(api).merge_from(operations);
+    let identified = || from_fn_with_state(app.clone(), identity::identified);
+    let (served, api) = served()
+        .layer(from_fn_with_state(app.clone(), guard::ready))
+        .layer(identified())
+        .split_for_parts();
+    let (operated, operations) = operated().layer(identified()).split_for_parts();
+    let (open, probes) = open().split_for_parts();
+    let api = Api::openapi().merge_from(api).merge_from(operations).merge_from(probes);
     Router::new()
         .merge(served)
         .merge(operated)
+        .merge(open)
         .merge(SwaggerUi::new("/docs").url("/v1/openapi.json", api))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
@@ -156,6 +168,11 @@ fn operated() -> OpenApiRouter<App> {
         .routes(routes!(operations::partitions))
         .routes(routes!(operations::drain))
         .routes(routes!(operations::activate))
+}
+
+/// What tells nothing about anybody, for load balancers and scrapers.
+fn open() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
         .routes(routes!(operations::healthz))
         .routes(routes!(operations::readyz))
         .routes(routes!(operations::metrics))

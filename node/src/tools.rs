@@ -3,6 +3,7 @@
 
 pub mod offline;
 mod partitions;
+pub mod token;
 
 pub use partitions::{Action, DrainArgs, drain};
 

@@ -64,7 +64,7 @@
 //! ```
 //!
 //! # Not done
-//! * No TLS: nodes speak plain HTTP, behind whatever guards them.
+//! * No TLS: nodes speak plain HTTP, behind whatever guards them. A token goes in the clear as well.
 //! * No sockets: a phone's stream is a WebSocket of the program's own; [`Down`] reads its frames.
 //! * The cluster says which partitions each member leads, and this client does not use it: the first
 //!   request of each slot may take a forward.
@@ -80,7 +80,7 @@ mod views;
 mod watch;
 
 pub use call::{Call, Key, Party};
-pub use carrier::BuildError;
+pub use carrier::{BuildError, NoToken, Token};
 pub use failure::{Failure, Reason, Refused, Unreadable, Unsettled};
 pub use fleet::{Seeds, Way};
 pub use patience::Patience;
@@ -123,13 +123,15 @@ pub struct Config {
     /// Where keys come from: from the system's generator, never the same for two clients, or the
     /// cluster takes the calls of one for those of the other.
     pub chance: u128,
+    /// As whom it asks, where the cluster wants tokens.
+    pub token: Option<Token>,
 }
 
 impl Config {
     /// What a program of the ordinary sort wants.
     pub fn new(seeds: impl Seeds + 'static, chance: u128) -> Self {
         let patience = Patience::default();
-        Self { seeds: Box::new(seeds), way: Way::Straight, patience, chance }
+        Self { seeds: Box::new(seeds), way: Way::Straight, patience, chance, token: None }
     }
 }
 
@@ -162,8 +164,8 @@ enum Verdict<T> {
 impl Client {
     /// A client of the cluster behind these seeds. It connects to nobody yet.
     pub fn new(config: Config, clock: Arc<dyn Clock>) -> Result<Self, BuildError> {
-        let Config { seeds, way, patience, chance } = config;
-        let (carrier, fleet) = (Carrier::new()?, Fleet::new(seeds, way));
+        let Config { seeds, way, patience, chance, token } = config;
+        let (carrier, fleet) = (Carrier::new(token)?, Fleet::new(seeds, way));
         let calls = AtomicU64::new(0);
         Ok(Self(Arc::new(Parts { carrier, fleet, patience, clock, chance, calls })))
     }

@@ -120,6 +120,12 @@ codes! {
     NodeNotFound = 2007, "NODE_NOT_FOUND", final;
     /// Too few nodes would be left to hold every replica.
     TooFewNodes = 2008, "TOO_FEW_NODES", final;
+    /// No token that this cluster knows came with the request.
+    Unauthenticated = 2009, "UNAUTHENTICATED", final;
+    /// The token's holder may not do this, or not for this party.
+    Forbidden = 2010, "FORBIDDEN", final;
+    /// This subject asks too often; nothing was done.
+    RateLimited = 1006, "RATE_LIMITED", retry;
 }
 
 impl fmt::Display for Code {

@@ -10,8 +10,17 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Offers run out so soon that a test can wait for it.
 const BRIEF: [&str; 2] = ["--offer-ttl-ms=2500", "--offer-shown-ms=2000"];
 /// What any endpoint may say; reached where those are tested.
-const EVERYWHERE: [&str; 6] =
-    ["BAD_REQUEST", "TOO_LARGE", "OVERLOADED", "RETRY", "NOT_OWNER", "NOT_READY"];
+const EVERYWHERE: [&str; 9] = [
+    "BAD_REQUEST",
+    "TOO_LARGE",
+    "OVERLOADED",
+    "RETRY",
+    "NOT_OWNER",
+    "NOT_READY",
+    "UNAUTHENTICATED",
+    "FORBIDDEN",
+    "RATE_LIMITED",
+];
 
 /// An endpoint and one of its codes.
 type Row = (String, String);

@@ -27,4 +27,5 @@ mod replicas;
 mod ride;
 mod rust_client;
 mod takeover;
+mod tokens;
 mod upgrade;

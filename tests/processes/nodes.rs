@@ -4,6 +4,7 @@
 use crate::client::{Answer, Ask};
 use crate::replicas::{Partition, compare_at_end};
 use proto::RiderId;
+use reqwest::header::HeaderMap;
 use serde_json::Value;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,6 +121,11 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts nodes 1 to `count` from one `--initial-nodes` list, and waits until they agree.
     pub(crate) async fn start(count: u64, flags: &[&str]) -> Self {
+        Self::start_for(count, flags, HeaderMap::new()).await
+    }
+
+    /// The same, with headers that go with every request which does not say otherwise.
+    pub(crate) async fn start_for(count: u64, flags: &[&str], headers: HeaderMap) -> Self {
         let alone = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let addresses: Vec<(u64, SocketAddr)> =
             (1..=count).map(|id| (id, free_address())).collect();
@@ -132,6 +138,7 @@ impl Cluster {
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             client: reqwest::Client::builder()
                 .no_proxy()
+                .default_headers(headers)
                 .timeout(Duration::from_secs(15))
                 .build()
                 .unwrap(),
@@ -198,6 +205,11 @@ impl Cluster {
     /// SIGCONT: the node goes on, and believes what it believed.
     pub(crate) fn resume(&mut self, id: u64) {
         self.signal(id, "-CONT");
+    }
+
+    /// SIGHUP: the node reads its keys again.
+    pub(crate) fn hang_up(&self, id: u64) {
+        self.signal(id, "-HUP");
     }
 
     fn signal(&self, id: u64, signal: &str) {

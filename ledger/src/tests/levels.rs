@@ -1,7 +1,7 @@
 //! A rolling upgrade: builds that know different feature levels share one log.
 
 use super::cluster::{Cluster, groups};
-use super::storm::simulated;
+use super::storm::{Dice, simulated};
 use super::toy::Toy;
 use crate::Replicated;
 use crate::replicated::faults::{Fault, Faults};
@@ -143,6 +143,53 @@ fn nodes_replaced_one_by_one_never_differ_and_the_last_one_raises_the_level() {
 fn a_leader_that_stamps_its_own_builds_level_is_caught() {
     let caught = simulated(rolling_upgrade(Faults(Some(Fault::StampOwnLevel))));
     assert_eq!(caught, Err(Broken::TooOld(TOO_OLD)));
+}
+
+/// Replaces nodes in any order by either build, for as long as the older one is let in; says what
+/// was acknowledged and is not there.
+async fn builds_come_and_go(seed: u64) -> Result<(), String> {
+    let mut dice = Dice { seed, thrown: 0 };
+    let mut cluster = Cluster::of(3).await;
+    cluster.until_led().await;
+    for step in 0..16u64 {
+        let node = 1 + dice.below(3);
+        let older = dice.below(3) == 0 && cluster.agreed().iter().all(|level| *level == ONE);
+        // Of what was not synced, anything may be lost.
+        let kept = usize::try_from(dice.below(3)).unwrap();
+        cluster.crash(NodeId(node), kept).await;
+        if cluster.start_as(node, if older { ONE } else { TWO }).await.is_err() {
+            cluster.start_as(node, TWO).await.map_err(|error| error.to_string())?;
+        }
+        for group in groups() {
+            cluster.set(group, &format!("n=v{step}")).await;
+        }
+        // The level may have risen meanwhile; then there is no way back.
+        if let Some((NodeId(node), _)) = cluster.broken() {
+            cluster.replace(node, TWO).await;
+        }
+        cluster.unequal().map_or(Ok(()), Err)?;
+        tokio::time::sleep(Duration::from_millis(dice.below(4_000))).await;
+        cluster.unequal().map_or(Ok(()), Err)?;
+        for group in groups() {
+            let read = cluster.get(group, "n").await.unwrap_or_default();
+            if read.to_lowercase() != format!("v{step}") {
+                return Err(format!("{group}: v{step} was acknowledged, {read} is there"));
+            }
+        }
+    }
+    for node in 1..=3 {
+        cluster.replace(node, TWO).await;
+    }
+    cluster.until_level(TWO).await;
+    cluster.until_whole().await;
+    cluster.unequal().map_or(Ok(()), Err)
+}
+
+#[test]
+fn builds_that_come_and_go_in_any_order_never_make_replicas_differ() {
+    for seed in 1..=8 {
+        assert_eq!(simulated(builds_come_and_go(seed)), Ok(()), "seed {seed}");
+    }
 }
 
 /// Three nodes of the next build, at level 2, that have stored something.

@@ -34,13 +34,13 @@ async fn count_up(board: Switchboard, group: GroupId, acked: Acked) {
 }
 
 /// Chance from a seed.
-struct Dice {
-    seed: u64,
-    thrown: u64,
+pub(super) struct Dice {
+    pub(super) seed: u64,
+    pub(super) thrown: u64,
 }
 
 impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
+    pub(super) fn below(&mut self, n: u64) -> u64 {
         self.thrown += 1;
         frozen_hash(&[self.seed.to_le_bytes(), self.thrown.to_le_bytes()].concat()) % n
     }

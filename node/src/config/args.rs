@@ -51,6 +51,21 @@ pub struct Args {
     #[arg(long, env = "HANSOM_CLUSTER_KEY", hide_env_values = true, value_name = "SECRET", value_parser = parse_secret)]
     pub cluster_key: Option<Secret>,
 
+    /// The keys that clients' tokens are signed with: a JWK set, read again on SIGHUP (`hansom token
+    /// --help` makes one, and tokens). Needed unless --http is on loopback.
+    #[arg(
+        long,
+        env = "HANSOM_AUTH_KEYS",
+        value_name = "FILE",
+        conflicts_with = "insecure_dev_auth"
+    )]
+    pub auth_keys: Option<PathBuf>,
+
+    /// Believe the headers X-User-ID and X-Driver-ID instead of tokens, for trying things out: whoever
+    /// reaches the port can be anybody.
+    #[arg(long, env = "HANSOM_INSECURE_DEV_AUTH")]
+    pub insecure_dev_auth: bool,
+
     /// Where durable state is kept [default: hansom-data/nN, N the node id]
     #[arg(long, env = "HANSOM_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -163,6 +178,12 @@ impl Args {
         }
         crate::log::check(&self.log)
             .map_err(|problem| ConfigError::new(format!("--log: {problem}")))?;
+        if self.auth_keys.is_none() && !self.insecure_dev_auth && !self.http.ip().is_loopback() {
+            return Err(ConfigError::new(
+                "--auth-keys is missing: clients from other machines need tokens; make keys with \
+                 `hansom token new-key`, or believe everybody with --insecure-dev-auth",
+            ));
+        }
         Ok(Config {
             faults: self.faults()?,
             replicas: self.replicas()?,
@@ -171,6 +192,7 @@ impl Args {
             policy: self.policy.into_policy()?,
             limits: self.limits.into_limits()?,
             data_dir: self.data_dir.unwrap_or_else(|| format!("hansom-data/{node}").into()),
+            auth_keys: self.auth_keys,
             cluster: self.cluster,
             node,
             zone: self.zone,

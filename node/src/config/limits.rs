@@ -1,6 +1,7 @@
 //! The bounds of the front door.
 
 use super::ConfigError;
+use std::num::NonZeroU32;
 
 /// Bounds, as flags.
 #[derive(Debug, Clone, clap::Args)]
@@ -17,6 +18,11 @@ pub struct LimitsArgs {
     /// Requests under way at once; those beyond are refused with OVERLOADED.
     #[arg(long, env = "HANSOM_IN_FLIGHT_MAX", default_value_t = 4_096, value_name = "N")]
     pub in_flight_max: usize,
+
+    /// Requests a second of each rider and driver with a token, and twice that at once; those beyond
+    /// are refused with RATE_LIMITED.
+    #[arg(long, env = "HANSOM_RATE_PER_SUBJECT", default_value = "50", value_name = "N")]
+    pub rate_per_subject: NonZeroU32,
 }
 
 /// Bounds, checked.
@@ -28,6 +34,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Requests under way at once.
     pub in_flight_max: usize,
+    /// Requests a second of each subject.
+    pub rate_per_subject: NonZeroU32,
 }
 
 /// The largest body that may be configured: what it holds must still fit in a peer's frame.
@@ -36,7 +44,7 @@ const BODY_MAX_MAX: usize = proto::envelope::PAYLOAD_MAX / 2;
 impl LimitsArgs {
     /// Checks the bounds.
     pub(super) fn into_limits(self) -> Result<Limits, ConfigError> {
-        let Self { http_body_max_bytes, connections_max, in_flight_max } = self;
+        let Self { http_body_max_bytes, connections_max, in_flight_max, rate_per_subject } = self;
         if !(1024..=BODY_MAX_MAX).contains(&http_body_max_bytes) {
             let sentence = format!("--http-body-max-bytes must be 1024 to {BODY_MAX_MAX}");
             return Err(ConfigError::new(sentence));
@@ -47,6 +55,6 @@ impl LimitsArgs {
                 return Err(ConfigError::new(format!("{flag} must be 1 or more")));
             }
         }
-        Ok(Limits { http_body_max_bytes, connections_max, in_flight_max })
+        Ok(Limits { http_body_max_bytes, connections_max, in_flight_max, rate_per_subject })
     }
 }

@@ -27,6 +27,10 @@ impl fmt::Display for Config {
         line("cluster", &self.cluster)?;
         let key = if self.key_is_public { "(none: loopback only)" } else { "(hidden)" };
         line("cluster-key", &key)?;
+        match &self.auth_keys {
+            Some(path) => line("auth-keys", &path.display())?,
+            None => line("auth-keys", &"(none: headers are believed)")?,
+        }
         line("data-dir", &self.data_dir.display())?;
         line("http", &self.http)?;
         line("http-advertised", &self.http_advertised.unwrap_or(self.http))?;
@@ -45,6 +49,7 @@ impl fmt::Display for Config {
         line("http-body-max-bytes", &self.limits.http_body_max_bytes)?;
         line("connections-max", &self.limits.connections_max)?;
         line("in-flight-max", &self.limits.in_flight_max)?;
+        line("rate-per-subject", &self.limits.rate_per_subject)?;
         line("log", &self.log)?;
         let format = clap::ValueEnum::to_possible_value(&self.log_format);
         line("log-format", &format.map_or(String::new(), |value| value.get_name().to_owned()))

@@ -8,8 +8,9 @@ use proto::Code;
 use std::collections::BTreeMap;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::extensions::Extensions;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder};
-use utoipa::{IntoParams, IntoResponses, OpenApi};
+use utoipa::{IntoParams, IntoResponses, Modify, OpenApi};
 
 /// What stands above the endpoints.
 #[derive(OpenApi)]
@@ -22,12 +23,18 @@ use utoipa::{IntoParams, IntoResponses, OpenApi};
             node, after `retry_after_ms`. The first answer to a key is given again for 24 hours, or \
             until its party has used 64 more keys; another body under it is refused.\n\n\
             **Errors** are `application/problem+json` (RFC 9457) with a stable `code`.\n\n\
-            **Who asks** is said by `X-User-ID` (a rider) or `X-Driver-ID`. `X-Trace-ID` (32 hex \
-            digits) follows a request through all nodes and their logs.\n\n\
+            **Who asks** is said by the token: `Authorization: Bearer <JWT>` with the claims `aud` (the \
+            cluster's name), `role` (`rider`, `driver`, `gateway`, `operator`), `sub` (the rider's or \
+            driver's id) and `exp`. Gateways and operators act for many and name the party in \
+            `X-User-ID` (a rider) or `X-Driver-ID`; so does everybody where a node runs without keys, \
+            for trying. `X-Trace-ID` (32 hex digits) follows a request through all nodes and their \
+            logs.\n\n\
             **Driver's socket.** `GET /v1/drivers/{id}/stream` becomes a WebSocket: positions up, \
             offers and trip changes down."
     ),
     components(schemas(ProblemBody)),
+    modifiers(&Bearer),
+    security(("bearer" = [])),
     tags(
         (name = "riders", description = "Who rides."),
         (name = "drivers", description = "Who drives, and where they are."),
@@ -38,6 +45,17 @@ use utoipa::{IntoParams, IntoResponses, OpenApi};
     )
 )]
 pub(super) struct Api;
+
+/// How a token is sent.
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        let components = api.components.get_or_insert_with(Default::default);
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    }
+}
 
 /// What a change is sent with.
 #[derive(IntoParams)]
@@ -54,9 +72,9 @@ pub(super) struct Keyed {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "see `Keyed`")]
 pub(super) struct ByRider {
-    /// Which.
+    /// Which; a rider's own token says it as well.
     #[param(rename = "X-User-ID")]
-    rider: String,
+    rider: Option<String>,
 }
 
 /// A driver asks.
@@ -64,9 +82,9 @@ pub(super) struct ByRider {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "see `Keyed`")]
 pub(super) struct ByDriver {
-    /// Which.
+    /// Which; a driver's own token says it as well.
     #[param(rename = "X-Driver-ID")]
-    driver: String,
+    driver: Option<String>,
 }
 
 /// A rider or a driver asks.
@@ -83,8 +101,11 @@ pub(super) struct ByEither {
 }
 
 /// What every endpoint may refuse with.
-const EVERYWHERE: [Code; 6] = [
+const EVERYWHERE: [Code; 9] = [
     Code::BadRequest,
+    Code::Unauthenticated,
+    Code::Forbidden,
+    Code::RateLimited,
     Code::TooLarge,
     Code::Overloaded,
     Code::Retry,

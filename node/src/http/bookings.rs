@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use proto::BookingId;
 use proto::record::ask::{CancelBooking, CreateBooking, GetBooking};
-use proto::record::{CityId, Key};
+use proto::record::{Booking, CityId, Key};
 
 /// Books a ride; a driver is looked for at once.
 #[utoipa::path(
@@ -55,7 +55,11 @@ pub(super) async fn booking(
     Asked(freshness): Asked<Freshness>,
 ) -> Reply {
     let read = (Key::Booking(booking), GetBooking { booking });
-    stale::read(&app, &call, freshness, read, BookingView::from).await
+    let may = |booking: &Booking| {
+        let asked = booking.offers.iter().map(|(offer, _)| offer.driver);
+        call.identity().concerns(booking.rider, asked)
+    };
+    stale::read(&app, &call, freshness, read, may, BookingView::from).await
 }
 
 /// Calls a booking off before it has a driver.

@@ -2,6 +2,7 @@
 
 use super::App;
 use super::problem::Problem;
+use crate::auth::Identity;
 use actors::runtime::world::Context;
 use axum::Json;
 use axum::body::Bytes;
@@ -51,6 +52,7 @@ pub(super) struct Call {
     driver: Option<DriverId>,
     rider: Option<RiderId>,
     key: Option<u64>,
+    identity: Identity,
 }
 
 impl Call {
@@ -62,6 +64,10 @@ impl Call {
             (None, None) => Subject::Anonymous,
         };
         Context { trace: self.trace, subject, deadline_ms: ASK_WITHIN_MS }
+    }
+    /// What the token said.
+    pub(super) const fn identity(&self) -> Identity {
+        self.identity
     }
     /// The driver who asks.
     pub(super) fn driver(&self) -> Result<DriverId, Problem> {
@@ -121,12 +127,15 @@ fn key(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
 impl FromRequestParts<App> for Call {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        // A handler that nobody has identified anyone for would believe the headers: none is.
+        let identity = parts.extensions.get().copied().unwrap_or(Identity::Believed);
         Ok(Self {
+            identity,
             trace: parts.extensions.get().map_or(0, |Trace(trace)| *trace),
             method: parts.method.clone(),
             path: parts.uri.path().to_owned(),
-            driver: header(&parts.headers, "x-driver-id")?,
-            rider: header(&parts.headers, "x-user-id")?,
+            driver: identity.driver(header(&parts.headers, "x-driver-id")?)?,
+            rider: identity.rider(header(&parts.headers, "x-user-id")?)?,
             key: key(&parts.headers)?,
         })
     }

@@ -73,6 +73,7 @@ pub(super) async fn bookings(
     Id(rider): Id<RiderId>,
     Asked(page): Asked<PageIn>,
 ) -> Reply {
+    call.identity().owns_rider(rider)?;
     let (before, max) = (page.cursor::<BookingId>()?, page.limit()?);
     let ask = RiderBookings { rider, before, max };
     show(StatusCode::OK, app.router.served(ask, call.context()).await, |found: Vec<Booking>| {
@@ -118,6 +119,7 @@ pub(super) async fn driven(
     Id(driver): Id<DriverId>,
     Asked(page): Asked<PageIn>,
 ) -> Reply {
+    call.identity().owns_driver(driver)?;
     let (before, max) = (page.cursor::<DrivenBefore>()?, page.limit()?);
     let before = before.map(|DrivenBefore(at, trip)| (at, trip));
     let ask = DriverTrips { driver, before, max };

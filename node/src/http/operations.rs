@@ -3,7 +3,7 @@
 use super::App;
 use super::answer::Reply;
 use super::api;
-use super::call::{Asked, Id};
+use super::call::{Asked, Call, Id};
 use super::problem::Problem;
 use crate::cluster::partitions::PartitionsView;
 use crate::cluster::{ClusterView, LookupView};
@@ -108,7 +108,8 @@ impl FromStr for NodeNumber {
     params(("id" = String, Path)),
     responses((status = 200, description = "The partitions", body = PartitionsView), api::Drain),
 )]
-pub(super) async fn drain(State(app): State<App>, Id(node): Id<NodeNumber>) -> Reply {
+pub(super) async fn drain(State(app): State<App>, call: Call, Id(node): Id<NodeNumber>) -> Reply {
+    call.identity().operates()?;
     app.facts.stand(node.0, true).await?;
     Ok(Json(app.facts.partitions()).into_response())
 }
@@ -121,7 +122,12 @@ pub(super) async fn drain(State(app): State<App>, Id(node): Id<NodeNumber>) -> R
     params(("id" = String, Path)),
     responses((status = 200, description = "The partitions", body = PartitionsView), api::Activate),
 )]
-pub(super) async fn activate(State(app): State<App>, Id(node): Id<NodeNumber>) -> Reply {
+pub(super) async fn activate(
+    State(app): State<App>,
+    call: Call,
+    Id(node): Id<NodeNumber>,
+) -> Reply {
+    call.identity().operates()?;
     app.facts.stand(node.0, false).await?;
     Ok(Json(app.facts.partitions()).into_response())
 }

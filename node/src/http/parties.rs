@@ -28,7 +28,9 @@ pub(super) async fn register_rider(
     sent: Sent<NewRider>,
 ) -> Reply {
     let idempotency = call.idempotency(&sent);
-    let ask = RegisterRider { name: sent.value.name()?, idempotency };
+    let name = sent.value.name()?;
+    call.identity().owns_rider(RiderId::of_name(&name))?;
+    let ask = RegisterRider { name, idempotency };
     show(StatusCode::CREATED, app.router.served(ask, call.context()).await, RiderView::from)
 }
 
@@ -46,8 +48,9 @@ pub(super) async fn rider(
     Id(rider): Id<RiderId>,
     Asked(freshness): Asked<Freshness>,
 ) -> Reply {
+    call.identity().owns_rider(rider)?;
     let read = (Key::Rider(rider), GetRider { rider });
-    stale::read(&app, &call, freshness, read, RiderView::from).await
+    stale::read(&app, &call, freshness, read, |_| Ok(()), RiderView::from).await
 }
 
 /// Registers a driver. The same details again are the same driver.
@@ -67,6 +70,10 @@ pub(super) async fn register_driver(
     let idempotency = call.idempotency(&sent);
     let (city, kyc_verified) = (CityId(sent.value.city_id), sent.value.kyc_verified);
     let (name, vehicle) = sent.value.check()?;
+    call.identity().owns_driver(DriverId::of_name(&name))?;
+    if kyc_verified {
+        call.identity().vouches()?;
+    }
     let ask = RegisterDriver { name, city, vehicle, kyc_verified, idempotency };
     show(StatusCode::CREATED, app.router.served(ask, call.context()).await, DriverView::from)
 }
@@ -85,8 +92,9 @@ pub(super) async fn driver(
     Id(driver): Id<DriverId>,
     Asked(freshness): Asked<Freshness>,
 ) -> Reply {
+    call.identity().owns_driver(driver)?;
     let read = (Key::Driver(driver), GetDriver { driver });
-    stale::read(&app, &call, freshness, read, DriverView::from).await
+    stale::read(&app, &call, freshness, read, |_| Ok(()), DriverView::from).await
 }
 
 /// Goes on duty.
@@ -132,6 +140,7 @@ async fn set_duty(
     sent: Sent<Nothing>,
     online: bool,
 ) -> Reply {
+    call.identity().owns_driver(driver)?;
     let ask = SetDuty { driver, online, idempotency: call.idempotency(&sent) };
     show(StatusCode::OK, app.router.served(ask, call.context()).await, DriverView::from)
 }
@@ -145,6 +154,7 @@ async fn set_duty(
     responses((status = 200, description = "The offers", body = OffersView), api::Offers),
 )]
 pub(super) async fn offers(State(app): State<App>, call: Call, Id(driver): Id<DriverId>) -> Reply {
+    call.identity().owns_driver(driver)?;
     let served = app.router.served(GetDriver { driver }, call.context()).await;
     show(StatusCode::OK, served, |driver| OffersView::of(app.clock.wall(), &driver))
 }

@@ -44,6 +44,9 @@ pub(super) async fn locate(
         let detail = format!("{} positions, a request takes {BATCH_MAX}", fixes.len());
         return Err(Refusal::new(Code::TooLarge, detail).into());
     }
+    for fix in &fixes {
+        call.identity().owns_driver(fix.driver_id)?;
+    }
     let now = app.clock.wall();
     let pings: Result<Vec<Ping>, Problem> = fixes
         .iter()
@@ -73,6 +76,7 @@ pub(super) async fn locate_one(
     Id(driver): Id<DriverId>,
     sent: Sent<Fix>,
 ) -> Reply {
+    call.identity().owns_driver(driver)?;
     let ping = sent.value.check(driver, app.clock.wall())?;
     apply(&app, &call, vec![ping]).await
 }

@@ -39,7 +39,8 @@ impl Problem {
 pub const fn status(code: Code) -> StatusCode {
     match code {
         Code::NotOwner | Code::Retry | Code::NotReady => StatusCode::SERVICE_UNAVAILABLE,
-        Code::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+        Code::Overloaded | Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::BadPeer => StatusCode::BAD_GATEWAY,
         Code::BadRequest | Code::BadCoordinate => StatusCode::BAD_REQUEST,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -55,7 +56,9 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::TripNotFound
         | Code::NodeNotFound
         | Code::NoActiveTrip => StatusCode::NOT_FOUND,
-        Code::KycRequired | Code::UnauthorizedDriver | Code::Unauthorized => StatusCode::FORBIDDEN,
+        Code::KycRequired | Code::UnauthorizedDriver | Code::Unauthorized | Code::Forbidden => {
+            StatusCode::FORBIDDEN
+        }
         Code::OfferTaken => StatusCode::GONE,
         Code::NameTaken
         | Code::TooFewNodes
@@ -121,6 +124,10 @@ impl Problem {
         let mut response = (status, axum::Json(body)).into_response();
         let json = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             // Whole seconds are all this header can say; `retry_after_ms` is finer.
             let seconds = retry_after_ms.unwrap_or(0).div_ceil(1_000).max(1);

@@ -7,6 +7,7 @@ use super::answer::{Reply, show};
 use super::call::Call;
 use crate::router::Served;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
+use proto::code::Refusal;
 use proto::codec;
 use proto::record::Key;
 use proto::record::ask::Ask;
@@ -26,24 +27,28 @@ pub(super) struct Freshness {
     stale_ok: bool,
 }
 
-/// Shows the record under a key: the one at hand if an old one will do, else what its owner says.
+/// Shows the record under a key to those who may see it: the one at hand if an old one will do, else what its owner says.
 /// What this replica does not have may be too new for it, so its owner is asked for that as well.
 pub(super) async fn read<A: Ask, V: Serialize>(
     app: &App,
     call: &Call,
     freshness: Freshness,
     (key, ask): (Key, A),
+    may: impl FnOnce(&A::Answer) -> Result<(), Refusal>,
     view: impl FnOnce(A::Answer) -> V,
 ) -> Reply {
     if freshness.stale_ok
         && let Some(record) = at_hand(app, key)
     {
-        let served = Served { result: Ok(record), by: app.node, hops: 0 };
+        let result = may(&record).map(|()| record);
+        let served = Served { result, by: app.node, hops: 0 };
         let mut response = show(StatusCode::OK, served, view)?;
         response.headers_mut().insert(STALE, HeaderValue::from_static("true"));
         return Ok(response);
     }
-    show(StatusCode::OK, app.router.served(ask, call.context()).await, view)
+    let Served { result, by, hops } = app.router.served(ask, call.context()).await;
+    let result = result.and_then(|record| may(&record).map(|()| record));
+    show(StatusCode::OK, Served { result, by, hops }, view)
 }
 
 /// The record as this node's replica has it, if there are both.

@@ -69,6 +69,7 @@ pub(super) async fn open(
     Id(driver): Id<DriverId>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Reply {
+    call.identity().owns_driver(driver)?;
     let upgrade = upgrade.map_err(|error| Problem::bad("WebSocket", error.body_text()))?;
     let connection = app.sockets.open(driver, app.node, app.clock.wall());
     let session = connection.session;

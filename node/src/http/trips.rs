@@ -69,7 +69,8 @@ pub(super) async fn trip(
     Asked(freshness): Asked<Freshness>,
 ) -> Reply {
     let read = (Key::Trip(trip), GetTrip { trip });
-    stale::read(&app, &call, freshness, read, TripView::from).await
+    let may = |trip: &Trip| call.identity().concerns(trip.rider, [trip.driver].into_iter());
+    stale::read(&app, &call, freshness, read, may, TripView::from).await
 }
 
 macro_rules! driver_steps {

@@ -2,10 +2,11 @@
 
 use super::gauges;
 use super::{Build, Node, Seams, Storage};
+use crate::auth::{BadKeys, Verifier};
 use crate::cluster::Facts;
 use crate::config::Config;
 use crate::http::server::Door;
-use crate::http::{self, App};
+use crate::http::{self, App, Rates};
 use crate::metrics::Metrics;
 use crate::mint::SeededMint;
 use crate::net::{AnyDatagrams, Listener};
@@ -55,6 +56,9 @@ pub enum StartError {
     /// The count of starts cannot be kept.
     #[error("cannot count this start")]
     Generation(#[from] GenerationError),
+    /// The keys of clients' tokens are of no use.
+    #[error("--auth-keys: {0}")]
+    Keys(#[from] BadKeys),
     /// The data directory is not this node's, or is in use.
     #[error("cannot open the data directory {dir}")]
     Directory {
@@ -111,6 +115,9 @@ pub(super) struct Frame {
 
 pub(super) async fn start(config: Config, seams: Seams, build: Build) -> Result<Node, StartError> {
     let Seams { net, clock, mint, storage } = seams;
+    let keys = config.auth_keys.as_ref();
+    let verifier = keys.map(|path| Verifier::open(path, &config.cluster, Arc::clone(&clock)));
+    let verifier = verifier.transpose()?.map(Arc::new);
     let generation = count_start(&config, &storage)?;
     // Whose directory it is shows before anyone hears of this node.
     let stores = open_stores(&config, storage).await?;
@@ -193,12 +200,18 @@ pub(super) async fn start(config: Config, seams: Seams, build: Build) -> Result<
         let _ = failure.send(ledger.broken().await.into()).await;
     });
     tasks.spawn(Arc::clone(&frame).learn_and_employ());
-    frame.open_door(clients, &mut tasks);
+    if let Some(verifier) = &verifier {
+        tasks.spawn(read_keys_again(Arc::clone(verifier)));
+    }
+    frame.open_door(clients, verifier, &mut tasks);
 
     let node = frame.config.node;
     tracing::info!(%node, generation, %http, %peer, cluster = frame.config.cluster, "serving");
     if frame.config.key_is_public {
         tracing::warn!("no cluster key: every process on this machine can join this cluster");
+    }
+    if frame.config.auth_keys.is_none() {
+        tracing::warn!(%http, "no keys for tokens: INSECURE, whoever reaches this port can be anybody");
     }
     let Frame { membership, pool, router, ledger, runtime, .. } = &*frame;
     Ok(Node {
@@ -212,6 +225,21 @@ pub(super) async fn start(config: Config, seams: Seams, build: Build) -> Result<
         tasks,
         failures,
     })
+}
+
+/// Keys are rotated while the node runs: SIGHUP has them read again.
+async fn read_keys_again(verifier: Arc<Verifier>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else {
+        tracing::warn!("SIGHUP cannot be heard: new keys need a restart");
+        return;
+    };
+    while hangups.recv().await.is_some() {
+        match verifier.reload() {
+            Ok(keys) => tracing::info!(keys, "the keys of tokens are read again"),
+            Err(error) => tracing::error!(%error, "the keys of tokens stay as they were"),
+        }
+    }
 }
 
 /// Raises the count of starts in the data directory.
@@ -374,7 +402,12 @@ impl Frame {
     }
 
     /// Lets clients in.
-    fn open_door(self: &Arc<Self>, clients: Box<dyn Listener>, tasks: &mut JoinSet<()>) {
+    fn open_door(
+        self: &Arc<Self>,
+        clients: Box<dyn Listener>,
+        verifier: Option<Arc<Verifier>>,
+        tasks: &mut JoinSet<()>,
+    ) {
         let pings = Gatherer::new(
             Arc::clone(&self.router),
             self.membership.clone(),
@@ -401,6 +434,8 @@ impl Frame {
             mint: Arc::clone(&self.mint) as Arc<dyn actors::runtime::world::Mint>,
             metrics: Arc::clone(&self.metrics),
             refresh: Box::new(move || gauges::refresh(&frame)),
+            verifier,
+            rates: Rates::new(self.config.limits.rate_per_subject, Arc::clone(&self.clock)),
             limits: self.config.limits,
             in_flight: Semaphore::new(self.config.limits.in_flight_max),
         });

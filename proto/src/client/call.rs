@@ -140,6 +140,16 @@ impl<'a, T: DeserializeOwned + Send> Call<'a, T> {
         Self { request: Request { path, slot: None, ..self.request }, ..self }
     }
 
+    /// The same, its answer read as another shape: as `serde_json::Value`, to see all of it.
+    pub fn read_as<U: DeserializeOwned + Send>(self) -> Call<'a, U> {
+        Call::new(self.client, self.request)
+    }
+
+    /// Whether it changes something, under its key. If not, nothing depends on whether it was done.
+    pub fn is_change(&self) -> bool {
+        self.request.verb == Verb::Change
+    }
+
     /// Method and path, for logs.
     pub fn name(&self) -> String {
         let method = match self.request.verb {

@@ -3,8 +3,9 @@
 use super::call::{Party, Request, Verb};
 use super::watch::NoAnswer;
 use crate::ids::NodeId;
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, Response};
+use std::fmt;
 use std::time::Duration;
 
 /// How long opening a connection may take.
@@ -19,6 +20,33 @@ const ANSWER_MAX: usize = 4 << 20;
 #[derive(Debug, thiserror::Error)]
 #[error("cannot make an HTTP client: {0}")]
 pub struct BuildError(#[from] reqwest::Error);
+
+/// A bearer token. It is sent with every try, and shown nowhere.
+#[derive(Clone)]
+pub struct Token(HeaderValue);
+
+/// A text that cannot be a token. It is not repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a token is made of visible ASCII characters, and has at least one")]
+pub struct NoToken;
+
+impl Token {
+    /// Takes a text as a token; whether it is a good one, the cluster says.
+    pub fn new(text: &str) -> Result<Self, NoToken> {
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(NoToken);
+        }
+        let mut value = HeaderValue::try_from(format!("Bearer {text}")).map_err(|_| NoToken)?;
+        value.set_sensitive(true);
+        Ok(Self(value))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("hidden")
+    }
+}
 
 /// What a node answered.
 #[derive(Debug)]
@@ -36,10 +64,13 @@ pub(super) struct Answered {
 pub(super) struct Carrier(reqwest::Client);
 
 impl Carrier {
-    pub(super) fn new() -> Result<Self, BuildError> {
+    pub(super) fn new(token: Option<Token>) -> Result<Self, BuildError> {
+        let headers: HeaderMap =
+            token.into_iter().map(|Token(value)| (AUTHORIZATION, value)).collect();
         let http = reqwest::Client::builder()
             // A node is asked itself; neither a proxy of the environment nor a redirection is one.
             .no_proxy()
+            .default_headers(headers)
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
             .connect_timeout(CONNECT_WITHIN)

@@ -5,7 +5,7 @@ use crate::ids::{DriverId, RiderId};
 use crate::units::{MonoMs, WallMs};
 use axum::Router;
 use axum::extract::{Request as Got, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use std::sync::Mutex;
@@ -37,6 +37,7 @@ struct Heard {
     node: usize,
     what: String,
     key: String,
+    token: String,
 }
 
 type Answers = dyn Fn(usize, &str) -> Response + Send + Sync;
@@ -90,9 +91,11 @@ impl Nodes {
 
 async fn take(State((nodes, node)): State<(Shared, usize)>, got: Got) -> Response {
     let what = format!("{} {}", got.method(), got.uri().path());
-    let header = |headers: &HeaderMap| Some(headers.get("idempotency-key")?.to_str().ok()?.into());
-    let key = header(got.headers()).unwrap_or_default();
-    nodes.heard.lock().unwrap().push(Heard { node, what: what.clone(), key });
+    let header = |name: &str| -> String {
+        got.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned()
+    };
+    let (key, token) = (header("idempotency-key"), header("authorization"));
+    nodes.heard.lock().unwrap().push(Heard { node, what: what.clone(), key, token });
     if what == "GET /v1/cluster" { nodes.members() } else { (nodes.answers)(node, &what) }
 }
 
@@ -347,4 +350,39 @@ async fn a_client_that_knows_nobody_says_so() {
     let nowhere = client.register_rider("ada").ask().await.unwrap_err();
     let Failure::Unsettled(unsettled) = nowhere else { panic!("{nowhere:?}") };
     assert_eq!((unsettled.tries, unsettled.last.as_str()), (patience.tries, "no node known"));
+}
+
+#[tokio::test]
+async fn a_token_goes_with_every_try_and_is_shown_nowhere() {
+    let tries = AtomicU64::new(0);
+    let nodes = Nodes::start(2, move |_, _| match tries.fetch_add(1, Ordering::Relaxed) {
+        0 => problem(503, json!({ "code": "RETRY", "retry_after_ms": 1 })),
+        _ => problem(401, json!({ "code": "UNAUTHENTICATED", "detail": "it has run out" })),
+    })
+    .await;
+    let token = Some(Token::new("very.secret").unwrap());
+    let config = Config { token, ..Config::new(nodes.addresses.clone(), 7) };
+    let mut shown = format!("{config:?}");
+    let client = Client::new(config, Arc::new(Stopped::default())).unwrap();
+    let call = client.register_rider("ada");
+    let refused = call.ask().await.unwrap_err();
+    shown += &format!("{client:?} {call:?} {refused:?} {refused} {:?}", client.0.carrier);
+    assert!(!shown.contains("secret"), "{shown}");
+    for _ in 0..500 {
+        // Two tries, and the question for the members.
+        let heard = nodes.heard.lock().unwrap().clone();
+        assert!(heard.iter().all(|heard| heard.token == "Bearer very.secret"), "{heard:?}");
+        if heard.len() >= 3 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the members were not asked for");
+}
+
+#[test]
+fn what_can_be_no_token_is_refused_without_being_repeated() {
+    for text in ["", "two words", "line\n", "grün"] {
+        assert_eq!(Token::new(text).unwrap_err(), NoToken, "{text:?}");
+    }
 }

@@ -50,9 +50,11 @@ fn config(index: usize) -> Config {
     let (id, http) = ((index + 1).to_string(), http(index).to_string());
     let words = ["--node-id", &id, "--initial-nodes", &initial.join(","), "--http", &http];
     let words = words.into_iter().chain(["--partitions", PARTITIONS]);
-    let line = CommandLine::parse_from(
-        ["node"].into_iter().chain(words).chain(["--cluster-key", "known to all who read this"]),
-    );
+    let line = CommandLine::parse_from(["node"].into_iter().chain(words).chain([
+        "--cluster-key",
+        "known to all who read this",
+        "--insecure-dev-auth",
+    ]));
     line.args.into_config().expect("a configuration that makes sense")
 }
 
