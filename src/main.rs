@@ -24,6 +24,10 @@ Examples:
     hansom ring
     hansom lookup 40.7580,-73.9855
 
+  A ride by hand, in two terminals
+    hansom client drive --name dee --at 40.7580,-73.9855 --accept
+    hansom client ride --name ada --from 40.7585,-73.9850 --to 40.7128,-74.0060
+
 Every setting of a node can be given by the environment; `hansom node --help` names the variables.
 Exit status: 0 done, 1 failed, 2 bad usage or configuration.";
 
@@ -35,6 +39,8 @@ enum Command {
     Ring(node::tools::RingArgs),
     /// Show who owns an id or a coordinate.
     Lookup(node::tools::LookupArgs),
+    /// Play a rider or a driver by hand.
+    Client(Box<node::tools::client::ClientArgs>),
     /// Inspect, verify or recover the data directory of a node that does not run.
     #[command(subcommand)]
     Ledger(node::tools::offline::LedgerCommand),
@@ -68,6 +74,7 @@ async fn main() -> ExitCode {
         },
         Command::Ring(args) => node::tools::ring(args).await,
         Command::Lookup(args) => node::tools::lookup(args).await,
+        Command::Client(args) => node::tools::client::run(*args).await,
         Command::Ledger(command) => node::tools::offline::run(command),
         Command::Token(command) => node::tools::token::run(command),
         Command::Bench(bench) => node::bench::run(bench).await,

@@ -1,10 +1,12 @@
 //! The one idempotency table. The first answer to a client's key is kept beside the party whose
 //! partition served it, for the party's last [`KEYS_MAX`] keys or [`RETENTION_MS`], whichever
 //! ends first. The same key and body get the same answer without being applied again; the same
-//! key with another body is refused.
+//! key with another body is refused. What was answered more than a few minutes ago is kept in the
+//! archive; what is here says where.
 
+use proto::codec;
 use proto::record::Key;
-use proto::record::command::{Answer, Idempotency, Outcome};
+use proto::record::command::{Answer, Entity, Idempotency, Outcome};
 use proto::{Code, DriverId, RiderId, WallMs};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -29,6 +31,12 @@ impl Party {
             Self::Driver(id) => Key::DriverAnswer(id, key),
         }
     }
+    const fn old_key(self, key: u64) -> Key {
+        match self {
+            Self::Rider(id) => Key::OldRiderAnswer(id, key),
+            Self::Driver(id) => Key::OldDriverAnswer(id, key),
+        }
+    }
 }
 
 /// The answers of all parties of a partition.
@@ -39,7 +47,13 @@ pub struct Answers {
     order: BTreeMap<Party, VecDeque<u64>>,
     /// All of them, oldest first.
     by_age: BTreeSet<(WallMs, Party, u64)>,
+    /// Those whose entity is still here, oldest first.
+    at_hand: BTreeSet<(WallMs, Party, u64)>,
 }
+
+/// What leaves for the archive: the key of the answer that stays without it, the key it is found
+/// under from now on, and the outcome as it is stored.
+pub type PutAway = (Key, Key, Vec<u8>);
 
 impl Answers {
     /// The first answer to this key, or that it was used for something else, or nothing.
@@ -48,7 +62,11 @@ impl Answers {
         if now.since(answer.at) > RETENTION_MS {
             return None;
         }
-        Some(if answer.body == asked.body { answer.outcome.clone() } else { Err(Code::KeyReused) })
+        Some(match (answer.body == asked.body, &answer.outcome) {
+            (false, _) => Err(Code::KeyReused),
+            (true, Some(outcome)) => outcome.clone(),
+            (true, None) => Ok(Entity::Kept(party.old_key(asked.key))),
+        })
     }
 
     /// Keeps a first answer and drops what is too old or too many; tells which keys changed.
@@ -59,9 +77,9 @@ impl Answers {
         at: WallMs,
         outcome: &Outcome,
     ) -> Vec<Key> {
-        let mut changed =
-            self.put(party, asked.key, Answer { body: asked.body, at, outcome: outcome.clone() });
-        let Self { by_key, order, by_age } = self;
+        let answer = Answer { body: asked.body, at, outcome: Some(outcome.clone()) };
+        let mut changed = self.put(party, asked.key, answer);
+        let Self { by_key, order, by_age, at_hand } = self;
         let keys = order.entry(party).or_default();
         while let Some(oldest) = keys.front().copied() {
             let age_ms =
@@ -72,6 +90,7 @@ impl Answers {
             keys.pop_front();
             if let Some(answer) = by_key.remove(&(party, oldest)) {
                 by_age.remove(&(answer.at, party, oldest));
+                at_hand.remove(&(answer.at, party, oldest));
             }
             changed.push(party.key(oldest));
         }
@@ -80,9 +99,13 @@ impl Answers {
 
     fn put(&mut self, party: Party, key: u64, answer: Answer) -> Vec<Key> {
         self.by_age.insert((answer.at, party, key));
+        if matches!(answer.outcome, Some(Ok(_))) {
+            self.at_hand.insert((answer.at, party, key));
+        }
         if let Some(old) = self.by_key.insert((party, key), answer) {
             // A key that outlived its retention and was used again: its place is now the newest.
             self.by_age.remove(&(old.at, party, key));
+            self.at_hand.remove(&(old.at, party, key));
             self.order.entry(party).or_default().retain(|known| *known != key);
         }
         self.order.entry(party).or_default().push_back(key);
@@ -92,13 +115,14 @@ impl Answers {
     /// Forgets at most `max` answers that are too old, of parties that ask nothing any more; tells
     /// which keys changed.
     pub fn forget_old(&mut self, now: WallMs, max: usize) -> Vec<Key> {
-        let Self { by_key, order, by_age } = self;
+        let Self { by_key, order, by_age, at_hand } = self;
         let mut changed = Vec::new();
         while changed.len() < max
             && let Some((at, party, key)) = by_age.first().copied()
             && now.since(at) > RETENTION_MS
         {
             by_age.pop_first();
+            at_hand.remove(&(at, party, key));
             by_key.remove(&(party, key));
             if let Some(keys) = order.get_mut(&party) {
                 keys.retain(|known| *known != key);
@@ -109,6 +133,23 @@ impl Answers {
             changed.push(party.key(key));
         }
         changed
+    }
+
+    /// Puts the entities of at most `max` answers away that were given more than `stay_ms` ago: they
+    /// are most of an answer, and asked for again, if at all, within seconds.
+    pub fn put_away(&mut self, now: WallMs, stay_ms: u64, max: usize) -> Vec<PutAway> {
+        let mut left = Vec::new();
+        while left.len() < max
+            && let Some((at, party, key)) = self.at_hand.first().copied()
+            && now.since(at) >= stay_ms
+        {
+            self.at_hand.pop_first();
+            let answer = self.by_key.get_mut(&(party, key));
+            if let Some(outcome) = answer.and_then(|answer| answer.outcome.take()) {
+                left.push((party.key(key), party.old_key(key), codec::encode(&outcome)));
+            }
+        }
+        left
     }
 
     /// A kept answer.
@@ -123,9 +164,12 @@ impl Answers {
 
     /// Puts a stored answer back, in its place by time.
     pub fn restore(&mut self, party: Party, key: u64, answer: Answer) {
-        let Self { by_key, order, by_age } = self;
+        let Self { by_key, order, by_age, at_hand } = self;
         let at = answer.at;
         by_age.insert((at, party, key));
+        if matches!(answer.outcome, Some(Ok(_))) {
+            at_hand.insert((at, party, key));
+        }
         by_key.insert((party, key), answer);
         let keys = order.entry(party).or_default();
         let place = keys.partition_point(|known| {
@@ -180,6 +224,23 @@ mod tests {
         assert_eq!(gone, [0, 1, 2].map(|key| PARTY.key(key)));
         assert_eq!(answers.forget_old(WallMs(2 * RETENTION_MS), 9).len(), 2);
         assert!(answers.order.is_empty() && answers.keys().next().is_none());
+    }
+
+    #[test]
+    fn what_was_answered_a_while_ago_is_found_in_the_archive() {
+        let rider =
+            || proto::record::Rider { id: RiderId::from_raw(1), name: "ada".into(), active: None };
+        let outcome: Outcome = Ok(Entity::Rider(rider()));
+        let mut answers = Answers::default();
+        answers.keep(PARTY, asked(1, 1), WallMs(10), &outcome);
+        answers.keep(PARTY, asked(2, 1), WallMs(11), &Err(Code::RiderBusy));
+        assert!(answers.put_away(WallMs(109), 100, 9).is_empty());
+        let old = Key::OldRiderAnswer(RiderId::from_raw(1), 1);
+        let left = answers.put_away(WallMs(200), 100, 9);
+        assert_eq!(left, [(PARTY.key(1), old, codec::encode(&outcome))], "a refusal stays");
+        assert_eq!(answers.known(PARTY, asked(1, 1), WallMs(200)), Some(Ok(Entity::Kept(old))));
+        assert_eq!(answers.known(PARTY, asked(1, 2), WallMs(200)), Some(Err(Code::KeyReused)));
+        assert!(answers.put_away(WallMs(300), 100, 9).is_empty(), "once");
     }
 
     #[test]

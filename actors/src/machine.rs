@@ -83,7 +83,9 @@ impl Machine {
             Key::RiderAnswer(..)
             | Key::DriverAnswer(..)
             | Key::RiderBooking(..)
-            | Key::DriverTrip(..) => None,
+            | Key::DriverTrip(..)
+            | Key::OldRiderAnswer(..)
+            | Key::OldDriverAnswer(..) => None,
         }
     }
 
@@ -333,7 +335,9 @@ impl Machine {
             | Key::RiderAnswer(..)
             | Key::DriverAnswer(..)
             | Key::RiderBooking(..)
-            | Key::DriverTrip(..) => false,
+            | Key::DriverTrip(..)
+            | Key::OldRiderAnswer(..)
+            | Key::OldDriverAnswer(..) => false,
         }
     }
 
@@ -352,7 +356,9 @@ impl Machine {
             | Key::RiderAnswer(..)
             | Key::DriverAnswer(..)
             | Key::RiderBooking(..)
-            | Key::DriverTrip(..) => None,
+            | Key::DriverTrip(..)
+            | Key::OldRiderAnswer(..)
+            | Key::OldDriverAnswer(..) => None,
         };
         let trip = booking.and_then(|booking| booking.trip).and_then(|id| self.trips.get(&id));
         if let Some(booking) = booking
@@ -377,6 +383,11 @@ impl Machine {
                 effects.changed.insert(key);
                 effects.archived.push((key, value));
             }
+        }
+        let left = self.answers.put_away(now, history::STAY_MS, history::LEAVE_AT_ONCE);
+        for (key, old, outcome) in left {
+            effects.changed.insert(key);
+            effects.archived.push((old, outcome));
         }
         effects.changed.extend(self.answers.forget_old(now, history::LEAVE_AT_ONCE));
     }
@@ -468,7 +479,7 @@ impl StateMachine for Machine {
                 let his = self.bookings.get(&id).is_some_and(|booking| booking.rider == rider);
                 his.then(Vec::new)
             }
-            Key::DriverTrip(..) => None,
+            Key::DriverTrip(..) | Key::OldRiderAnswer(..) | Key::OldDriverAnswer(..) => None,
         }
     }
 
@@ -489,8 +500,11 @@ impl StateMachine for Machine {
                 self.answers.restore(Party::Driver(id), key, answer);
                 None
             }
-            // Follow from the bookings; of the driver's nothing is kept here.
-            Key::RiderBooking(..) | Key::DriverTrip(..) => None,
+            // Follow from the bookings; the others are never here.
+            Key::RiderBooking(..)
+            | Key::DriverTrip(..)
+            | Key::OldRiderAnswer(..)
+            | Key::OldDriverAnswer(..) => None,
         };
         self.note(key);
         Ok(())

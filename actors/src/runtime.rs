@@ -19,6 +19,7 @@
 mod booking;
 mod cell;
 mod driver;
+mod follow;
 mod registry;
 mod search;
 mod serve;
@@ -294,7 +295,9 @@ impl Runtime {
                     | Key::RiderAnswer(..)
                     | Key::DriverAnswer(..)
                     | Key::RiderBooking(..)
-                    | Key::DriverTrip(..),
+                    | Key::DriverTrip(..)
+                    | Key::OldRiderAnswer(..)
+                    | Key::OldDriverAnswer(..),
                 ) => {}
                 Err(error) => warn!(%group, %error, "open work names no entity"),
             }

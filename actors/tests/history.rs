@@ -7,11 +7,13 @@ use actors::machine::{Machine, system};
 use proto::codec;
 use proto::machine::{Applied, Level, StateMachine};
 use proto::record::booking::Need;
-use proto::record::command::{Command, Entity, OfferFate, Outcome, TripStep};
+use proto::record::command::{
+    Answer, Command, Entity, Idempotency, OfferFate, Outcome, Proposal, TripStep,
+};
 use proto::record::driver::{Capabilities, Vehicle, VehicleType};
 use proto::record::trip::Driven;
 use proto::record::{Actor, Booking, CityId, Key, Offer, Place, Trip, TripState};
-use proto::{BookingId, DriverId, OfferId, Point, RiderId, Slot, TripId, WallMs};
+use proto::{BookingId, Code, DriverId, OfferId, Point, RiderId, Slot, TripId, WallMs};
 use std::collections::BTreeMap;
 
 const SLOT: Slot = Slot(1);
@@ -47,6 +49,23 @@ fn offer(n: u64) -> Offer {
     }
 }
 
+/// A rider's new booking.
+fn new(n: u64) -> Command {
+    let point = offer(n).pickup;
+    let place = || Place { point, address: String::new() };
+    let capabilities = Capabilities(0);
+    Command::CreateBooking {
+        booking: booking(n),
+        rider: rider(),
+        city: CityId(1),
+        pickup: place(),
+        destination: place(),
+        need: Need { kind: VehicleType::Sedan, capabilities, seats: 1 },
+        payment_method: String::new(),
+        shown_estimate_minor: None,
+    }
+}
+
 /// A partition with its rider and driver, and the archive beside it as the ledger would keep it.
 struct Partition {
     machine: Machine,
@@ -73,14 +92,22 @@ impl Partition {
     }
 
     fn apply(&mut self, command: Command) -> Outcome {
+        self.propose(&system(command))
+    }
+
+    fn propose(&mut self, proposal: &[u8]) -> Outcome {
         self.now += 1;
         let at = WallMs(self.now);
         let Applied { outcome, archived, changed, .. } =
-            self.machine.apply(at, Level::KNOWN, &system(command));
+            self.machine.apply(at, Level::KNOWN, proposal);
         for (key, value) in archived {
             let again = self.archive.insert(key.clone(), value);
             assert!(again.is_none(), "it left twice: {:?}", Key::from_bytes(&key));
-            if matches!(Key::from_bytes(&key), Ok(Key::DriverTrip(..))) {
+            let kept_elsewhere = matches!(
+                Key::from_bytes(&key),
+                Ok(Key::DriverTrip(..) | Key::OldRiderAnswer(..) | Key::OldDriverAnswer(..))
+            );
+            if kept_elsewhere {
                 continue;
             }
             assert!(changed.contains(&key) && self.machine.read(&key).is_none(), "it stays");
@@ -94,19 +121,7 @@ impl Partition {
     }
 
     fn create(&mut self, n: u64) {
-        let point = offer(n).pickup;
-        let place = || Place { point, address: String::new() };
-        let capabilities = Capabilities(0);
-        self.does(Command::CreateBooking {
-            booking: booking(n),
-            rider: rider(),
-            city: CityId(1),
-            pickup: place(),
-            destination: place(),
-            need: Need { kind: VehicleType::Sedan, capabilities, seats: 1 },
-            payment_method: String::new(),
-            shown_estimate_minor: None,
-        });
+        self.does(new(n));
     }
 
     fn cancel(&mut self, n: u64) {
@@ -209,6 +224,34 @@ fn a_restored_partition_lets_the_same_bookings_leave() {
 }
 
 #[test]
+fn a_key_is_answered_as_before_long_after_what_it_was_about_has_left() {
+    let mut partition = Partition::new();
+    partition.create(1);
+    let idempotency = Some(Idempotency { key: 7, body: 1 });
+    let (booking, by, reason) = (booking(1), Actor::Rider, String::new());
+    let command = Command::CancelBooking { booking, by, reason };
+    let proposal = codec::encode(&Proposal { idempotency, command });
+    let first = partition.propose(&proposal);
+    assert_eq!(partition.propose(&proposal), first);
+    partition.now += STAY_MS + 10;
+    let create = Proposal { idempotency: Some(Idempotency { key: 8, body: 1 }), command: new(2) };
+    partition.propose(&codec::encode(&create)).unwrap();
+    assert!(!partition.holds(1));
+    // The machine no longer knows whose booking it was; the shell does, and asks for the answer.
+    assert_eq!(partition.propose(&proposal), Err(Code::BookingNotFound));
+    let kept = Key::RiderAnswer(rider(), 7);
+    let answer = partition.machine.read(&kept.to_bytes()).unwrap();
+    assert_eq!(codec::decode::<Answer>(&answer).unwrap().outcome, None);
+    let old = &partition.archive[&Key::OldRiderAnswer(rider(), 7).to_bytes()];
+    assert_eq!(codec::decode::<Outcome>(old).unwrap(), first);
+    // Of one whose rider it knows, it says where the answer is.
+    partition.now += STAY_MS + 10;
+    partition.does(Command::SetDuty { driver: driver(), online: true });
+    let again = partition.propose(&codec::encode(&create));
+    assert_eq!(again, Ok(Entity::Kept(Key::OldRiderAnswer(rider(), 8))));
+}
+
+#[test]
 fn nobody_can_tell_from_an_answer_whether_a_booking_has_left() {
     let mut partition = Partition::new();
     partition.ride(1);
@@ -261,6 +304,6 @@ fn timeless(outcome: Outcome) -> Outcome {
             booking.updated_at = WallMs(0);
             Entity::Booking(booking)
         }
-        other @ (Entity::Rider(_) | Entity::Driver(_) | Entity::Trip(_)) => other,
+        other @ (Entity::Rider(_) | Entity::Driver(_) | Entity::Trip(_) | Entity::Kept(_)) => other,
     })
 }

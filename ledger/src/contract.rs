@@ -108,6 +108,9 @@ pub trait Ledger: Send + Sync + 'static {
         max: usize,
     ) -> BoxFuture<'_, Result<Vec<LoggedEvent>, Refused>>;
 
+    /// The place that this node's event log of a group reaches to.
+    fn newest(&self, group: GroupId) -> Result<Cursor, Refused>;
+
     /// The groups this node leads, now and as that changes. A ledger that has stopped leads none.
     fn leadership(&self) -> watch::Receiver<Leadership>;
 

@@ -532,6 +532,12 @@ impl Ledger for Replicated {
         })
     }
 
+    fn newest(&self, group: GroupId) -> Result<Cursor, Refused> {
+        let here = self.here(group).ok_or(Refused::NotLeader { hint: self.leader(group) })?;
+        // Whatever the last command emitted is in.
+        Ok(Cursor { index: here.replica.keeper().size().0, n: u32::MAX })
+    }
+
     fn leadership(&self) -> watch::Receiver<Leadership> {
         self.0.leadership.subscribe()
     }

@@ -3,7 +3,7 @@
 //! network between them is left out, so that what is measured is consensus, codec and disk.
 
 use crate::clock::SystemClock;
-use comfy_table::{Table, presets};
+use crate::tools::print;
 use ledger::replicated::{DiskId, Parts, Settings};
 use ledger::{
     BoxFuture, Identity, Lane, Ledger, LogStore, MemoryPages, Peers, Receive, Replicated,
@@ -97,39 +97,23 @@ enum BenchError {
 }
 
 /// Runs a bench.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "data and talk of a command")]
 pub async fn run(bench: Bench) -> ExitCode {
     let Bench::Ledger(args) = bench;
-    match measure(&args).await {
-        Ok(report) if args.json => {
-            println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
-            ExitCode::SUCCESS
+    let shown = measure(&args).await.map(|report| {
+        if args.json {
+            serde_json::to_string_pretty(&report).unwrap_or_default()
+        } else {
+            table(&report)
         }
-        Ok(report) => {
-            println!("{}", table(&report));
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("hansom bench ledger: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    });
+    print::finish("hansom bench ledger", shown)
 }
 
 fn table(report: &Report) -> String {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED);
-    table.set_header([
-        "",
-        "in flight",
-        "transitions/s",
-        "p50 ms",
-        "p99 ms",
-        "entries per sync",
-        "failed",
-    ]);
-    for row in &report.rows {
-        table.add_row([
+    let header =
+        ["", "in flight", "transitions/s", "p50 ms", "p99 ms", "entries per sync", "failed"];
+    let rows = report.rows.iter().map(|row| {
+        [
             row.what.clone(),
             row.in_flight.to_string(),
             format!("{:.0}", row.transitions_per_s),
@@ -137,8 +121,9 @@ fn table(report: &Report) -> String {
             format!("{:.2}", row.p99_ms),
             format!("{:.1}", row.entries_per_sync),
             row.failed.to_string(),
-        ]);
-    }
+        ]
+    });
+    let table = print::list(header, rows);
     format!(
         "three ledgers, {} partitions, {COMMAND_BYTES}-byte commands, {} ms added to each sync\n{table}\n\
          a bare loop of append and fdatasync beside them: {:.0} a second",

@@ -5,12 +5,13 @@
 //! * `call`: what is read from a request. `requests`, `views`, `pushes`: the JSON that comes in and
 //!   goes out.
 //! * `identity`: who may ask. `guard`: what is done around every request. `server`: connections. `stale`: reads that may be old.
-//! * `parties`, `bookings`, `trips`, `history`, `positions`, `stream`, `operations`: the endpoints.
+//! * `parties`, `bookings`, `trips`, `history`, `positions`, `stream`, `events`, `operations`: the endpoints.
 
 mod answer;
 mod api;
 mod bookings;
 mod call;
+mod events;
 mod guard;
 mod history;
 mod identity;
@@ -29,6 +30,7 @@ mod views;
 use crate::auth::Verifier;
 use crate::cluster::Facts;
 use crate::config::Limits;
+use crate::follow::Streams;
 use crate::metrics::Metrics;
 use crate::pings::Gatherer;
 use crate::router::NodeRouter;
@@ -69,6 +71,8 @@ pub struct Parts {
     pub pings: Arc<Gatherer>,
     /// The sockets of this node.
     pub sockets: Arc<SocketRegistry>,
+    /// The streams of this node.
+    pub streams: Arc<Streams>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
@@ -148,6 +152,7 @@ fn served() -> OpenApiRouter<App> {
         .routes(routes!(bookings::create))
         .routes(routes!(bookings::booking))
         .routes(routes!(bookings::cancel))
+        .routes(routes!(events::follow))
         .routes(routes!(trips::decline))
         .routes(routes!(trips::accept))
         .routes(routes!(trips::active))

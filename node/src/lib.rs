@@ -3,7 +3,7 @@
 //! * [`config`]: what it is started with, checked before a port is bound.
 //! * [`mod@node`]: the start-up, from the data directory to the open door.
 //! * [`peer`]: calls between nodes. [`router`]: which of them a request goes to.
-//! * [`http`]: the client's side, HTTP and WebSocket; [`auth`]: who a token says asks. [`pings`], [`sockets`]: its hot paths.
+//! * [`http`]: the client's side, HTTP and WebSocket; [`auth`]: who a token says asks. [`pings`], [`sockets`], [`follow`]: its hot paths.
 //! * [`cluster`]: who is here and who owns what; [`tools`]: the commands that ask a node for it.
 //! * [`mod@bench`]: how fast it is, beside what the machine gives.
 //! * [`clock`], [`mint`], [`net`]: time, chance and network, each in one file behind a trait.
@@ -14,6 +14,7 @@ pub mod bench;
 pub mod clock;
 pub mod cluster;
 pub mod config;
+pub mod follow;
 pub mod http;
 pub mod log;
 pub mod metrics;

@@ -14,9 +14,10 @@ pub use build::Build;
 pub use seams::{Seams, Storage};
 pub use start::StartError;
 
-use crate::config::{Args, Config};
+use crate::config::{Args, Config, ConfigError};
 use crate::peer::pool::Pool;
 use crate::router::NodeRouter;
+use crate::tools::print;
 use actors::runtime::Runtime;
 use ledger::Replicated;
 use membership::Membership;
@@ -103,13 +104,14 @@ pub async fn run(args: Args) -> ExitCode {
 
 /// [`run`] for another build than this one: what an upgrade is tried with.
 pub async fn run_as(args: Args, build: Build) -> ExitCode {
-    let print = args.print_config;
+    let only_print = args.print_config;
     let config = match args.into_config() {
         Ok(config) => config,
         Err(error) => return complain(&format!("hansom node: {error}"), 2),
     };
-    if print {
-        return tell(&config);
+    if only_print {
+        let lines = config.to_string();
+        return print::finish("hansom node", Ok::<_, ConfigError>(lines.trim_end()));
     }
     if let Err(error) = crate::log::start(&config.log, config.log_format) {
         return complain(&format!("hansom node: {error}"), 1);
@@ -133,7 +135,7 @@ async fn serve(config: Config, build: Build) -> Result<(), StartError> {
 }
 
 /// Waits for SIGTERM or an interrupt from the keyboard.
-async fn told_to_stop() {
+pub(crate) async fn told_to_stop() {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = match signal(SignalKind::terminate()) {
         Ok(terminate) => terminate,
@@ -159,14 +161,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-#[expect(clippy::print_stderr, reason = "the front door's talk")]
 fn complain(sentence: &str, status: u8) -> ExitCode {
-    eprintln!("{sentence}");
+    print::talk(sentence);
     ExitCode::from(status)
-}
-
-#[expect(clippy::print_stdout, reason = "the front door's data")]
-fn tell(config: &Config) -> ExitCode {
-    print!("{config}");
-    ExitCode::SUCCESS
 }

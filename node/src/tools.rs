@@ -1,16 +1,19 @@
-//! The commands that ask a running node, `hansom ring`, `hansom lookup` and `hansom node drain`, and
-//! those that ask a data directory, `hansom ledger`.
+//! The commands that ask a running node, `hansom ring`, `hansom lookup`, `hansom node drain` and
+//! `hansom client`, and those that ask a data directory, `hansom ledger`.
 
+pub mod client;
 pub mod offline;
 mod partitions;
+pub(crate) mod print;
 pub mod token;
 
 pub use partitions::{Action, DrainArgs, drain};
 
 use crate::cluster::{ClusterView, LookupView};
-use comfy_table::{Table, presets};
+use crate::config::Secret;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::convert::Infallible;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -20,12 +23,48 @@ const WITHIN: Duration = Duration::from_secs(5);
 /// Which node is asked, and how its answer is shown.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Asking {
-    /// Any node of the cluster.
-    #[arg(long, env = "HANSOM_NODE", default_value = "http://127.0.0.1:8001", value_name = "URL")]
-    pub node: String,
+    #[command(flatten)]
+    pub door: Door,
     /// JSON instead of a table.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Where a node answers, and as whom it is asked.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Door {
+    /// Any node of the cluster; of several, separated by commas, the first is asked.
+    #[arg(long, env = "HANSOM_NODE", default_value = "http://127.0.0.1:8001", value_name = "URL")]
+    pub node: String,
+    #[command(flatten)]
+    pub bearer: Bearer,
+}
+
+/// As whom something is asked.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Bearer {
+    /// A bearer token, where the cluster wants one (`hansom token --help`).
+    #[arg(
+        long,
+        env = "HANSOM_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        value_parser = secret,
+        global = true
+    )]
+    pub token: Option<Secret>,
+}
+
+impl Bearer {
+    /// The token; an empty one is none.
+    fn text(&self) -> Option<&str> {
+        self.token.as_ref().map(|Secret(text)| text.as_str()).filter(|text| !text.is_empty())
+    }
+}
+
+/// Takes anything: a refusal by clap would show it.
+fn secret(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::new(text))
 }
 
 /// Who is in the cluster, who owns how much of it, and under which versions.
@@ -72,7 +111,7 @@ pub async fn ring(args: RingArgs) -> ExitCode {
     if args.partitions {
         return partitions::ring(&args.asking).await;
     }
-    let found: Result<ClusterView, ToolError> = ask(&args.asking.node, "/v1/cluster", &[]).await;
+    let found: Result<ClusterView, ToolError> = ask(&args.asking.door, "/v1/cluster", &[]).await;
     finish("hansom ring", &args.asking, found, ring_table)
 }
 
@@ -80,74 +119,65 @@ pub async fn ring(args: RingArgs) -> ExitCode {
 pub async fn lookup(args: LookupArgs) -> ExitCode {
     let query = [("key", args.key.as_str())];
     let found: Result<LookupView, ToolError> =
-        ask(&args.asking.node, "/v1/cluster/lookup", &query).await;
+        ask(&args.asking.door, "/v1/cluster/lookup", &query).await;
     finish("hansom lookup", &args.asking, found, lookup_table)
 }
 
 async fn ask<T: DeserializeOwned>(
-    node: &str,
+    door: &Door,
     path: &str,
     query: &[(&str, &str)],
 ) -> Result<T, ToolError> {
-    exchange(node, reqwest::Method::GET, path, query).await
+    exchange(door, reqwest::Method::GET, path, query).await
 }
 
-async fn tell<T: DeserializeOwned>(node: &str, path: &str) -> Result<T, ToolError> {
-    exchange(node, reqwest::Method::POST, path, &[]).await
+async fn tell<T: DeserializeOwned>(door: &Door, path: &str) -> Result<T, ToolError> {
+    exchange(door, reqwest::Method::POST, path, &[]).await
 }
 
 async fn exchange<T: DeserializeOwned>(
-    node: &str,
+    door: &Door,
     method: reqwest::Method,
     path: &str,
     query: &[(&str, &str)],
 ) -> Result<T, ToolError> {
-    let unreachable = |source| ToolError::Unreachable { node: node.to_owned(), source };
+    let node = door.node.split(',').next().unwrap_or_default().to_owned();
+    let unreachable = |source| ToolError::Unreachable { node: node.clone(), source };
     let client = reqwest::Client::builder().timeout(WITHIN).build().map_err(unreachable)?;
     let url = format!("{}{path}", node.trim_end_matches('/'));
-    let response = client.request(method, url).query(query).send().await.map_err(unreachable)?;
+    let mut request = client.request(method, url).query(query);
+    if let Some(token) = door.bearer.text() {
+        request = request.bearer_auth(token);
+    }
+    let response = request.send().await.map_err(unreachable)?;
     if response.status().is_success() {
         return response.json().await.map_err(unreachable);
     }
     let status = response.status();
     let body: serde_json::Value = response.json().await.unwrap_or_default();
     let problem = body["detail"].as_str().map_or(status.to_string(), ToOwned::to_owned);
-    Err(ToolError::Refused { node: node.to_owned(), problem })
+    let next = if status == 401 { "; --token or HANSOM_TOKEN is where to put it" } else { "" };
+    Err(ToolError::Refused { node, problem: format!("{problem}{next}") })
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "data and talk of a command")]
 fn finish<T: Serialize>(
     command: &str,
     asking: &Asking,
     found: Result<T, ToolError>,
     table: impl FnOnce(&T) -> String,
 ) -> ExitCode {
-    match found {
-        Ok(found) if asking.json => match serde_json::to_string_pretty(&found) {
-            Ok(text) => {
-                println!("{text}");
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                eprintln!("{command}: {error}");
-                ExitCode::FAILURE
-            }
-        },
-        Ok(found) => {
-            println!("{}", table(&found));
-            ExitCode::SUCCESS
+    let shown = found.map_err(|error| error.to_string()).and_then(|found| {
+        if asking.json {
+            serde_json::to_string_pretty(&found).map_err(|error| error.to_string())
+        } else {
+            Ok(table(&found))
         }
-        Err(error) => {
-            eprintln!("{command}: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    });
+    print::finish(command, shown)
 }
 
 fn ring_table(view: &ClusterView) -> String {
-    let mut members = Table::new();
-    members.load_preset(presets::UTF8_FULL_CONDENSED);
-    members.set_header([
+    let header = [
         "member",
         "generation",
         "share of ring",
@@ -156,9 +186,9 @@ fn ring_table(view: &ClusterView) -> String {
         "http",
         "zone",
         "knows level",
-    ]);
-    for member in &view.members {
-        members.add_row([
+    ];
+    let rows = view.members.iter().map(|member| {
+        [
             member.node.clone(),
             member.generation.to_string(),
             format!("{:.1} %", member.share_of_ring * 100.0),
@@ -167,8 +197,9 @@ fn ring_table(view: &ClusterView) -> String {
             member.http.clone(),
             member.zone.clone(),
             member.level.map_or(String::new(), |level| level.to_string()),
-        ]);
-    }
+        ]
+    });
+    let members = print::list(header, rows);
     let known = |n: Option<u16>| n.map_or("not yet known".to_owned(), |n| n.to_string());
     let (partitions, level) = (known(view.partitions), known(view.level));
     let ready = if view.ready { "ready" } else { "not ready" };
@@ -179,19 +210,13 @@ fn ring_table(view: &ClusterView) -> String {
 }
 
 fn lookup_table(found: &LookupView) -> String {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED);
-    let mut row = |name: &str, value: Option<String>| {
-        if let Some(value) = value {
-            table.add_row([name.to_owned(), value]);
-        }
-    };
-    row("key", Some(found.key.clone()));
-    row("kind", Some(found.kind.clone()));
-    row("slot", found.slot.map(|slot| slot.to_string()));
-    row("partition", found.group.map(|group| format!("g{group}")));
-    row("ring key", found.ring_key.clone());
-    row("owner", Some(found.owner.clone().unwrap_or("not yet known".to_owned())));
-    row("address", Some(found.address.clone().unwrap_or("down".to_owned())));
-    table.to_string()
+    print::record([
+        ("key", Some(found.key.clone())),
+        ("kind", Some(found.kind.clone())),
+        ("slot", found.slot.map(|slot| slot.to_string())),
+        ("partition", found.group.map(|group| format!("g{group}"))),
+        ("ring key", found.ring_key.clone()),
+        ("owner", Some(found.owner.clone().unwrap_or("not yet known".to_owned()))),
+        ("address", Some(found.address.clone().unwrap_or("down".to_owned()))),
+    ])
 }

@@ -151,6 +151,8 @@ impl Contract {
 
     async fn bookings(&mut self) {
         let (unknown, body) = (unknown(7), booking_body(SQUARE));
+        let stream = format!("GET /v1/bookings/{}/stream", unknown.booking);
+        self.refuses(&stream, "BOOKING_NOT_FOUND", |ask| ask).await;
         let book = "POST /v1/bookings";
         let mut far = body.clone();
         far["pickup"]["lat"] = json!(-91);

@@ -21,7 +21,7 @@ fn now() -> Instant {
 #[tokio::test]
 async fn a_sigkill_is_seen_by_all_others() {
     let kills = std::env::var("HANSOM_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
-    let mut cluster = Cluster::start(NODES, &[]).await;
+    let mut cluster = Cluster::start_alone(NODES, &[]).await;
     let mut took: Vec<Duration> = Vec::new();
     for victim in (1..=NODES).cycle().take(kills) {
         cluster.kill(victim);

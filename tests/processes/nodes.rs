@@ -3,6 +3,7 @@
 
 use crate::client::{Answer, Ask};
 use crate::replicas::{Partition, compare_at_end};
+use crate::turns::Turn;
 use proto::RiderId;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
@@ -14,7 +15,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
@@ -28,8 +28,6 @@ pub(crate) const WITHIN: Duration = Duration::from_secs(20);
 
 const HANSOM: &str = env!("CARGO_BIN_EXE_hansom");
 
-/// One test at a time.
-static TURN: Mutex<()> = Mutex::new(());
 /// Where the search for free ports goes on: below the range of outgoing connections, so that no
 /// client takes the port of a node that is down.
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
@@ -115,7 +113,7 @@ pub(crate) struct Cluster {
     /// Nodes that ended by themselves, as they should have.
     ended: BTreeSet<u64>,
     directory: TempDir,
-    _alone: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl Cluster {
@@ -126,7 +124,15 @@ impl Cluster {
 
     /// The same, with headers that go with every request which does not say otherwise.
     pub(crate) async fn start_for(count: u64, flags: &[&str], headers: HeaderMap) -> Self {
-        let alone = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::start_in(Turn::beside(), count, flags, headers).await
+    }
+
+    /// The same with the machine to itself, for tests that measure time.
+    pub(crate) async fn start_alone(count: u64, flags: &[&str]) -> Self {
+        Self::start_in(Turn::alone(), count, flags, HeaderMap::new()).await
+    }
+
+    async fn start_in(turn: Turn, count: u64, flags: &[&str], headers: HeaderMap) -> Self {
         let addresses: Vec<(u64, SocketAddr)> =
             (1..=count).map(|id| (id, free_address())).collect();
         let list: Vec<String> =
@@ -145,7 +151,7 @@ impl Cluster {
             turn: Cell::new(0),
             ended: BTreeSet::new(),
             directory: tempfile::tempdir().unwrap(),
-            _alone: alone,
+            _turn: turn,
         };
         for id in 1..=count {
             cluster.spawn(id);

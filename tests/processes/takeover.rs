@@ -53,7 +53,7 @@ fn show(what: &str, mut took: Vec<Duration>) {
 #[tokio::test]
 async fn partitions_of_a_killed_node_are_taken_over_and_given_back() {
     let kills = std::env::var("HANSOM_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
-    let mut cluster = Cluster::start(3, &[]).await;
+    let mut cluster = Cluster::start_alone(3, &[]).await;
     let (mut reads, mut writes) = (Vec::new(), Vec::new());
     for (round, victim) in (1..=3).cycle().take(kills).enumerate() {
         cluster.spread().await;
@@ -99,7 +99,7 @@ async fn partitions_of_a_killed_node_are_taken_over_and_given_back() {
 
 #[tokio::test]
 async fn a_node_without_its_disk_is_refused_and_a_new_one_takes_its_place() {
-    let mut cluster = Cluster::start(3, IMPATIENT).await;
+    let mut cluster = Cluster::start_alone(3, IMPATIENT).await;
     let (wiped, next) = (2, 3);
     let mut riders = Vec::new();
     for home in 1..=3 {
@@ -143,7 +143,7 @@ async fn a_node_without_its_disk_is_refused_and_a_new_one_takes_its_place() {
 
 #[tokio::test]
 async fn a_minority_acknowledges_nothing_and_forgets_nothing() {
-    let mut cluster = Cluster::start(3, &[]).await;
+    let mut cluster = Cluster::start_alone(3, &[]).await;
     let mut riders = Vec::new();
     for home in 1..=3 {
         riders.push(cluster.rider_at(home, "ada").await);
@@ -194,7 +194,7 @@ async fn a_minority_acknowledges_nothing_and_forgets_nothing() {
 
 #[tokio::test]
 async fn a_leader_that_stood_still_for_ten_seconds_acknowledges_nothing_wrong() {
-    let mut cluster = Cluster::start(3, &[]).await;
+    let mut cluster = Cluster::start_alone(3, &[]).await;
     let load = Load::during(&mut cluster, async |cluster, load| {
         load.goes_on(60).await;
         let stood = now();

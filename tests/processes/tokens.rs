@@ -10,10 +10,10 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// Keys that the tool made, and tokens that it mints.
-struct Issuer(TempDir);
+pub(crate) struct Issuer(TempDir);
 
 impl Issuer {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let issuer = Self(tempfile::tempdir().unwrap());
         issuer.new_key("first");
         issuer
@@ -26,7 +26,7 @@ impl Issuer {
         tool.args(["token", "new-key", "--kid", kid, "--keys"]).arg(self.keys());
         assert!(tool.status().unwrap().success());
     }
-    fn token(&self, role: &str, subject: Option<&str>) -> String {
+    pub(crate) fn token(&self, role: &str, subject: Option<&str>) -> String {
         let mut tool = hansom();
         tool.args(["token", "mint", "--role", role, "--keys"]).arg(self.keys());
         tool.args(subject.map(|id| format!("--subject={id}")));
@@ -46,7 +46,7 @@ async fn send(cluster: &Cluster, what: &str, token: &str, with: impl Fn(Ask) -> 
 }
 
 /// A cluster that wants tokens; what is asked without one is asked by its operator.
-async fn cluster(issuer: &Issuer) -> Cluster {
+pub(crate) async fn cluster(issuer: &Issuer) -> Cluster {
     let keys = format!("--auth-keys={}", issuer.keys().display());
     let bearer = format!("Bearer {}", issuer.token("operator", None));
     let headers = [(AUTHORIZATION, bearer.parse().unwrap())].into_iter().collect();
@@ -122,6 +122,10 @@ async fn everybody_does_what_is_his_and_nothing_else() {
     send(&cluster, &format!("{read}?stale_ok=true"), &of_bob, as_is)
         .await
         .problem(403, "FORBIDDEN");
+    let follow = format!("{read}/stream");
+    for other in [&of_bob, &of_dee] {
+        send(&cluster, &follow, other, as_is).await.problem(403, "FORBIDDEN");
+    }
     send(&cluster, &read, &of_ada, as_is).await.expect(200);
     let offer = eventually("an offer comes", async || {
         let what = format!("GET /v1/drivers/{dee}/offers");

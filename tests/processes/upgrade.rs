@@ -55,7 +55,7 @@ async fn upgrade(cluster: &mut Cluster, load: &Load, next: &Path) {
 #[tokio::test]
 async fn a_cluster_is_upgraded_node_by_node_under_load() {
     let next = next_build();
-    let mut cluster = Cluster::start(3, &[]).await;
+    let mut cluster = Cluster::start_alone(3, &[]).await;
     until_levels(&cluster, 1, &[1, 1, 1]).await;
     let load =
         Load::during(&mut cluster, async |cluster, load| upgrade(cluster, load, &next).await);

@@ -6,7 +6,7 @@ use crate::cell::board::{Board, WAKE_MAX};
 use crate::cell::index::{PingOutcome, Query, Restood, Supply};
 use crate::geo;
 use h3o::CellIndex;
-use proto::record::ask::{Found, Wake};
+use proto::record::ask::{Fix, Found, Wake};
 use proto::record::cell::{Demand, Ping, PingCounts};
 use proto::record::driver::Standing;
 use proto::{BookingId, DriverId, NodeId};
@@ -34,6 +34,7 @@ pub(super) enum Message {
     Withdraw(BookingId),
     Restand(Vec<Standing>),
     Forget(DriverId),
+    Fixes { drivers: Vec<DriverId>, reply: oneshot::Sender<Vec<Fix>> },
     Tick,
 }
 
@@ -97,6 +98,13 @@ impl Actor for Shell {
             }
             Message::Forget(driver) => {
                 state.supply.forget(driver);
+            }
+            Message::Fixes { drivers, reply } => {
+                let fix = |driver| {
+                    let seen = state.supply.fix(driver)?;
+                    Some(Fix { driver, point: seen.point, at: seen.at })
+                };
+                let _caller_gone = reply.send(drivers.into_iter().filter_map(fix).collect());
             }
             Message::Tick => self.tick(&myself, state),
         }

@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
 /// The most pings or ids in one request; beyond it the sender should have split.
-const BATCH_MAX: usize = 8_192;
+pub(super) const BATCH_MAX: usize = 8_192;
 
 fn encoded<T: Serialize>(answer: Result<T, Refusal>) -> Result<Vec<u8>, Refusal> {
     answer.map(|answer| codec::encode(&answer))
@@ -182,6 +182,9 @@ pub(super) async fn serve(
         Request::PushDown(ask) => {
             encoded(Ok(runtime.world().sockets.push(ask.connection, ask.push)))
         }
+        Request::Follow(ask) => encoded(runtime.follow(ask.follows).await),
+        Request::Whereabouts(ask) => encoded(runtime.whereabouts(&ask.drivers)),
+        Request::Fixes(ask) => encoded(runtime.fixes(ask.sought).await),
         Request::Consensus(_) => {
             Err(Refusal::new(Code::BadPeer, "a frame for the ledger, which no actor reads"))
         }

@@ -1,16 +1,17 @@
 //! The ledger as the shells see it: typed commands, typed entities, one kind of refusal.
 
 use super::Runtime;
+use crate::answers::RETENTION_MS;
 use crate::machine::Machine;
 use futures_util::future::join_all;
 use ledger::Refused;
 use proto::code::{Code, Refusal};
 use proto::codec;
 use proto::record::ask::{DriverTrips, RiderBookings};
-use proto::record::command::{Command, Entity, Idempotency, Outcome, Proposal};
+use proto::record::command::{Answer, Command, Entity, Idempotency, Outcome, Proposal};
 use proto::record::trip::Driven;
 use proto::record::{Booking, Driver, Key, Rider, Trip};
-use proto::{BookingId, DriverId, Slot, TripId, WallMs};
+use proto::{BookingId, DriverId, RiderId, Slot, TripId, WallMs};
 use serde::de::DeserializeOwned;
 
 /// Entries in one page, whatever was asked for: with 64 offers each they still fit a frame.
@@ -48,16 +49,23 @@ impl Runtime {
         let committed = partitions.ledger().propose(group, bytes).await.map_err(refusal)?;
         let outcome: Outcome = codec::decode(&committed.outcome).map_err(malformed)?;
         let outcome = match outcome {
+            Ok(Entity::Kept(key)) => self.read(key, Code::Retry).await?,
             Err(Code::BookingNotFound | Code::TripNotFound) => {
-                self.answer_from_history(committed.at, proposal.command).await?
+                self.answer_from_history(committed.at, proposal).await?
             }
             outcome => outcome,
         };
         Ok((outcome?, committed.at))
     }
 
-    /// What is said to a command about a booking that the partition's state no longer knows.
-    async fn answer_from_history(&self, at: WallMs, command: Command) -> Result<Outcome, Refusal> {
+    /// What is said to a command about a booking that the partition's state no longer knows: what was
+    /// said to its key before, or what is worked out on a copy.
+    async fn answer_from_history(
+        &self,
+        at: WallMs,
+        proposal: Proposal,
+    ) -> Result<Outcome, Refusal> {
+        let Proposal { idempotency, command } = proposal;
         let booking = match command.subject() {
             Key::Booking(id) => id,
             Key::Trip(id) => self.trip(id).await?.booking,
@@ -66,14 +74,40 @@ impl Runtime {
             | Key::RiderAnswer(..)
             | Key::DriverAnswer(..)
             | Key::RiderBooking(..)
-            | Key::DriverTrip(..) => return Err(malformed("no booking")),
+            | Key::DriverTrip(..)
+            | Key::OldRiderAnswer(..)
+            | Key::OldDriverAnswer(..) => return Err(malformed("no booking")),
         };
         let booking = self.booking(booking).await?;
+        if let Some(asked) = idempotency
+            && let Some(outcome) = self.answered_before(booking.rider, asked, at).await?
+        {
+            return Ok(outcome);
+        }
         let trip = match booking.trip {
             Some(trip) => Some(self.trip(trip).await?),
             None => None,
         };
         Ok(Machine::answer_from_history(at, booking, trip, command))
+    }
+
+    /// The first answer to a rider's key, as the machine would give it if it still knew whose
+    /// booking it is about.
+    async fn answered_before(
+        &self,
+        rider: RiderId,
+        asked: Idempotency,
+        at: WallMs,
+    ) -> Result<Option<Outcome>, Refusal> {
+        let answer: Option<Answer> = self.find(Key::RiderAnswer(rider, asked.key)).await?;
+        let Some(answer) = answer.filter(|answer| at.since(answer.at) <= RETENTION_MS) else {
+            return Ok(None);
+        };
+        Ok(Some(match (answer.body == asked.body, answer.outcome) {
+            (false, _) => Err(Code::KeyReused),
+            (true, Some(outcome)) => outcome,
+            (true, None) => self.read(Key::OldRiderAnswer(rider, asked.key), Code::Retry).await?,
+        }))
     }
 
     /// A rider's bookings, newest first.
@@ -121,7 +155,9 @@ impl Runtime {
     ) -> Result<Driver, Refusal> {
         match self.propose(driver.slot(), idempotency, command).await?.0 {
             Entity::Driver(driver) => Ok(*driver),
-            Entity::Rider(_) | Entity::Booking(_) | Entity::Trip(_) => Err(malformed("no driver")),
+            Entity::Rider(_) | Entity::Booking(_) | Entity::Trip(_) | Entity::Kept(_) => {
+                Err(malformed("no driver"))
+            }
         }
     }
 
@@ -143,7 +179,7 @@ impl Runtime {
     ) -> Result<(Booking, WallMs), Refusal> {
         match self.propose(slot, idempotency, command).await? {
             (Entity::Booking(booking), at) => Ok((*booking, at)),
-            (Entity::Rider(_) | Entity::Driver(_) | Entity::Trip(_), _) => {
+            (Entity::Rider(_) | Entity::Driver(_) | Entity::Trip(_) | Entity::Kept(_), _) => {
                 Err(malformed("no booking"))
             }
         }
@@ -157,7 +193,9 @@ impl Runtime {
     ) -> Result<Trip, Refusal> {
         match self.propose(slot, idempotency, command).await?.0 {
             Entity::Trip(trip) => Ok(*trip),
-            Entity::Rider(_) | Entity::Driver(_) | Entity::Booking(_) => Err(malformed("no trip")),
+            Entity::Rider(_) | Entity::Driver(_) | Entity::Booking(_) | Entity::Kept(_) => {
+                Err(malformed("no trip"))
+            }
         }
     }
 
@@ -169,22 +207,28 @@ impl Runtime {
     ) -> Result<Rider, Refusal> {
         match self.propose(slot, idempotency, command).await?.0 {
             Entity::Rider(rider) => Ok(rider),
-            Entity::Driver(_) | Entity::Booking(_) | Entity::Trip(_) => Err(malformed("no rider")),
+            Entity::Driver(_) | Entity::Booking(_) | Entity::Trip(_) | Entity::Kept(_) => {
+                Err(malformed("no rider"))
+            }
         }
     }
 
     async fn read<T: DeserializeOwned>(&self, key: Key, missing: Code) -> Result<T, Refusal> {
+        self.find(key).await?.ok_or_else(|| missing.into())
+    }
+
+    async fn find<T: DeserializeOwned>(&self, key: Key) -> Result<Option<T>, Refusal> {
         let partitions = &self.world().partitions;
         let group = partitions.group(key.slot());
         let bytes = partitions.ledger().read(group, key.to_bytes()).await.map_err(refusal)?;
-        codec::decode(&bytes.ok_or(missing)?).map_err(malformed)
+        bytes.map(|bytes| codec::decode(&bytes).map_err(malformed)).transpose()
     }
 
     pub(super) async fn driver(&self, id: DriverId) -> Result<Driver, Refusal> {
         self.read(Key::Driver(id), Code::DriverNotFound).await
     }
 
-    pub(super) async fn rider(&self, id: proto::RiderId) -> Result<Rider, Refusal> {
+    pub(super) async fn rider(&self, id: RiderId) -> Result<Rider, Refusal> {
         self.read(Key::Rider(id), Code::RiderNotFound).await
     }
 

@@ -172,6 +172,7 @@ fn brief(entity: &Entity) -> String {
             };
             format!("{} {state} attempt {} [{}]", booking.id, booking.attempt, offers.join(" "))
         }
+        Entity::Kept(key) => format!("answered before: {key:?}"),
         Entity::Trip(trip) => {
             let due = if trip.release_due { " release due" } else { "" };
             format!("{} {:?} of {} by {}{due}", trip.id, trip.state, trip.booking, trip.driver)

@@ -136,7 +136,8 @@ impl Archive {
 
     /// A record that is in no index yet.
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Vec<u8>> {
-        let unsaved = || self.unsaved.values().find_map(|sealed| sealed.records.get(key));
+        // The newest first: a key that is kept again takes the place of what it had.
+        let unsaved = || self.unsaved.iter().rev().find_map(|(_, sealed)| sealed.records.get(key));
         self.recent.get(key).or_else(unsaved)
     }
 

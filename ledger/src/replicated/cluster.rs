@@ -79,7 +79,7 @@ pub(crate) enum Change {
     /// A known node's standing.
     Stand(NodeId, Standing),
     /// An operator made a minority go on; what it had not heard of is lost.
-    WentOn,
+    WentOn(NodeId),
     /// The highest feature level that a node's build knows.
     Know(NodeId, Level),
     /// From here on, this feature level, if everybody knows it.
@@ -161,7 +161,13 @@ impl Cluster {
                 }
                 return Ok(());
             }
-            Change::WentOn => self.lossy += 1,
+            Change::WentOn(survivor) => {
+                self.lossy += 1;
+                // The others are given up: nobody waits for them any more.
+                for (_, node) in self.nodes.iter_mut().filter(|(id, _)| **id != survivor) {
+                    node.standing = Standing::Dead;
+                }
+            }
             Change::Join(_) | Change::Stand(..) | Change::Know(..) | Change::Raise(_)
                 if self.version == 0 =>
             {
@@ -354,7 +360,7 @@ mod tests {
     #[test]
     fn a_change_that_this_build_does_not_know_changes_nothing() {
         let mut machine = ClusterMachine(cluster(3));
-        let mut newer = codec::encode(&Change::WentOn);
+        let mut newer = codec::encode(&Change::WentOn(NodeId(1)));
         newer[0] = codec::VERSION + 1;
         for unknown in [newer, vec![codec::VERSION, 250], Vec::new()] {
             let applied = machine.apply(WallMs(0), Level::FIRST, &unknown);

@@ -168,7 +168,7 @@ pub(crate) fn alone<S: Store>(log: &S, me: NodeId) -> Result<(Batch, usize), Sto
     // Of a replica that was removed only the vote is left: others have the group.
     tails.retain(|_, tail| !tail.is_left());
     for (group, tail) in &tails {
-        let command = codec::encode(&Change::WentOn).into();
+        let command = codec::encode(&Change::WentOn(me)).into();
         let word =
             (*group == META).then_some(Stamped { at: WallMs(0), level: Level::FIRST, command });
         batch.append(tail.take_alone(*group, me, word));

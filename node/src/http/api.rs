@@ -30,7 +30,9 @@ use utoipa::{IntoParams, IntoResponses, Modify, OpenApi};
             for trying. `X-Trace-ID` (32 hex digits) follows a request through all nodes and their \
             logs.\n\n\
             **Driver's socket.** `GET /v1/drivers/{id}/stream` becomes a WebSocket: positions up, \
-            offers and trip changes down."
+            offers and trip changes down.\n\n\
+            **Rider's stream.** `GET /v1/bookings/{id}/stream` sends events until the booking has ended; \
+            come back with the last `id` to any node, and nothing is missed or told twice."
     ),
     components(schemas(ProblemBody)),
     modifiers(&Bearer),
@@ -163,6 +165,7 @@ endpoints! {
     Nearby: BadCoordinate;
     Book: BadCoordinate RiderNotFound RiderBusy KeyReused;
     ReadBooking: BookingNotFound;
+    FollowBooking: BookingNotFound;
     CancelBooking: BookingNotFound Unauthorized BookingAssigned BookingEnded KeyReused;
     Decline: DriverNotFound OfferNotFound OfferExpired OfferTaken OfferAlreadyAccepted KeyReused;
     Accept: DriverNotFound OfferNotFound OfferExpired OfferTaken OfferAlreadyAccepted DriverBusy KeyReused;

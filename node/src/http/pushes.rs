@@ -34,7 +34,8 @@ impl Down {
     }
 }
 
-const fn offer_end(how: OfferEnd) -> &'static str {
+/// The name of how an offer ended.
+pub(super) const fn offer_end(how: OfferEnd) -> &'static str {
     match how {
         OfferEnd::Expired => "EXPIRED",
         OfferEnd::Declined => "DECLINED",

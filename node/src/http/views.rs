@@ -209,7 +209,8 @@ const fn offer_status(state: OfferState) -> &'static str {
     }
 }
 
-const fn actor(actor: Actor) -> &'static str {
+/// The name of who did something.
+pub(super) const fn actor(actor: Actor) -> &'static str {
     match actor {
         Actor::Rider => "RIDER",
         Actor::Driver => "DRIVER",

@@ -5,6 +5,7 @@ use super::{Build, Node, Seams, Storage};
 use crate::auth::{BadKeys, Verifier};
 use crate::cluster::Facts;
 use crate::config::Config;
+use crate::follow::{self, Streams};
 use crate::http::server::Door;
 use crate::http::{self, App, Rates};
 use crate::metrics::Metrics;
@@ -422,6 +423,14 @@ impl Frame {
             mint: Arc::clone(&self.mint) as Arc<dyn actors::runtime::world::Mint>,
         };
         tasks.spawn(keeper.run());
+        let streams = Streams::new(follow::Means {
+            node: self.config.node,
+            router: Arc::clone(&self.router),
+            membership: self.membership.clone(),
+            mint: Arc::clone(&self.mint) as Arc<dyn actors::runtime::world::Mint>,
+            policy: self.config.policy.clone(),
+        });
+        tasks.spawn(Arc::clone(&streams).run());
         let frame = Arc::clone(self);
         let app = App::new(http::Parts {
             node: self.config.node,
@@ -430,6 +439,7 @@ impl Frame {
             membership: self.membership.clone(),
             pings,
             sockets: Arc::clone(&self.sockets),
+            streams,
             clock: Arc::clone(&self.clock),
             mint: Arc::clone(&self.mint) as Arc<dyn actors::runtime::world::Mint>,
             metrics: Arc::clone(&self.metrics),

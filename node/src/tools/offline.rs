@@ -1,8 +1,8 @@
 //! `hansom ledger`: what an operator asks of a node's data directory while no node has it open.
 
+use super::print;
 use actors::fault::Faults;
 use actors::machine::Machine;
-use comfy_table::{Table, presets};
 use ledger::replicated::META;
 use ledger::replicated::offline::{self, GroupOnDisk, OfflineError, OnDisk};
 use proto::machine::StateMachine;
@@ -43,7 +43,6 @@ pub struct Recovery {
 }
 
 /// Runs a command.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "data and talk of a command")]
 pub fn run(command: LedgerCommand) -> ExitCode {
     let done = match command {
         LedgerCommand::Inspect(Directory { dir }) => inspect(&dir).map(|found| table(&found)),
@@ -60,16 +59,7 @@ pub fn run(command: LedgerCommand) -> ExitCode {
             })
         }
     };
-    match done {
-        Ok(text) => {
-            println!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("hansom ledger: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    print::finish("hansom ledger", done)
 }
 
 fn inspect(dir: &std::path::Path) -> Result<OnDisk, OfflineError> {
@@ -86,6 +76,7 @@ fn kind(key: &[u8]) -> &'static str {
         Ok(Key::Trip(_)) => "trips",
         Ok(Key::RiderAnswer(..) | Key::DriverAnswer(..)) => "kept answers",
         Ok(Key::RiderBooking(..) | Key::DriverTrip(..)) => "entries of lists",
+        Ok(Key::OldRiderAnswer(..) | Key::OldDriverAnswer(..)) => "old answers",
         Err(_) => "unknown",
     }
 }
@@ -102,9 +93,7 @@ fn counts<'a>(groups: impl Iterator<Item = &'a GroupOnDisk>) -> String {
 }
 
 fn table(found: &OnDisk) -> String {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED);
-    table.set_header([
+    let header = [
         "partition",
         "vote",
         "last index",
@@ -114,11 +103,11 @@ fn table(found: &OnDisk) -> String {
         "voters",
         "digest",
         "holds",
-    ]);
+    ];
     let number = |n: Option<u64>| n.map_or_else(String::new, |n| n.to_string());
-    for group in &found.groups {
+    let rows = found.groups.iter().map(|group| {
         let voters = group.voters.iter().flatten().map(ToString::to_string);
-        table.add_row([
+        [
             group.group.to_string(),
             group.vote.clone().unwrap_or_default(),
             number(group.last.map(|(index, _)| index)),
@@ -132,8 +121,9 @@ fn table(found: &OnDisk) -> String {
             } else {
                 counts([group].into_iter())
             },
-        ]);
-    }
+        ]
+    });
+    let table = print::list(header, rows);
     let founders: Vec<String> = found.founders.iter().map(ToString::to_string).collect();
     let disk = found.disk.map_or("none".to_owned(), |disk| format!("{:032x}", disk.0));
     format!(

@@ -4,6 +4,7 @@
 use crate::auth::{self, BadKeys, Claims, Role};
 use crate::clock::SystemClock;
 use crate::mint::SeededMint;
+use crate::tools::print;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{
@@ -86,7 +87,6 @@ enum TokenError {
 }
 
 /// `hansom token`.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "data and talk of a command")]
 pub fn run(command: TokenCommand) -> ExitCode {
     let done = match command {
         TokenCommand::NewKey { keys, kid } => new_key(&keys, kid),
@@ -94,16 +94,7 @@ pub fn run(command: TokenCommand) -> ExitCode {
             mint(&keys, role, subject, cluster, hours)
         }
     };
-    match done {
-        Ok(line) => {
-            println!("{line}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("hansom token: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    print::finish("hansom token", done)
 }
 
 fn new_key(path: &Path, kid: String) -> Result<String, TokenError> {

@@ -8,6 +8,7 @@ use super::driver::{OfferEnd, Standing, Vehicle};
 use super::{Booking, CityId, Driver, Offer, Place, Rider, Trip};
 use crate::envelope::Route;
 use crate::ids::{BookingId, DriverId, NodeId, OfferId, RiderId, TripId};
+use crate::record::event::What;
 use crate::record::trip::{Driven, TripState};
 use crate::units::{Point, WallMs};
 use bytes::Bytes;
@@ -133,6 +134,66 @@ pub struct Found {
     pub candidates: Vec<Candidate>,
     /// Other bookings waiting on the boards of the searched cells.
     pub waiting: u32,
+}
+
+/// A place in a partition's event log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Mark {
+    /// The log index of a command.
+    pub index: u64,
+    /// The number of the event within the command.
+    pub n: u32,
+}
+
+/// How far somebody who follows a booking has been told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Following {
+    /// Which.
+    pub booking: BookingId,
+    /// Its trip, if the asker knows of one.
+    pub trip: Option<TripId>,
+    /// What is newer is wanted; nothing to begin with how things are now.
+    pub after: Option<Mark>,
+    /// The records are wanted even if nothing happened, and the answer must know of everything that
+    /// was acknowledged before the question.
+    pub confirm: bool,
+}
+
+/// Something that happened, and where it stands in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Happened {
+    /// Where.
+    pub mark: Mark,
+    /// When.
+    pub at: WallMs,
+    /// What.
+    pub what: What,
+}
+
+/// What whoever follows a booking has not been told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Followed {
+    /// The place that the answer reaches to, to be named the next time.
+    pub upto: Mark,
+    /// The answer begins with how things are now, because the question named no place in this log.
+    pub afresh: bool,
+    /// There may be more to tell already.
+    pub more: bool,
+    /// What happened to the booking and its trip, oldest first.
+    pub events: Vec<Happened>,
+    /// The records, at least as new as the newest event, if there is one or they were asked for.
+    pub now: Option<(Booking, Option<Trip>)>,
+}
+
+/// Where a driver was seen last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fix {
+    /// Who.
+    pub driver: DriverId,
+    /// Where.
+    pub point: Point,
+    /// When his phone measured it.
+    pub at: WallMs,
 }
 
 asks! {
@@ -429,4 +490,28 @@ asks! {
         /// At most so many.
         max: u16,
     } -> Vec<Driven>, |ask| Route::Slot(ask.driver.slot());
+
+    // Streams.
+    /// What happened to bookings that somebody follows at the asking node. The answers are in the
+    /// order of the questions; nothing where this node can't say.
+    Follow {
+        /// The node asked, which leads their partitions.
+        node: NodeId,
+        /// At most a few hundred.
+        follows: Vec<Following>,
+    } -> Vec<Option<Followed>>, |ask| Route::Node(ask.node);
+    /// In which cells drivers were seen last, as ring keys, in the order of the question.
+    Whereabouts {
+        /// The node asked, which leads the drivers' partitions.
+        node: NodeId,
+        /// Who.
+        drivers: Vec<DriverId>,
+    } -> Vec<Option<u64>>, |ask| Route::Node(ask.node);
+    /// The last known positions of drivers, of those who are where the question says.
+    Fixes {
+        /// The node asked, which owns the cells.
+        node: NodeId,
+        /// Who, and the ring key of the cell he was seen in.
+        sought: Vec<(DriverId, u64)>,
+    } -> Vec<Fix>, |ask| Route::Node(ask.node);
 }

@@ -255,6 +255,8 @@ pub enum Entity {
     Booking(Box<Booking>),
     /// A trip.
     Trip(Box<Trip>),
+    /// The key was answered before; the answer has left for the archive and stands under this key.
+    Kept(Key),
 }
 
 /// What a command came to: the entity as it now is, or a final refusal that changed nothing.
@@ -267,6 +269,6 @@ pub struct Answer {
     pub body: u64,
     /// When it was first answered.
     pub at: WallMs,
-    /// What was answered.
-    pub outcome: Outcome,
+    /// What was answered; nothing once that has left for the archive.
+    pub outcome: Option<Outcome>,
 }

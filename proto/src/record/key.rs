@@ -26,6 +26,10 @@ pub enum Key {
     RiderBooking(RiderId, BookingId),
     /// A trip that a driver has ended, and when he was released from it: his trips, oldest first.
     DriverTrip(DriverId, WallMs, TripId),
+    /// What was answered in a rider's partition, once it has left for the archive.
+    OldRiderAnswer(RiderId, u64),
+    /// The same, of a driver's partition.
+    OldDriverAnswer(DriverId, u64),
 }
 
 impl Key {
@@ -40,6 +44,8 @@ impl Key {
             Self::DriverAnswer(id, _) => id.slot(),
             Self::RiderBooking(id, _) => id.slot(),
             Self::DriverTrip(id, ..) => id.slot(),
+            Self::OldRiderAnswer(id, _) => id.slot(),
+            Self::OldDriverAnswer(id, _) => id.slot(),
         }
     }
     /// The key as stored: a kind byte and the id, big-endian, so that byte order is id order.
@@ -58,6 +64,8 @@ impl Key {
             Self::DriverTrip(id, at, trip) => {
                 (DRIVER_TRIP, [&pair(id.to_raw(), at.0)[..], &trip.to_raw().to_be_bytes()].concat())
             }
+            Self::OldRiderAnswer(id, key) => (9, pair(id.to_raw(), key)),
+            Self::OldDriverAnswer(id, key) => (10, pair(id.to_raw(), key)),
         };
         [vec![kind], id].concat()
     }
@@ -89,6 +97,12 @@ impl Key {
                 let trip = TripId::from_raw(u128::from_be_bytes(trip));
                 Ok(Self::DriverTrip(DriverId::from_raw(driver), WallMs(at), trip))
             }
+            9 => {
+                wide().map(unpair).map(|(id, key)| Self::OldRiderAnswer(RiderId::from_raw(id), key))
+            }
+            10 => wide()
+                .map(unpair)
+                .map(|(id, key)| Self::OldDriverAnswer(DriverId::from_raw(id), key)),
             _ => Err(malformed()),
         }
     }
@@ -124,6 +138,8 @@ impl fmt::Debug for Key {
             Self::RiderAnswer(id, key) => write!(f, "{id}/{key:016x}"),
             Self::DriverAnswer(id, key) => write!(f, "{id}/{key:016x}"),
             Self::RiderBooking(id, booking) => write!(f, "{id}/{booking}"),
+            Self::OldRiderAnswer(id, key) => write!(f, "{id}/{key:016x} (left)"),
+            Self::OldDriverAnswer(id, key) => write!(f, "{id}/{key:016x} (left)"),
             Self::DriverTrip(id, at, trip) => write!(f, "{id}/{}/{trip}", at.0),
         }
     }
@@ -146,6 +162,8 @@ mod tests {
                 Key::DriverAnswer(DriverId::from_raw(small), key),
                 Key::RiderBooking(RiderId::from_raw(small), BookingId::from_raw(wide)),
                 Key::DriverTrip(DriverId::from_raw(small), WallMs(key), TripId::from_raw(wide)),
+                Key::OldRiderAnswer(RiderId::from_raw(small), key),
+                Key::OldDriverAnswer(DriverId::from_raw(small), key),
             ] {
                 prop_assert_eq!(Key::from_bytes(&key.to_bytes()), Ok(key));
             }
