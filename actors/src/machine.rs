@@ -63,8 +63,11 @@ impl Machine {
             return outcome;
         }
         let outcome = self.command(at, command, effects);
-        // A party that does not exist has no table, so strangers can't fill one.
-        if let Some((asked, party)) = asked.filter(|(_, party)| self.exists(*party)) {
+        // A party that does not exist has no table, and a stranger's refusal is not kept in another's,
+        // so that nobody can fill it but the party.
+        let stranger = matches!(outcome, Err(Code::Unauthorized | Code::UnauthorizedDriver));
+        let keeps = |party: Party| self.exists(party) && !stranger;
+        if let Some((asked, party)) = asked.filter(|(_, party)| keeps(*party)) {
             effects.changed.extend(self.answers.keep(party, asked, at, &outcome));
         }
         let changed: Vec<Key> = effects.changed.iter().copied().collect();
@@ -213,8 +216,11 @@ impl Machine {
         let booking = self.bookings.get_mut(&id).ok_or(Code::BookingNotFound)?;
         let mut what = Vec::new();
         change(booking, &mut what)?;
+        let before = booking.updated_at;
         booking::touch(booking, at);
         let booking = booking.clone();
+        // It may have ended long ago: its place among those that will leave is by its new time.
+        self.ended.remove(&(before, id));
         effects.changed(Key::Booking(id), what);
         self.let_rider_go(&booking, effects);
         Ok(Entity::Booking(Box::new(booking)))
@@ -442,8 +448,9 @@ impl Machine {
         for key in self.keys() {
             assert_eq!(self.open.contains(&key), self.is_open(key), "{key:?} and open work");
         }
-        for (_, id) in &self.ended {
+        for (at, id) in &self.ended {
             let booking = &self.bookings[id];
+            assert_eq!(*at, booking.updated_at, "{booking:?} has two places among those to leave");
             let trip = booking.trip.map(|trip| &self.trips[&trip]);
             assert!(history::has_ended(booking, trip), "{booking:?} is to leave");
         }

@@ -181,7 +181,7 @@ impl Replicated {
             snapshot_journal,
             arrivals: Arrivals::default(),
             here: RwLock::default(),
-            changing: tokio::sync::Mutex::default(),
+            changing: Arc::default(),
             leadership: Arc::new(watch::Sender::new(Leadership::new())),
             heard: Mutex::default(),
             cluster: watch::Sender::new(Arc::default()),

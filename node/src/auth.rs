@@ -226,8 +226,11 @@ impl Verifier {
     pub fn reload(&self) -> Result<usize, BadKeys> {
         let keys = usable(&self.path)?;
         let count = keys.len();
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        let mut held = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        *held = keys;
+        // While nobody verifies with the old ones.
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        drop(held);
         Ok(count)
     }
 
@@ -239,7 +242,9 @@ impl Verifier {
         let (identity, exp) = match known {
             Some(known) => known,
             None => {
-                let verified = self.verify(token, now)?;
+                // Held until it is noted, so that no key is removed in between.
+                let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+                let verified = self.verify(&keys, token, now)?;
                 let mut cache = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
                 if cache.len() >= CACHED_MAX {
                     cache.clear();
@@ -254,14 +259,13 @@ impl Verifier {
         Ok(identity)
     }
 
-    fn verify(&self, token: &str, now: WallMs) -> Result<(Identity, u64), BadToken> {
+    fn verify(&self, keys: &Keys, token: &str, now: WallMs) -> Result<(Identity, u64), BadToken> {
         let forged = |error: jsonwebtoken::errors::Error| BadToken::Forged(error.to_string());
         if token.len() > TOKEN_MAX {
             return Err(BadToken::Forged(format!("it has more than {TOKEN_MAX} bytes")));
         }
         let header = jsonwebtoken::decode_header(token).map_err(forged)?;
         let claims: Claims = {
-            let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
             let kid = header.kid.ok_or(BadToken::UnknownKey)?;
             let (algorithm, key) = keys.get(&kid).ok_or(BadToken::UnknownKey)?;
             // Times are compared below, by this node's one clock.

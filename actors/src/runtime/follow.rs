@@ -27,6 +27,9 @@ const EVENTS_MAX: usize = 1_024;
 /// a frame takes 1 MiB; the others are answered the next time.
 const RECORDS_MAX: usize = 32;
 
+/// Places of logs that are read in one request; those who are elsewhere wait for the next.
+const PAGES_MAX: usize = 64;
+
 /// The places of a group's log that were asked for, and the events after them.
 type Pages = BTreeMap<(GroupId, Cursor), Vec<LoggedEvent>>;
 
@@ -108,8 +111,10 @@ impl Runtime {
                 return Some(Followed { upto, afresh: true, more: false, events, now: None });
             }
         };
+        let full = pages.len() >= PAGES_MAX;
         let page = match pages.entry((group, after)) {
             Entry::Occupied(read) => read.into_mut(),
+            Entry::Vacant(_) if full => return None,
             Entry::Vacant(place) => {
                 place.insert(partitions.ledger().events(group, after, EVENTS_MAX).await.ok()?)
             }

@@ -90,7 +90,10 @@ impl Archive {
 
     /// Puts a record back that a snapshot held.
     pub(crate) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        // What is kept again under its key takes its place, here as after a snapshot.
+        let before = self.recent.get(&key).map_or(0, |old| key.len() + old.len());
         self.recent_bytes += key.len() + value.len();
+        self.recent_bytes -= before;
         self.recent.insert_mut(key, value);
     }
 

@@ -48,7 +48,7 @@ pub(super) struct Core {
     pub(super) means: Means,
     pub(super) here: RwLock<BTreeMap<GroupId, Here>>,
     /// Held while a replica is started or removed, so that none is started twice.
-    pub(super) changing: tokio::sync::Mutex<()>,
+    pub(super) changing: Arc<tokio::sync::Mutex<()>>,
     pub(super) leadership: Arc<watch::Sender<Leadership>>,
     /// Who leads, as the replicas here have heard.
     pub(super) heard: Mutex<BTreeMap<GroupId, NodeId>>,

@@ -47,6 +47,8 @@ pub(super) struct Held {
 pub(crate) struct Keeper {
     group: GroupId,
     held: Arc<Mutex<Held>>,
+    /// Held while a snapshot is written: one that was sent may arrive while one is taken.
+    hanging: Arc<tokio::sync::Mutex<()>>,
     means: Means,
 }
 
@@ -68,7 +70,7 @@ impl Keeper {
             held.members = meta.last_membership.clone();
             held.snapshot = Some((meta, image));
         }
-        Ok(Self { group, held: Arc::new(Mutex::new(held)), means })
+        Ok(Self { group, held: Arc::new(Mutex::new(held)), hanging: Arc::default(), means })
     }
 
     pub(super) fn held(&self) -> MutexGuard<'_, Held> {
@@ -147,6 +149,11 @@ impl Keeper {
         self.held().state.image().archive().len()
     }
 
+    /// How many segments are in memory because no snapshot has named them yet.
+    pub(crate) fn unsaved(&self) -> usize {
+        self.held().state.image().archive().unsaved().count()
+    }
+
     /// The level that the last command was carried out at.
     pub(crate) fn level(&self) -> Level {
         self.held().state.image().level()
@@ -185,6 +192,10 @@ impl Keeper {
     pub(super) async fn hang(&self, meta: SnapshotMeta, mut image: Image) -> io::Result<()> {
         let Means { snapshots, segments, faults, .. } = &self.means;
         let index = meta.last_log_id.map_or(0, |id| id.index);
+        let _turn = self.hanging.lock().await;
+        if index > 0 && snapshots.newest(self.group) > Some(index) {
+            return Ok(()); // a newer one arrived while this one was taken
+        }
         if faults.make(Fault::PurgeAboveSnapshot) {
             snapshots.pretend(self.group, index);
             self.held().snapshot = Some((meta, image));
@@ -208,6 +219,6 @@ impl Keeper {
             held.snapshot = Some((meta, image));
         }
         let named = snapshots.named(self.group);
-        segments.drop_unnamed(self.group, &named).await.map_err(io::Error::other)
+        segments.drop_old_events(self.group, &named).await.map_err(io::Error::other)
     }
 }

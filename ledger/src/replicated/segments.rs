@@ -133,7 +133,7 @@ impl Segments {
         if !segment.is(&bytes) {
             return Err(SegmentError::Damaged(id, group));
         }
-        if self.shelf().get(&group).is_some_and(|all| all.contains_key(&id)) {
+        if self.shelf().get(&group).and_then(|all| all.get(&id)) == Some(&segment) {
             return Ok(());
         }
         let mut batch = Batch::default();
@@ -188,8 +188,9 @@ impl Segments {
         Ok(rows.map(|(key, value)| (key[begins..].to_vec(), value)).collect())
     }
 
-    /// Removes segments that none of the kept snapshots names: events that are too old.
-    pub(crate) async fn drop_unnamed(
+    /// Removes segments of events that are older than all that the kept snapshots name. Younger ones
+    /// that they do not name may just be arriving.
+    pub(crate) async fn drop_old_events(
         &self,
         group: GroupId,
         named: &BTreeSet<SegmentId>,
@@ -198,13 +199,12 @@ impl Segments {
         {
             let mut shelf = self.shelf();
             let here = shelf.entry(group).or_default();
-            let unnamed: Vec<SegmentId> = here.keys().copied().collect();
-            for id in unnamed.into_iter().filter(|id| !named.contains(id)) {
-                // Records stay for ever; what is not named yet soon will be.
-                if id.track == Track::Events {
-                    here.remove(&id);
-                    batch.delete(segment_key(group, id));
-                }
+            let events = |id: &&SegmentId| id.track == Track::Events;
+            let Some(first) = named.iter().find(events).copied() else { return Ok(()) };
+            let old: Vec<SegmentId> = here.keys().filter(events).copied().collect();
+            for id in old.into_iter().filter(|id| *id < first) {
+                here.remove(&id);
+                batch.delete(segment_key(group, id));
             }
         }
         if batch.is_empty() { Ok(()) } else { self.journal.write_lazily(batch).await }

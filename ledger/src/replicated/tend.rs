@@ -19,6 +19,8 @@ const LOOK_EVERY: u64 = 4;
 /// Entries since the last snapshot before the next one, at least; more for a large state, so that
 /// writing it again costs no more than the entries did.
 const SNAPSHOT_ENTRIES: u64 = 1_024;
+/// Segments of history in memory before the next snapshot, at most: 8 MiB of a group.
+const UNSAVED_MAX: usize = 32;
 /// Values written again for each entry since, at most.
 const VALUES_PER_ENTRY: u64 = 4;
 /// A learner that lacks no more than this may vote.
@@ -122,7 +124,8 @@ impl Replicated {
         let covered = self.0.means.snapshots.newest(group).unwrap_or(0);
         let enough = SNAPSHOT_ENTRIES.max(values as u64 / VALUES_PER_ENTRY);
         let asked = memory.asked.entry(group).or_default();
-        if applied >= covered.max(*asked) + enough {
+        let full = here.replica.keeper().unsaved() > UNSAVED_MAX && applied > *asked;
+        if full || applied >= covered.max(*asked) + enough {
             *asked = applied;
             here.replica.take_snapshot().await;
         }
@@ -269,16 +272,21 @@ impl Replicated {
             if wanted || inside || members.voters.is_empty() || members.joint || group == META {
                 continue;
             }
-            let _turn = self.0.changing.lock().await;
+            let Ok(turn) = Arc::clone(&self.0.changing).try_lock_owned() else { continue };
             self.0.here.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&group);
-            here.replica.stop().await;
             memory.asked.remove(&group);
             memory.purged.remove(&group);
-            let left = here.log.forget().await.map(|left| self.0.left().insert(group, left));
-            let forgotten = left.is_ok();
-            let forgotten = forgotten && self.0.means.snapshots.forget(group).await.is_ok();
-            let forgotten = forgotten && self.0.means.segments.forget(group).await.is_ok();
-            tracing::info!(%group, forgotten, "a replica that has moved away is removed");
+            // Beside the heartbeats: a long history takes a while to remove.
+            let (core, here) = (Arc::clone(&self.0), here.clone());
+            tokio::spawn(async move {
+                here.replica.stop().await;
+                let left = here.log.forget().await.map(|left| core.left().insert(group, left));
+                let forgotten = left.is_ok();
+                let forgotten = forgotten && core.means.snapshots.forget(group).await.is_ok();
+                let forgotten = forgotten && core.means.segments.forget(group).await.is_ok();
+                tracing::info!(%group, forgotten, "a replica that has moved away is removed");
+                drop(turn);
+            });
         }
     }
 }

@@ -88,7 +88,10 @@ impl Call {
     /// The client's key, and the digest of what it came with.
     pub(super) fn idempotency<T>(&self, sent: &Sent<T>) -> Option<Idempotency> {
         let key = self.key?;
-        let text = [self.method.as_str().as_bytes(), self.path.as_bytes(), &sent.bytes];
+        // Whose it is belongs to it: nobody is given another's answer.
+        let party = format!("{:?} {:?}", self.rider, self.driver);
+        let text =
+            [self.method.as_str().as_bytes(), self.path.as_bytes(), party.as_bytes(), &sent.bytes];
         Some(Idempotency { key, body: frozen_hash(&text.join(&0)) })
     }
 }
@@ -126,9 +129,15 @@ fn key(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
 
 impl FromRequestParts<App> for Call {
     type Rejection = Problem;
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
-        // A handler that nobody has identified anyone for would believe the headers: none is.
-        let identity = parts.extensions.get().copied().unwrap_or(Identity::Believed);
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let identity = match parts.extensions.get() {
+            Some(identity) => *identity,
+            // A route that forgot to ask is closed, not open.
+            None if app.verifier.is_some() => {
+                return Err(Refusal::from(Code::Unauthenticated).into());
+            }
+            None => Identity::Believed,
+        };
         Ok(Self {
             identity,
             trace: parts.extensions.get().map_or(0, |Trace(trace)| *trace),
