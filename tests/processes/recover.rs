@@ -16,7 +16,7 @@ fn said(output: &Output) -> String {
 
 #[tokio::test]
 async fn a_cluster_that_lost_a_majority_of_its_disks_goes_on_with_the_last_one() {
-    let mut cluster = Cluster::start(3, &["--replace-after-ms=2000", "--partitions=8"]).await;
+    let mut cluster = Cluster::start_alone(3, &["--replace-after-ms=2000", "--partitions=8"]).await;
     let mut riders = Vec::new();
     for home in 1..=3 {
         riders.push(cluster.rider_at(home, "ada").await);
