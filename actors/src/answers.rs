@@ -228,8 +228,13 @@ mod tests {
 
     #[test]
     fn what_was_answered_a_while_ago_is_found_in_the_archive() {
-        let rider =
-            || proto::record::Rider { id: RiderId::from_raw(1), name: "ada".into(), active: None };
+        let rider = || proto::record::Rider {
+            id: RiderId::from_raw(1),
+            name: "ada".into(),
+            active: None,
+            profile: proto::record::Profile::default(),
+            ban: None,
+        };
         let outcome: Outcome = Ok(Entity::Rider(rider()));
         let mut answers = Answers::default();
         answers.keep(PARTY, asked(1, 1), WallMs(10), &outcome);

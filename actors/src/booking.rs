@@ -9,11 +9,16 @@
 //!                          +--- Expire ---> expired
 //! ```
 
+pub mod attempts;
+
 use proto::record::booking::{Booking, BookingState, OFFERS_MAX, Offer, OfferState};
 use proto::record::command::OfferFate;
 use proto::record::event::What;
-use proto::record::{Actor, TripState};
-use proto::{Code, DriverId, OfferId, TripId, WallMs};
+use proto::record::{Actor, Attempt, TripState};
+use proto::{BookingId, Code, DriverId, OfferId, TripId, WallMs};
+
+/// How often a booking may be gone on with because its driver called off.
+pub const REPLACEMENTS_MAX: u8 = 5;
 
 /// What an accepted offer came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +31,12 @@ pub enum Decision {
 
 /// Records the intent to offer. Refused once the booking has ended, for an attempt that is past,
 /// for a driver who was offered it before, and beyond [`OFFERS_MAX`].
-pub fn offer_start(booking: &mut Booking, offer: &Offer, what: &mut Vec<What>) -> Result<(), Code> {
+pub fn offer_start(
+    booking: &mut Booking,
+    offer: &Offer,
+    attempts: &[Attempt],
+    what: &mut Vec<What>,
+) -> Result<(), Code> {
     searching(booking)?;
     if let Some((known, _)) = booking.offers.iter().find(|(known, _)| known.driver == offer.driver)
     {
@@ -38,6 +48,8 @@ pub fn offer_start(booking: &mut Booking, offer: &Offer, what: &mut Vec<What>) -
     booking.attempt = offer.attempt;
     booking.offers.push((offer.clone(), OfferState::Pending));
     booking.state = BookingState::Offering;
+    attempts::note(booking, attempts);
+    attempts::offered(booking, offer.attempt);
     let Offer { id, driver, attempt, .. } = *offer;
     what.push(What::OfferMade { offer: id, driver, attempt });
     Ok(())
@@ -92,6 +104,10 @@ pub fn assign(
             *state = if known.id == offer { OfferState::Accepted } else { OfferState::Cancelled };
         }
     }
+    let won = booking.offers.iter().find(|(known, _)| known.id == offer);
+    if let Some(attempt) = won.map(|(known, _)| known.attempt) {
+        attempts::won(booking, attempt);
+    }
     booking.state = BookingState::Assigned { offer, driver, trip };
     booking.trip = Some(trip);
     what.push(What::BookingAssigned { driver, trip });
@@ -103,6 +119,7 @@ pub fn cancel(
     booking: &mut Booking,
     by: Actor,
     reason: &str,
+    attempts: &[Attempt],
     what: &mut Vec<What>,
 ) -> Result<(), Code> {
     if let BookingState::Cancelled { .. } = booking.state {
@@ -110,15 +127,19 @@ pub fn cancel(
     }
     searching(booking)?;
     end_offers(booking);
+    attempts::note(booking, attempts);
+    attempts::called_off(booking);
     booking.state = BookingState::Cancelled { by, reason: reason.into() };
     what.push(What::BookingCancelled { by });
     Ok(())
 }
 
 /// Gives up looking. A booking that found a driver, or ended, stays as it is.
-pub fn expire(booking: &mut Booking, what: &mut Vec<What>) {
+pub fn expire(booking: &mut Booking, attempts: &[Attempt], what: &mut Vec<What>) {
     if booking.state.is_searching() {
         end_offers(booking);
+        attempts::note(booking, attempts);
+        attempts::gave_up(booking);
         booking.state = BookingState::Expired;
         what.push(What::BookingExpired);
     }
@@ -139,6 +160,38 @@ pub fn follow(booking: &mut Booking, trip: TripState, by: Actor, why: &str, what
     }
 }
 
+/// The booking that goes on for one whose driver called off: the same wish, anew, for everybody but
+/// him. Nothing once too many drivers did so.
+pub fn replace(
+    booking: &mut Booking,
+    id: BookingId,
+    driver: DriverId,
+    at: WallMs,
+    what: &mut Vec<What>,
+) -> Option<Booking> {
+    if booking.replacements >= REPLACEMENTS_MAX {
+        return None;
+    }
+    booking.replaced_by = Some(id);
+    what.push(What::BookingReplaced { by: id });
+    let mut next = Booking {
+        id,
+        state: BookingState::Open,
+        attempt: 0,
+        offers: Vec::new(),
+        attempts: Vec::new(),
+        trip: None,
+        created_at: at,
+        updated_at: at,
+        replaces: Some(booking.id),
+        replaced_by: None,
+        replacements: booking.replacements + 1,
+        ..booking.clone()
+    };
+    next.passed_over.push(driver);
+    Some(next)
+}
+
 /// The offers that are out.
 pub fn pending(booking: &Booking) -> impl Iterator<Item = &Offer> {
     let is_pending = |(_, state): &&(Offer, OfferState)| *state == OfferState::Pending;
@@ -147,6 +200,7 @@ pub fn pending(booking: &Booking) -> impl Iterator<Item = &Offer> {
 
 /// Notes when it changed.
 pub fn touch(booking: &mut Booking, at: WallMs) {
+    attempts::touch(booking, at);
     booking.updated_at = at;
 }
 

@@ -8,13 +8,25 @@
 
 use proto::record::booking::Need;
 use proto::record::driver::Standing;
+use proto::record::explain::Filter;
 
 pub mod board;
 pub mod index;
 
 /// Whether a driver of this standing can serve `need`, busy or not. Vehicle kinds match exactly.
 pub fn meets(standing: &Standing, need: &Need) -> bool {
-    standing.kind == need.kind
-        && standing.capabilities.cover(need.capabilities)
-        && standing.seats_free >= need.seats
+    unmet(standing, need).is_none()
+}
+
+/// What a driver of this standing lacks for `need`, if anything.
+pub fn unmet(standing: &Standing, need: &Need) -> Option<Filter> {
+    if standing.kind != need.kind {
+        Some(Filter::Vehicle)
+    } else if !standing.capabilities.cover(need.capabilities) {
+        Some(Filter::Capability)
+    } else if standing.seats_free < need.seats {
+        Some(Filter::Seats)
+    } else {
+        None
+    }
 }

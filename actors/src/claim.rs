@@ -56,15 +56,16 @@ impl Claims {
     ) {
         let answer = |answer| Effect::Answer(claim.ticket, answer);
         if !free {
-            out.push(answer(ClaimAnswer::Busy));
+            out.push(answer(ClaimAnswer::Busy(None)));
         } else if let Some(holder) = self.holder(now) {
             let mine = holder == claim.booking;
-            out.push(answer(if mine { ClaimAnswer::Granted } else { ClaimAnswer::Busy }));
+            let busy = ClaimAnswer::Busy(Some(holder));
+            out.push(answer(if mine { ClaimAnswer::Granted } else { busy }));
         } else if !self.collecting.is_empty() {
             if self.collecting.len() < CLAIMS_MAX {
                 self.collecting.push(claim);
             } else {
-                out.push(answer(ClaimAnswer::Lost));
+                out.push(answer(ClaimAnswer::Lost(None)));
             }
         } else if claim.contended {
             self.collecting.push(claim);
@@ -84,13 +85,15 @@ impl Claims {
         claims.sort_by_key(|claim| (claim.score_ms, claim.booking, claim.ticket));
         for (place, claim) in claims.into_iter().enumerate() {
             match (free, place, self.holder(now)) {
-                (false, _, _) => out.push(Effect::Answer(claim.ticket, ClaimAnswer::Busy)),
+                (false, _, _) => out.push(Effect::Answer(claim.ticket, ClaimAnswer::Busy(None))),
                 (true, 0, None) => self.grant(now, claim, policy, out),
                 // The winner's own second bid, sent again after a lost answer.
                 (true, _, Some(holder)) if holder == claim.booking => {
                     out.push(Effect::Answer(claim.ticket, ClaimAnswer::Granted));
                 }
-                (true, _, _) => out.push(Effect::Answer(claim.ticket, ClaimAnswer::Lost)),
+                (true, _, winner) => {
+                    out.push(Effect::Answer(claim.ticket, ClaimAnswer::Lost(winner)));
+                }
             }
         }
     }
@@ -140,7 +143,7 @@ mod tests {
         claims.claim(MonoMs(2), claim(1, 50, false), true, &policy, &mut out);
         claims.claim(MonoMs(600), claim(2, 10, false), true, &policy, &mut out);
         use ClaimAnswer::{Busy, Granted};
-        let answers = [(1, Granted), (2, Busy), (1, Granted), (2, Granted)];
+        let answers = [(1, Granted), (2, Busy(Some(booking(1)))), (1, Granted), (2, Granted)];
         assert_eq!(out, answers.map(|(ticket, answer)| Effect::Answer(ticket, answer)));
     }
 
@@ -152,7 +155,7 @@ mod tests {
         claims.tick(MonoMs(149), true, &policy, &mut out);
         assert_eq!(out, [Effect::WakeAt(MonoMs(150))]);
         claims.tick(MonoMs(150), true, &policy, &mut out);
-        let answers = [(2, ClaimAnswer::Granted), (1, ClaimAnswer::Lost)];
+        let answers = [(2, ClaimAnswer::Granted), (1, ClaimAnswer::Lost(Some(booking(2))))];
         assert_eq!(out[1..], answers.map(|(ticket, answer)| Effect::Answer(ticket, answer)));
     }
 
@@ -190,7 +193,7 @@ mod tests {
                 claim.map_or(i64::MAX, |claim| claim.score_ms)
             };
             for (place, (ticket, answer)) in answers.iter().enumerate() {
-                if *answer == ClaimAnswer::Lost {
+                if matches!(answer, ClaimAnswer::Lost(_)) {
                     let won = answers[..place].iter().rev().find(|(_, a)| *a == ClaimAnswer::Granted);
                     prop_assert!(won.is_some_and(|(winner, _)| score(*winner) <= score(*ticket)));
                 }

@@ -20,49 +20,69 @@
 use crate::fault::Faults;
 use proto::record::driver::{Commitment, Driver, Duty, OUTCOMES_MAX, OfferEnd, Vehicle};
 use proto::record::event::What;
-use proto::record::{CityId, Offer};
-use proto::{Code, DriverId, OfferId, TripId};
+use proto::record::fare::ONE_BP;
+use proto::record::party::is_banned;
+use proto::record::{Ban, CityId, Offer, Profile, TripState};
+use proto::{Code, DriverId, OfferId, TripId, WallMs};
 use std::collections::VecDeque;
 
-/// Registers a driver, or recognises him. Other details under a known name are refused.
-pub fn register(
-    known: Option<&Driver>,
+/// A driver who has just come, off duty.
+pub const fn newcomer(
     id: DriverId,
-    name: &str,
+    name: String,
     city: CityId,
-    vehicle: &Vehicle,
+    vehicle: Vehicle,
     kyc_verified: bool,
-    what: &mut Vec<What>,
-) -> Result<Driver, Code> {
-    if let Some(driver) = known {
-        let same = driver.name == name
-            && driver.city == city
-            && driver.vehicle == *vehicle
-            && driver.kyc_verified == kyc_verified;
-        return if same { Ok(driver.clone()) } else { Err(Code::NameTaken) };
-    }
-    what.push(What::Registered);
-    Ok(Driver {
+    profile: Profile,
+) -> Driver {
+    Driver {
         id,
-        name: name.into(),
+        name,
         city,
-        vehicle: vehicle.clone(),
+        vehicle,
         kyc_verified,
         duty: Duty::Offline,
         current: None,
         next: None,
         outcomes: VecDeque::new(),
         version: 1,
-    })
+        profile,
+        ban: None,
+        driven: (0, 0),
+    }
+}
+
+/// Registers a newcomer, or recognises him. Other details under a known name are refused.
+pub fn register(
+    known: Option<&Driver>,
+    newcomer: Driver,
+    what: &mut Vec<What>,
+) -> Result<Driver, Code> {
+    let Some(known) = known else {
+        what.push(What::Registered);
+        return Ok(newcomer);
+    };
+    let details = |it: &Driver| {
+        (it.name.clone(), it.city, it.vehicle.clone(), it.kyc_verified, it.profile.clone())
+    };
+    if details(known) == details(&newcomer) { Ok(known.clone()) } else { Err(Code::NameTaken) }
 }
 
 /// Goes on or off duty. Going off declines an offer he holds; a driver on a trip ends it first.
-pub fn set_duty(driver: &mut Driver, online: bool, what: &mut Vec<What>) -> Result<(), Code> {
+pub fn set_duty(
+    driver: &mut Driver,
+    online: bool,
+    now: WallMs,
+    what: &mut Vec<What>,
+) -> Result<(), Code> {
     let wanted = if online { Duty::Online } else { Duty::Offline };
     if driver.duty == wanted {
         return Ok(());
     }
     match (&driver.current, wanted) {
+        (_, Duty::Online) if is_banned(driver.ban.as_ref(), now) => {
+            return Err(Code::DriverBanned);
+        }
         (_, Duty::Online) if !driver.kyc_verified => return Err(Code::KycRequired),
         (Some(Commitment::Taken { .. }), Duty::Offline) => return Err(Code::DriverBusy),
         (Some(Commitment::Held { offer }), Duty::Offline) => {
@@ -74,6 +94,53 @@ pub fn set_duty(driver: &mut Driver, online: bool, what: &mut Vec<What>) -> Resu
     driver.duty = wanted;
     stand(driver, what);
     Ok(())
+}
+
+/// Bans him or lifts it. He goes off duty: at once if he is free or only held, which declines the
+/// offer, and when his trip is over if he is on one.
+pub fn ban(driver: &mut Driver, ban: Option<Ban>, now: WallMs, what: &mut Vec<What>) {
+    driver.ban = ban;
+    leave_if_banned(driver, now, what);
+}
+
+fn leave_if_banned(driver: &mut Driver, now: WallMs, what: &mut Vec<What>) {
+    if is_banned(driver.ban.as_ref(), now) {
+        // On a trip he is refused this, and is asked again at its end.
+        let _on_a_trip = set_duty(driver, false, now, what);
+    }
+}
+
+/// Whether he can be asked to take a booking now, and why not.
+pub fn can_accept(driver: &Driver, now: WallMs) -> Result<(), Code> {
+    match (&driver.current, driver.duty) {
+        _ if is_banned(driver.ban.as_ref(), now) => Err(Code::DriverBanned),
+        _ if !driver.kyc_verified => Err(Code::KycRequired),
+        (Some(_), _) => Err(Code::DriverBusy),
+        (None, Duty::Offline) => Err(Code::DriverOffline),
+        (None, Duty::Online) => Ok(()),
+    }
+}
+
+/// How many of the offers that he answered lately, or let pass, he accepted: in basis points, of the
+/// last [`OUTCOMES_MAX`]. What was filled or called off before he answered does not count.
+pub fn acceptance_bp(driver: &Driver) -> Option<u32> {
+    let on_trip = matches!(driver.current, Some(Commitment::Taken { .. }));
+    let count = |wanted: &[OfferEnd]| {
+        driver.outcomes.iter().filter(|(_, end)| wanted.contains(end)).count()
+    };
+    let accepted = count(&[OfferEnd::Done]) + usize::from(on_trip);
+    let asked = accepted + count(&[OfferEnd::Declined, OfferEnd::Expired]);
+    u32::try_from((accepted * ONE_BP as usize).checked_div(asked)?).ok()
+}
+
+/// Trips that he completed on the day of `now` (UTC).
+pub fn trips_today(driver: &Driver, now: WallMs) -> u32 {
+    let (day, trips) = driver.driven;
+    if day == day_of(now) { trips } else { 0 }
+}
+
+fn day_of(at: WallMs) -> u32 {
+    u32::try_from(at.0 / (24 * 60 * 60 * 1_000)).unwrap_or(u32::MAX)
 }
 
 /// Puts an offer before him if he is on duty and free.
@@ -88,6 +155,7 @@ pub fn hold(driver: &mut Driver, offer: &Offer, what: &mut Vec<What>) -> Result<
         return Err(Code::DriverOffline);
     }
     driver.current = Some(Commitment::Held { offer: offer.clone() });
+    what.push(What::OfferPut { offer: Box::new(offer.clone()) });
     stand(driver, what);
     Ok(())
 }
@@ -168,16 +236,28 @@ pub fn confirm(driver: &mut Driver, offer: OfferId, trip: TripId) {
     }
 }
 
-/// Frees the driver of this very offer, held or taken; gives it back if he was not free of it.
+/// Frees the driver of this very offer, held or taken; gives it back if he was not free of it. An
+/// offer that never came before him, and of which nothing came, is ended for him all the same: it
+/// may still be on its way.
 pub fn release(
     driver: &mut Driver,
     offer: OfferId,
-    done: bool,
+    ended: Option<TripState>,
+    now: WallMs,
     what: &mut Vec<What>,
 ) -> Option<Offer> {
     let current = driver.current.as_ref().map(Commitment::offer);
-    let left = current.filter(|current| current.id == offer).cloned()?;
-    end(driver, offer, if done { OfferEnd::Done } else { OfferEnd::Taken }, what);
+    let Some(left) = current.filter(|current| current.id == offer).cloned() else {
+        if ended.is_none() && outcome(driver, offer).is_none() {
+            remember(driver, offer, OfferEnd::Taken);
+        }
+        return None;
+    };
+    end(driver, offer, if ended.is_some() { OfferEnd::Done } else { OfferEnd::Taken }, what);
+    if ended == Some(TripState::Completed) {
+        driver.driven = (day_of(now), trips_today(driver, now) + 1);
+    }
+    leave_if_banned(driver, now, what);
     Some(left)
 }
 
@@ -188,12 +268,16 @@ pub fn outcome(driver: &Driver, offer: OfferId) -> Option<OfferEnd> {
 
 fn end(driver: &mut Driver, offer: OfferId, how: OfferEnd, what: &mut Vec<What>) {
     driver.current = None;
+    remember(driver, offer, how);
+    what.push(What::OfferEnded { offer, how });
+    stand(driver, what);
+}
+
+fn remember(driver: &mut Driver, offer: OfferId, how: OfferEnd) {
     if driver.outcomes.len() == OUTCOMES_MAX {
         driver.outcomes.pop_front();
     }
     driver.outcomes.push_back((offer, how));
-    what.push(What::OfferEnded { offer, how });
-    stand(driver, what);
 }
 
 /// Notes that his standing changed.

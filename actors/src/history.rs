@@ -4,9 +4,9 @@
 //! the archive.
 
 use proto::codec;
-use proto::record::trip::Driven;
-use proto::record::{Booking, BookingState, Key, Offer, Trip, TripState};
-use proto::{DriverId, TripId, WallMs};
+use proto::record::trip::{Driven, Ended};
+use proto::record::{Booking, BookingState, Key, Offer, Trip};
+use proto::{DriverId, WallMs};
 
 /// Ended bookings that a partition keeps at hand, at most: about a megabyte with their trips.
 pub const ENDED_MAX: usize = 256;
@@ -44,14 +44,9 @@ pub fn records(booking: &Booking, trip: Option<&Trip>) -> Vec<(Key, Vec<u8>)> {
 }
 
 /// What a trip leaves behind in its driver's partition.
-pub fn driven(
-    driver: DriverId,
-    offer: &Offer,
-    trip: TripId,
-    ended: TripState,
-    at: WallMs,
-) -> (Key, Vec<u8>) {
+pub fn driven(driver: DriverId, offer: &Offer, ended: Ended, at: WallMs) -> (Key, Vec<u8>) {
     let Offer { booking, pickup, destination, .. } = *offer;
-    let driven = Driven { trip, booking, ended, pickup, destination, at };
+    let Ended { trip, state, earned } = ended;
+    let driven = Driven { trip, booking, ended: state, pickup, destination, at, earned };
     (Key::DriverTrip(driver, at, trip), codec::encode(&driven))
 }

@@ -8,6 +8,7 @@
 //!   [`answers`] is the one idempotency table, [`history`] what leaves for the archive.
 //! * [`dispatch`]: how one booking looks for its driver. [`claim`]: who gets a contended driver.
 //! * [`cell`]: where cars are and which bookings wait there. [`geo`]: distances and estimates.
+//! * [`meter`]: how far a trip has come; [`fare`]: what it costs.
 //! * [`policy`]: the numbers all of it is tuned by.
 //!
 //! The **shells** (`runtime`, feature of the same name) are ractor actors that receive, call a
@@ -19,10 +20,12 @@ pub mod cell;
 pub mod claim;
 pub mod dispatch;
 pub mod driver;
+pub mod fare;
 pub mod fault;
 pub mod geo;
 pub mod history;
 pub mod machine;
+pub mod meter;
 pub mod policy;
 pub mod rider;
 #[cfg(feature = "runtime")]

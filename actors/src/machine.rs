@@ -5,12 +5,15 @@
 //!
 //! A refused command changes nothing, and only its outcome says so.
 
+mod invariants;
+mod ride;
+mod stored;
+
 use crate::answers::{Answers, Party};
 use crate::fault::Faults;
-use crate::{booking, driver, history, rider, trip};
-use proto::codec::{self, CodecError};
-use proto::machine::{Applied, Level, StateMachine};
-use proto::record::command::{Answer, Command, Entity, Outcome, Proposal};
+use crate::{booking, driver, history, rider};
+use proto::codec;
+use proto::record::command::{Command, Entity, Outcome, Proposal};
 use proto::record::event::{Event, What};
 use proto::record::{Booking, BookingState, Commitment, Driver, Key, Rider, Trip};
 use proto::{BookingId, Code, DriverId, RiderId, TripId, WallMs};
@@ -88,7 +91,8 @@ impl Machine {
             | Key::RiderBooking(..)
             | Key::DriverTrip(..)
             | Key::OldRiderAnswer(..)
-            | Key::OldDriverAnswer(..) => None,
+            | Key::OldDriverAnswer(..)
+            | Key::TripTrail(..) => None,
         }
     }
 
@@ -102,17 +106,17 @@ impl Machine {
     fn command(&mut self, at: WallMs, command: Command, effects: &mut Effects) -> Outcome {
         let faults = self.faults;
         match command {
-            Command::RegisterRider { rider: id, name } => {
+            Command::RegisterRider { rider: id, name, profile } => {
                 let mut what = Vec::new();
-                let rider = rider::register(self.riders.get(&id), id, &name, &mut what)?;
+                let rider = rider::register(self.riders.get(&id), id, &name, &profile, &mut what)?;
                 self.riders.insert(id, rider.clone());
                 effects.changed(Key::Rider(id), what);
                 Ok(Entity::Rider(rider))
             }
             Command::CreateBooking { .. } => self.create_booking(at, command, effects),
-            Command::OfferStart { offer } => {
+            Command::OfferStart { offer, attempts } => {
                 self.on_booking(at, offer.booking, effects, |booking, what| {
-                    booking::offer_start(booking, &offer, what)
+                    booking::offer_start(booking, &offer, &attempts, what)
                 })
             }
             Command::OfferEnd { booking, offer, fate } => {
@@ -120,15 +124,15 @@ impl Machine {
                     booking::offer_end(booking, offer, fate)
                 })
             }
-            Command::ExpireBooking { booking } => {
+            Command::ExpireBooking { booking, attempts } => {
                 self.on_booking(at, booking, effects, |booking, what| {
-                    booking::expire(booking, what);
+                    booking::expire(booking, &attempts, what);
                     Ok(())
                 })
             }
-            Command::CancelBooking { booking, by, reason } => {
+            Command::CancelBooking { booking, by, reason, attempts } => {
                 self.on_booking(at, booking, effects, |booking, what| {
-                    booking::cancel(booking, by, &reason, what)
+                    booking::cancel(booking, by, &reason, &attempts, what)
                 })
             }
             Command::Assign { .. } => self.assign(at, command, effects),
@@ -139,18 +143,17 @@ impl Machine {
                 effects.changed(Key::Trip(id), Vec::new());
                 Ok(Entity::Trip(Box::new(trip.clone())))
             }
-            Command::RegisterDriver { driver: id, name, city, vehicle, kyc_verified } => {
-                let known = self.drivers.get(&id);
+            Command::RegisterDriver { driver: id, name, city, vehicle, kyc_verified, profile } => {
+                let new = driver::newcomer(id, name, city, vehicle, kyc_verified, profile);
                 let mut what = Vec::new();
-                let driver =
-                    driver::register(known, id, &name, city, &vehicle, kyc_verified, &mut what)?;
+                let driver = driver::register(self.drivers.get(&id), new, &mut what)?;
                 self.drivers.insert(id, driver.clone());
                 effects.changed(Key::Driver(id), what);
                 Ok(Entity::Driver(Box::new(driver)))
             }
             Command::SetDuty { driver, online } => {
                 self.on_driver(driver, effects, |driver, what| {
-                    driver::set_duty(driver, online, what)
+                    driver::set_duty(driver, online, at, what)
                 })
             }
             Command::Hold { offer } => self.on_driver(offer.driver, effects, |driver, what| {
@@ -179,14 +182,29 @@ impl Machine {
             Command::Release { driver: id, offer, ended } => {
                 let driver = self.drivers.get_mut(&id).ok_or(Code::DriverNotFound)?;
                 let mut what = Vec::new();
-                if let Some(left) = driver::release(driver, offer, ended.is_some(), &mut what)
-                    && let Some((trip, ended)) = ended
+                let state = ended.map(|ended| ended.state);
+                if let Some(left) = driver::release(driver, offer, state, at, &mut what)
+                    && let Some(ended) = ended
                 {
-                    effects.archived.push(history::driven(id, &left, trip, ended, at));
+                    effects.archived.push(history::driven(id, &left, ended, at));
                 }
                 let driver = driver.clone();
                 effects.changed(Key::Driver(id), what);
                 Ok(Entity::Driver(Box::new(driver)))
+            }
+            Command::TrailBatch { pieces } => self.trail_batch(at, pieces, effects),
+            Command::BanRider { rider: id, ban } => {
+                let rider = self.riders.get_mut(&id).ok_or(Code::RiderNotFound)?;
+                rider.ban = ban;
+                let rider = rider.clone();
+                effects.changed(Key::Rider(id), Vec::new());
+                Ok(Entity::Rider(rider))
+            }
+            Command::BanDriver { driver, ban } => {
+                self.on_driver(driver, effects, |driver, what| {
+                    driver::ban(driver, ban, at, what);
+                    Ok(())
+                })
             }
         }
     }
@@ -238,95 +256,6 @@ impl Machine {
         }
     }
 
-    fn create_booking(&mut self, at: WallMs, command: Command, effects: &mut Effects) -> Outcome {
-        let Command::CreateBooking {
-            booking: id,
-            rider: rider_id,
-            city,
-            pickup,
-            destination,
-            need,
-            payment_method,
-            shown_estimate_minor,
-        } = command
-        else {
-            return Err(Code::BadRequest);
-        };
-        if let Some(booking) = self.bookings.get(&id) {
-            // The same command again, maybe long after: never a second life for an ended booking.
-            return Ok(Entity::Booking(Box::new(booking.clone())));
-        }
-        let rider = self.riders.get_mut(&rider_id).ok_or(Code::RiderNotFound)?;
-        rider::begin(rider, id)?;
-        effects.changed(Key::Rider(rider_id), Vec::new());
-        let booking = Booking {
-            id,
-            rider: rider_id,
-            city,
-            pickup,
-            destination,
-            need,
-            payment_method,
-            shown_estimate_minor,
-            state: BookingState::Open,
-            attempt: 0,
-            offers: Vec::new(),
-            trip: None,
-            created_at: at,
-            updated_at: at,
-        };
-        self.bookings.insert(id, booking.clone());
-        effects.changed(Key::Booking(id), vec![What::BookingCreated]);
-        effects.changed(Key::RiderBooking(rider_id, id), Vec::new());
-        Ok(Entity::Booking(Box::new(booking)))
-    }
-
-    /// The booking takes its driver and the trip is born, in one entry.
-    fn assign(&mut self, at: WallMs, command: Command, effects: &mut Effects) -> Outcome {
-        let Command::Assign { booking: id, offer, driver, trip: minted } = command else {
-            return Err(Code::BadRequest);
-        };
-        let booking = self.bookings.get_mut(&id).ok_or(Code::BookingNotFound)?;
-        let mut what = Vec::new();
-        match booking::assign(booking, offer, driver, minted, &mut what)? {
-            booking::Decision::Again(trip) => {
-                let trip = self.trips.get(&trip).ok_or(Code::TripNotFound)?;
-                Ok(Entity::Trip(Box::new(trip.clone())))
-            }
-            booking::Decision::Born(trip_id) => {
-                booking::touch(booking, at);
-                effects.changed(Key::Booking(id), what);
-                let mut what = Vec::new();
-                let trip =
-                    trip::born(booking, trip_id, at, &mut what).ok_or(Code::OfferNotFound)?;
-                self.trips.insert(trip_id, trip.clone());
-                effects.changed(Key::Trip(trip_id), what);
-                Ok(Entity::Trip(Box::new(trip)))
-            }
-        }
-    }
-
-    /// A trip moves, and its booking and rider follow, in one entry.
-    fn step_trip(&mut self, at: WallMs, command: Command, effects: &mut Effects) -> Outcome {
-        let Command::StepTrip { trip: id, step, by, driver, rider } = command else {
-            return Err(Code::BadRequest);
-        };
-        let trip = self.trips.get_mut(&id).ok_or(Code::TripNotFound)?;
-        let mut what = Vec::new();
-        trip::step(trip, &step, trip::Mover { by, driver, rider }, at, &mut what)?;
-        let moved = !what.is_empty();
-        effects.changed(Key::Trip(id), what);
-        let trip = trip.clone();
-        if moved && trip.state.is_over() {
-            let why = trip.transitions.last().map_or(String::new(), |last| last.reason.clone());
-            self.on_booking(at, trip.booking, effects, |booking, what| {
-                booking::follow(booking, trip.state, by, &why, what);
-                Ok(())
-            })?;
-        }
-        Ok(Entity::Trip(Box::new(trip)))
-    }
-
     /// Whether someone must act for an entity.
     fn is_open(&self, key: Key) -> bool {
         match key {
@@ -343,7 +272,8 @@ impl Machine {
             | Key::RiderBooking(..)
             | Key::DriverTrip(..)
             | Key::OldRiderAnswer(..)
-            | Key::OldDriverAnswer(..) => false,
+            | Key::OldDriverAnswer(..)
+            | Key::TripTrail(..) => false,
         }
     }
 
@@ -364,7 +294,8 @@ impl Machine {
             | Key::RiderBooking(..)
             | Key::DriverTrip(..)
             | Key::OldRiderAnswer(..)
-            | Key::OldDriverAnswer(..) => None,
+            | Key::OldDriverAnswer(..)
+            | Key::TripTrail(..) => None,
         };
         let trip = booking.and_then(|booking| booking.trip).and_then(|id| self.trips.get(&id));
         if let Some(booking) = booking
@@ -410,123 +341,6 @@ impl Machine {
         copy.trips.extend(trip.map(|trip| (trip.id, trip)));
         copy.bookings.insert(booking.id, booking);
         copy.command(at, command, &mut Effects::default())
-    }
-
-    fn keys(&self) -> impl Iterator<Item = Key> {
-        let riders = self.riders.keys().map(|id| Key::Rider(*id));
-        let drivers = self.drivers.keys().map(|id| Key::Driver(*id));
-        let bookings = self.bookings.keys().map(|id| Key::Booking(*id));
-        let trips = self.trips.keys().map(|id| Key::Trip(*id));
-        let of_riders = self.bookings.values().map(|it| Key::RiderBooking(it.rider, it.id));
-        let entities = riders.chain(drivers).chain(bookings).chain(trips);
-        entities.chain(self.answers.keys()).chain(of_riders)
-    }
-
-    /// Asserts what must hold between the registers after every command.
-    ///
-    /// # Panics
-    /// If it does not: that is a bug, never a client's mistake.
-    pub fn check_invariants(&self) {
-        for rider in self.riders.values() {
-            if let Some(active) = rider.active {
-                let booking = &self.bookings[&active];
-                assert_eq!(booking.rider, rider.id, "{active} is another rider's");
-                let over = !booking.state.is_searching()
-                    && !matches!(booking.state, BookingState::Assigned { .. });
-                assert!(!over, "{} holds {active}, which has ended", rider.id);
-            }
-        }
-        for booking in self.bookings.values() {
-            let pending = booking::pending(booking).count();
-            assert_eq!(booking.state == BookingState::Offering, pending > 0, "{booking:?}");
-            if let BookingState::Assigned { trip, driver, .. } = booking.state {
-                let born = &self.trips[&trip];
-                assert_eq!((born.booking, born.driver), (booking.id, driver), "{booking:?}");
-                assert!(!born.state.is_over(), "{trip} is over, its booking is not");
-            }
-        }
-        for key in self.keys() {
-            assert_eq!(self.open.contains(&key), self.is_open(key), "{key:?} and open work");
-        }
-        for (at, id) in &self.ended {
-            let booking = &self.bookings[id];
-            assert_eq!(*at, booking.updated_at, "{booking:?} has two places among those to leave");
-            let trip = booking.trip.map(|trip| &self.trips[&trip]);
-            assert!(history::has_ended(booking, trip), "{booking:?} is to leave");
-        }
-    }
-}
-
-impl StateMachine for Machine {
-    fn apply(&mut self, at: WallMs, _: Level, command: &[u8]) -> Applied {
-        let mut effects = Effects::default();
-        let outcome = match codec::decode::<Proposal>(command) {
-            Ok(proposal) => self.propose(at, proposal, &mut effects),
-            Err(_) => Err(Code::BadRequest),
-        };
-        Applied {
-            outcome: codec::encode(&outcome),
-            changed: effects.changed.into_iter().map(Key::to_bytes).collect(),
-            events: effects.events.iter().map(codec::encode).collect(),
-            archived: effects.archived.into_iter().map(|(k, v)| (k.to_bytes(), v)).collect(),
-        }
-    }
-
-    fn read(&self, key: &[u8]) -> Option<Vec<u8>> {
-        match Key::from_bytes(key).ok()? {
-            Key::Rider(id) => self.riders.get(&id).map(codec::encode),
-            Key::Driver(id) => self.drivers.get(&id).map(codec::encode),
-            Key::Booking(id) => self.bookings.get(&id).map(codec::encode),
-            Key::Trip(id) => self.trips.get(&id).map(codec::encode),
-            Key::RiderAnswer(id, key) => self.answers.get(Party::Rider(id), key).map(codec::encode),
-            Key::DriverAnswer(id, key) => {
-                self.answers.get(Party::Driver(id), key).map(codec::encode)
-            }
-            Key::RiderBooking(rider, id) => {
-                let his = self.bookings.get(&id).is_some_and(|booking| booking.rider == rider);
-                his.then(Vec::new)
-            }
-            Key::DriverTrip(..) | Key::OldRiderAnswer(..) | Key::OldDriverAnswer(..) => None,
-        }
-    }
-
-    fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), CodecError> {
-        let key = Key::from_bytes(key)?;
-        match key {
-            Key::Rider(id) => self.riders.insert(id, codec::decode(value)?).map(drop),
-            Key::Driver(id) => self.drivers.insert(id, codec::decode(value)?).map(drop),
-            Key::Booking(id) => self.bookings.insert(id, codec::decode(value)?).map(drop),
-            Key::Trip(id) => self.trips.insert(id, codec::decode(value)?).map(drop),
-            Key::RiderAnswer(id, key) => {
-                let answer: Answer = codec::decode(value)?;
-                self.answers.restore(Party::Rider(id), key, answer);
-                None
-            }
-            Key::DriverAnswer(id, key) => {
-                let answer: Answer = codec::decode(value)?;
-                self.answers.restore(Party::Driver(id), key, answer);
-                None
-            }
-            // Follow from the bookings; the others are never here.
-            Key::RiderBooking(..)
-            | Key::DriverTrip(..)
-            | Key::OldRiderAnswer(..)
-            | Key::OldDriverAnswer(..) => None,
-        };
-        self.note(key);
-        Ok(())
-    }
-
-    fn scan(&self, after: Option<&[u8]>, max: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let keys = self.keys().map(Key::to_bytes);
-        keys.skip_while(|key| after.is_some_and(|after| key.as_slice() <= after))
-            .take(max)
-            .filter_map(|key| self.read(&key).map(|value| (key, value)))
-            .collect()
-    }
-
-    fn open_work(&self) -> Vec<Vec<u8>> {
-        self.open.iter().map(|key| key.to_bytes()).collect()
     }
 }
 

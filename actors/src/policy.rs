@@ -1,7 +1,11 @@
 //! Policy: every number that dispatch may be tuned by, with its unit and default. A value here is
 //! a product decision, not a protocol timer; shortening all of them alike only speeds the city up.
 
+use proto::Point;
+use proto::record::VehicleType;
+use proto::record::fare::{ONE_BP, Quote, Tariff};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Radius steps of a search. Three attempts, as wide as a city's dispatch ever looks.
 pub const ATTEMPTS: usize = 3;
@@ -34,6 +38,57 @@ pub struct Policy {
     pub detour_pct: u32,
     /// Positions older than this are not matched, in milliseconds since the node received them.
     pub fresh_ms: u32,
+    /// What rides cost.
+    pub tariffs: Tariffs,
+    /// What a driver must know to start a trip.
+    pub start_code: StartRule,
+}
+
+/// What a driver must know to start a trip.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StartRule {
+    /// Nothing.
+    #[default]
+    None,
+    /// Four digits that are made for each trip.
+    PerTrip,
+    /// The four digits that the rider registered with; made for the trip if he has none.
+    Pin,
+}
+
+/// What rides cost, by the kind of vehicle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tariffs {
+    /// Where nothing else is said.
+    pub general: Tariff,
+    /// For some kinds.
+    pub of_kind: BTreeMap<VehicleType, Tariff>,
+}
+
+impl Tariffs {
+    /// What a kind costs.
+    pub fn of(&self, kind: VehicleType) -> Tariff {
+        *self.of_kind.get(&kind).unwrap_or(&self.general)
+    }
+}
+
+impl Default for Tariffs {
+    fn default() -> Self {
+        let general = Tariff {
+            currency: "EUR".parse().expect("three capital letters"),
+            base_minor: 250,
+            per_km_minor: 120,
+            per_minute_minor: 30,
+            per_paused_minute_minor: 30,
+            minimum_minor: 600,
+            tax_bp: 700,
+            platform_bp: 2_000,
+            cancel_free_ms: 120_000,
+            cancel_fee_minor: 400,
+        };
+        Self { general, of_kind: BTreeMap::new() }
+    }
 }
 
 impl Default for Policy {
@@ -51,6 +106,8 @@ impl Default for Policy {
             speed_cms: 600,
             detour_pct: 130,
             fresh_ms: 10_000,
+            tariffs: Tariffs::default(),
+            start_code: StartRule::None,
         }
     }
 }
@@ -66,6 +123,10 @@ pub struct PolicyError {
 }
 
 impl Policy {
+    /// What a ride from here to there would cost.
+    pub fn quote(&self, kind: VehicleType, from: Point, to: Point) -> Quote {
+        crate::fare::estimate(self.tariffs.of(kind), (from, to), self.speed_cms, self.detour_pct)
+    }
     /// Checks that the values fit together.
     pub fn check(&self) -> Result<(), PolicyError> {
         let refuse = |field, problem: &str| Err(PolicyError { field, problem: problem.into() });
@@ -92,6 +153,11 @@ impl Policy {
         }
         if self.fresh_ms == 0 {
             return refuse("fresh_ms", "must be above 0");
+        }
+        let shares = |tariff: &Tariff| tariff.tax_bp <= ONE_BP && tariff.platform_bp <= ONE_BP;
+        let Tariffs { general, of_kind } = &self.tariffs;
+        if !of_kind.values().chain([general]).all(shares) {
+            return refuse("tariff", "the tax and the platform's part are 10000 at most");
         }
         Ok(())
     }

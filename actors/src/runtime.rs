@@ -8,6 +8,7 @@
 //! | driver | driver id | claims, the offer timer, accepts under way | first message | idle for a while |
 //! | booking | booking id | the dispatch | creation, takeover | settled |
 //! | trip | trip id | the release under way | first step, takeover | released, idle |
+//! | trail | group | points of its trips for the next batch | first point | idle |
 //! | cell | ring key | positions, the demand board | first ping or search | empty for a while |
 //!
 //! **Ordering.** Messages of one sender to one shell arrive in order; a shell handles one at a
@@ -19,12 +20,16 @@
 mod booking;
 mod cell;
 mod driver;
+mod explain;
 mod follow;
+mod phone;
 mod registry;
 mod search;
 mod serve;
+mod settle;
 mod soft;
 mod store;
+mod trail;
 mod trip;
 mod verifier;
 pub mod world;
@@ -49,7 +54,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
-use world::{Context, Mint, Router, Sockets};
+use world::{Context, Mint, Router, Sockets, Stories};
 
 /// Requests served at once. Each holds at most one mailbox place and a few kilobytes; beyond this
 /// the node answers `OVERLOADED` in microseconds rather than everything slowly.
@@ -74,6 +79,8 @@ pub struct World {
     pub router: Arc<dyn Router>,
     /// The sockets we hold.
     pub sockets: Arc<dyn Sockets>,
+    /// What is remembered of bookings' dispatches.
+    pub stories: Arc<dyn Stories>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
@@ -140,6 +147,7 @@ struct Inner {
     drivers: Registry<DriverId, driver::Message>,
     bookings: Registry<BookingId, booking::Message>,
     trips: Registry<TripId, trip::Message>,
+    trails: Registry<GroupId, trail::Message>,
     cells: Registry<u64, cell::Message>,
     soft: soft::Soft,
     verifier: verifier::Verifier,
@@ -161,6 +169,7 @@ impl Runtime {
             drivers: Registry::new(),
             bookings: Registry::new(),
             trips: Registry::new(),
+            trails: Registry::new(),
             cells: Registry::new(),
             soft: soft::Soft::default(),
             verifier,
@@ -217,6 +226,7 @@ impl Runtime {
         self.0.drivers.stop();
         self.0.bookings.stop();
         self.0.trips.stop();
+        self.0.trails.stop();
         self.0.cells.stop();
     }
 
@@ -272,6 +282,7 @@ impl Runtime {
         self.0.drivers.stop_those(|driver| of(driver.slot()));
         self.0.bookings.stop_those(|booking| of(booking.slot()));
         self.0.trips.stop_those(|trip| of(trip.slot()));
+        self.0.trails.stop_those(|group| lost.contains(group));
         self.0.soft.forget_those(|driver| of(driver.slot()));
     }
 
@@ -297,7 +308,8 @@ impl Runtime {
                     | Key::RiderBooking(..)
                     | Key::DriverTrip(..)
                     | Key::OldRiderAnswer(..)
-                    | Key::OldDriverAnswer(..),
+                    | Key::OldDriverAnswer(..)
+                    | Key::TripTrail(..),
                 ) => {}
                 Err(error) => warn!(%group, %error, "open work names no entity"),
             }

@@ -9,10 +9,15 @@
 //! | completed | already ended | already ended | already ended | already ended | already ended | already completed |
 //! | cancelled | cancelled | cancelled | cancelled | cancelled | cancelled | cancelled |
 
+use crate::{fare, meter};
 use proto::record::booking::{Booking, Offer};
-use proto::record::command::TripStep;
+use proto::record::command::{CodeRule, TripStep};
 use proto::record::event::What;
-use proto::record::trip::{Transition, Trip, TripState};
+use proto::record::party::Pin;
+use proto::record::trail::{Meter, TrailPiece};
+use proto::record::trip::{
+    DriverCard, Earned, RiderCard, StartCode, TRIES_MAX, Transition, Trip, TripState,
+};
 use proto::record::{Actor, booking::OfferState};
 use proto::{Code, DriverId, RiderId, TripId, WallMs};
 
@@ -20,8 +25,32 @@ use proto::{Code, DriverId, RiderId, TripId, WallMs};
 /// is refused, so that the trip can still be ended.
 pub const TRANSITIONS_MAX: usize = 208;
 
+/// What a new trip is told of those who ride and drive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parties {
+    /// The rider.
+    pub rider: RiderCard,
+    /// His own code.
+    pub pin: Option<Pin>,
+    /// The driver.
+    pub driver: DriverCard,
+    /// What starts the trip.
+    pub code: CodeRule,
+}
+
 /// A new trip for the offer that won.
-pub fn born(booking: &Booking, id: TripId, at: WallMs, what: &mut Vec<What>) -> Option<Trip> {
+pub fn born(
+    booking: &Booking,
+    id: TripId,
+    parties: Parties,
+    at: WallMs,
+    what: &mut Vec<What>,
+) -> Option<Trip> {
+    let pin = match parties.code {
+        CodeRule::None => None,
+        CodeRule::Trip(digits) => Some(digits),
+        CodeRule::RiderOr(digits) => Some(parties.pin.unwrap_or(digits)),
+    };
     let accepted = |(_, state): &&(Offer, OfferState)| *state == OfferState::Accepted;
     let (offer, _) = booking.offers.iter().find(accepted)?;
     let mut trip = Trip {
@@ -34,8 +63,15 @@ pub fn born(booking: &Booking, id: TripId, at: WallMs, what: &mut Vec<What>) -> 
         destination: booking.destination.clone(),
         state: TripState::Assigned,
         transitions: Vec::new(),
-        odometer_m: None,
         release_due: false,
+        driver_card: parties.driver,
+        rider_card: parties.rider,
+        code: pin.map(|pin| StartCode { pin, wrong: 0 }),
+        quote: booking.quote,
+        meter: Meter::default(),
+        ending: None,
+        bill: None,
+        replaced_by: None,
     };
     note(&mut trip, None, Actor::Driver, "", at, what);
     Some(trip)
@@ -46,15 +82,17 @@ pub fn next(from: TripState, step: &TripStep) -> Result<TripState, Code> {
     use TripState::{Arrived, Assigned, Cancelled, Completed, InProgress, Paused};
     match (from, step) {
         (Assigned | Arrived, TripStep::Arrive) => Ok(Arrived),
-        (Assigned | Arrived, TripStep::Start) => Ok(InProgress),
+        (Assigned | Arrived, TripStep::Start { .. }) => Ok(InProgress),
         (Assigned | Arrived, TripStep::Cancel { .. }) => Ok(Cancelled),
-        (Assigned | Arrived, TripStep::Pause | TripStep::Resume | TripStep::End { .. }) => {
+        (Assigned | Arrived, TripStep::Pause | TripStep::Resume | TripStep::End(_)) => {
             Err(Code::TripNotStarted)
         }
         (InProgress, TripStep::Pause) => Ok(Paused),
         (Paused, TripStep::Resume) => Ok(InProgress),
-        (InProgress | Paused, TripStep::End { .. }) => Ok(Completed),
-        (InProgress | Paused, TripStep::Arrive | TripStep::Start) => Err(Code::TripAlreadyStarted),
+        (InProgress | Paused, TripStep::End(_)) => Ok(Completed),
+        (InProgress | Paused, TripStep::Arrive | TripStep::Start { .. }) => {
+            Err(Code::TripAlreadyStarted)
+        }
         (InProgress | Paused, TripStep::Cancel { .. }) => Err(Code::CannotCancelInProgress),
         (InProgress, TripStep::Resume) => Err(Code::TripNotPaused),
         (Paused, TripStep::Pause) => Err(Code::TripAlreadyPaused),
@@ -62,18 +100,18 @@ pub fn next(from: TripState, step: &TripStep) -> Result<TripState, Code> {
         (
             Completed,
             TripStep::Arrive
-            | TripStep::Start
+            | TripStep::Start { .. }
             | TripStep::Pause
             | TripStep::Resume
-            | TripStep::End { .. },
+            | TripStep::End(_),
         ) => Err(Code::TripAlreadyEnded),
         (
             Cancelled,
             TripStep::Arrive
-            | TripStep::Start
+            | TripStep::Start { .. }
             | TripStep::Pause
             | TripStep::Resume
-            | TripStep::End { .. }
+            | TripStep::End(_)
             | TripStep::Cancel { .. },
         ) => Err(Code::TripCancelled),
     }
@@ -91,6 +129,8 @@ pub struct Mover {
 }
 
 /// Moves a trip. Only its own driver drives it; only its own parties cancel it.
+///
+/// A refused step changes nothing, but that a wrong code counts as a try.
 pub fn step(
     trip: &mut Trip,
     step: &TripStep,
@@ -117,19 +157,67 @@ pub fn step(
     if to == TripState::Paused && trip.transitions.len() + 4 > TRANSITIONS_MAX {
         return Err(Code::TripAlreadyPaused);
     }
+    if let TripStep::Start { pin } = step
+        && mover.by == Actor::Driver
+    {
+        unlock(trip, *pin)?;
+    }
     let from = trip.state;
     trip.state = to;
     trip.release_due = to.is_over();
     let reason = match step {
         TripStep::Cancel { reason } => reason.as_str(),
-        TripStep::End { odometer_m } => {
-            trip.odometer_m = *odometer_m;
+        TripStep::End(ending) => {
+            trip.ending = Some(*ending);
             ""
         }
-        TripStep::Arrive | TripStep::Start | TripStep::Pause | TripStep::Resume => "",
+        TripStep::Arrive | TripStep::Start { .. } | TripStep::Pause | TripStep::Resume => "",
     };
     note(trip, Some(from), mover.by, reason, at, what);
+    if to.is_over() {
+        let trail_mm = meter::finish(&mut trip.meter);
+        trip.bill = fare::bill(trip, trail_mm);
+    }
     Ok(())
+}
+
+/// Whether the driver knows the code that starts the trip.
+fn unlock(trip: &mut Trip, given: Option<Pin>) -> Result<(), Code> {
+    let Some(code) = &mut trip.code else { return Ok(()) };
+    if code.wrong >= TRIES_MAX {
+        return Err(Code::OtpTriesExceeded);
+    }
+    match given {
+        Some(given) if given == code.pin => Ok(()),
+        Some(_) => {
+            code.wrong += 1;
+            Err(Code::InvalidOtp)
+        }
+        None => Err(Code::InvalidOtp),
+    }
+}
+
+/// Adds to a trip's trail what its driver recorded on the way. Points from before the start and of
+/// trips that are over count nothing. Says whether the piece belongs to this trip.
+pub fn trail(trip: &mut Trip, driver: DriverId, piece: &TrailPiece, at: WallMs) -> bool {
+    if driver != trip.driver || trip.state.is_over() {
+        return false;
+    }
+    if let Some(started_at) = fare::started_at(trip) {
+        for point in piece.points() {
+            if meter::belongs(&point, started_at, at) {
+                meter::add(&mut trip.meter, point);
+            }
+        }
+    }
+    true
+}
+
+/// What a trip that is over brings.
+pub fn earned(trip: &Trip) -> Option<Earned> {
+    let bill = trip.bill?;
+    let (total_minor, driver_minor) = (bill.total_minor(), bill.driver_minor());
+    Some(Earned { currency: trip.quote.tariff.currency, total_minor, driver_minor })
 }
 
 fn note(

@@ -4,15 +4,16 @@
 
 use actors::history::{ENDED_MAX, STAY_MS};
 use actors::machine::{Machine, system};
+use actors::policy::Policy;
 use proto::codec;
 use proto::machine::{Applied, Level, StateMachine};
 use proto::record::booking::Need;
 use proto::record::command::{
-    Answer, Command, Entity, Idempotency, OfferFate, Outcome, Proposal, TripStep,
+    Answer, CodeRule, Command, Entity, Idempotency, OfferFate, Outcome, Proposal, TripStep,
 };
 use proto::record::driver::{Capabilities, Vehicle, VehicleType};
-use proto::record::trip::Driven;
-use proto::record::{Actor, Booking, CityId, Key, Offer, Place, Trip, TripState};
+use proto::record::trip::{Driven, DriverCard, Ended, Ending};
+use proto::record::{Actor, Booking, CityId, Key, Offer, Place, Profile, Trip, TripState};
 use proto::{BookingId, Code, DriverId, OfferId, Point, RiderId, Slot, TripId, WallMs};
 use std::collections::BTreeMap;
 
@@ -63,7 +64,26 @@ fn new(n: u64) -> Command {
         need: Need { kind: VehicleType::Sedan, capabilities, seats: 1 },
         payment_method: String::new(),
         shown_estimate_minor: None,
+        quote: Policy::default().quote(VehicleType::Sedan, point, point),
     }
+}
+
+fn vehicle() -> Vehicle {
+    Vehicle {
+        kind: VehicleType::Sedan,
+        seats: 4,
+        capabilities: Capabilities(0),
+        plate: String::new(),
+        make: String::new(),
+        model: String::new(),
+        color: String::new(),
+    }
+}
+
+/// The booking takes the driver.
+fn assign(booking: BookingId, offer: OfferId, driver: DriverId, trip: TripId) -> Command {
+    let card = DriverCard { name: "dee".into(), phone: None, vehicle: vehicle() };
+    Command::Assign { booking, offer, driver, trip, card, code: CodeRule::None }
 }
 
 /// A partition with its rider and driver, and the archive beside it as the ledger would keep it.
@@ -76,16 +96,22 @@ struct Partition {
 impl Partition {
     fn new() -> Self {
         let mut partition = Self { machine: Machine::default(), archive: BTreeMap::new(), now: 0 };
-        let vehicle = Vehicle {
-            kind: VehicleType::Sedan,
-            seats: 4,
-            capabilities: Capabilities(0),
-            plate: String::new(),
-        };
         let (name, city, kyc_verified) = ("dee".into(), CityId(1), true);
-        partition.does(Command::RegisterRider { rider: rider(), name: "ada".into() });
-        let register =
-            Command::RegisterDriver { driver: driver(), name, city, vehicle, kyc_verified };
+        let profile = Profile::default;
+        partition.does(Command::RegisterRider {
+            rider: rider(),
+            name: "ada".into(),
+            profile: profile(),
+        });
+        let (driver_id, profile) = (driver(), profile());
+        let register = Command::RegisterDriver {
+            driver: driver_id,
+            name,
+            city,
+            vehicle: vehicle(),
+            kyc_verified,
+            profile,
+        };
         partition.does(register);
         partition.does(Command::SetDuty { driver: driver(), online: true });
         partition
@@ -105,7 +131,10 @@ impl Partition {
             assert!(again.is_none(), "it left twice: {:?}", Key::from_bytes(&key));
             let kept_elsewhere = matches!(
                 Key::from_bytes(&key),
-                Ok(Key::DriverTrip(..) | Key::OldRiderAnswer(..) | Key::OldDriverAnswer(..))
+                Ok(Key::DriverTrip(..)
+                    | Key::OldRiderAnswer(..)
+                    | Key::OldDriverAnswer(..)
+                    | Key::TripTrail(..))
             );
             if kept_elsewhere {
                 continue;
@@ -126,7 +155,7 @@ impl Partition {
 
     fn cancel(&mut self, n: u64) {
         let (by, reason) = (Actor::Rider, "changed my mind".into());
-        self.does(Command::CancelBooking { booking: booking(n), by, reason });
+        self.does(Command::CancelBooking { booking: booking(n), by, reason, attempts: Vec::new() });
     }
 
     /// A ride from booking to release; the words on it.
@@ -134,16 +163,16 @@ impl Partition {
         self.create(n);
         let (id, offer) = (offer(n).id, offer(n));
         let (booking, driver, trip) = (booking(n), driver(), trip(n));
-        self.does(Command::OfferStart { offer: offer.clone() });
+        self.does(Command::OfferStart { offer: offer.clone(), attempts: Vec::new() });
         self.does(Command::Hold { offer });
         self.does(Command::Accept { driver, offer: id, key: None });
-        self.does(Command::Assign { booking, offer: id, driver, trip });
+        self.does(assign(booking, id, driver, trip));
         self.does(Command::Confirm { driver, offer: id, trip });
-        for step in [TripStep::Start, TripStep::End { odometer_m: None }] {
+        for step in [TripStep::Start { pin: None }, TripStep::End(Ending::default())] {
             let (by, driver) = (Actor::Driver, Some(driver));
-            self.does(Command::StepTrip { trip, step, by, driver, rider: None });
+            self.does(Command::StepTrip { trip, step, by, driver, rider: None, rebook: None });
         }
-        let ended = Some((trip, TripState::Completed));
+        let ended = Some(Ended { trip, state: TripState::Completed, earned: None });
         self.does(Command::Release { driver, offer: id, ended });
         self.does(Command::Release { driver, offer: id, ended });
         self.does(Command::Released { trip });
@@ -231,7 +260,7 @@ fn a_key_is_answered_as_before_long_after_what_it_was_about_has_left() {
     partition.create(1);
     let idempotency = Some(Idempotency { key: 7, body: 1 });
     let (booking, by, reason) = (booking(1), Actor::Rider, String::new());
-    let command = Command::CancelBooking { booking, by, reason };
+    let command = Command::CancelBooking { booking, by, reason, attempts: Vec::new() };
     let proposal = codec::encode(&Proposal { idempotency, command });
     let first = partition.propose(&proposal);
     assert_eq!(partition.propose(&proposal), first);
@@ -262,20 +291,25 @@ fn nobody_can_tell_from_an_answer_whether_a_booking_has_left() {
     let words = |n: u64| {
         let (booking, trip, driver, id) = (booking(n), trip(n), driver(), offer(n).id);
         let step = |step, driver| {
-            let (by, rider) = (Actor::Driver, None);
-            Command::StepTrip { trip, step, by, driver, rider }
+            let (by, rider, new) = (Actor::Driver, None, BookingId::mint(SLOT, WallMs(9), 9));
+            Command::StepTrip { trip, step, by, driver, rider, rebook: Some(new) }
         };
         vec![
-            Command::CancelBooking { booking, by: Actor::Rider, reason: "again".into() },
-            Command::ExpireBooking { booking },
-            Command::OfferStart { offer: offer(n) },
+            Command::CancelBooking {
+                booking,
+                by: Actor::Rider,
+                reason: "again".into(),
+                attempts: Vec::new(),
+            },
+            Command::ExpireBooking { booking, attempts: Vec::new() },
+            Command::OfferStart { offer: offer(n), attempts: Vec::new() },
             Command::OfferEnd { booking, offer: id, fate: OfferFate::Expired },
-            Command::Assign { booking, offer: id, driver, trip: TripId::mint(SLOT, WallMs(9), 9) },
-            Command::Assign { booking, offer: offer(77).id, driver, trip },
+            assign(booking, id, driver, TripId::mint(SLOT, WallMs(9), 9)),
+            assign(booking, offer(77).id, driver, trip),
             step(TripStep::Arrive, Some(driver)),
-            step(TripStep::End { odometer_m: Some(7) }, Some(driver)),
+            step(TripStep::End(Ending { odometer_m: Some(7), ..Ending::default() }), Some(driver)),
             step(TripStep::Cancel { reason: String::new() }, Some(driver)),
-            step(TripStep::End { odometer_m: None }, Some(DriverId::of_name("another"))),
+            step(TripStep::End(Ending::default()), Some(DriverId::of_name("another"))),
             Command::Released { trip },
         ]
     };
@@ -306,6 +340,10 @@ fn timeless(outcome: Outcome) -> Outcome {
             booking.updated_at = WallMs(0);
             Entity::Booking(booking)
         }
-        other @ (Entity::Rider(_) | Entity::Driver(_) | Entity::Trip(_) | Entity::Kept(_)) => other,
+        other @ (Entity::Rider(_)
+        | Entity::Driver(_)
+        | Entity::Trip(_)
+        | Entity::Kept(_)
+        | Entity::Nothing) => other,
     })
 }

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a loop that lost a participant must fail the test")]
 
 use actors::claim::{self, Claim, Claims};
-use actors::dispatch::{CANDIDATES_MAX, Dispatch, Effect, Event, Ranked};
+use actors::dispatch::{self, Dispatch, Effect, Event, Findings, Ranked, Start};
 use actors::geo;
 use actors::policy::Policy;
 use proptest::prelude::*;
@@ -40,8 +40,8 @@ fn driver_id(n: usize) -> DriverId {
 }
 
 impl Town {
-    fn new(bookings: &[Point], drivers: &[Point]) -> Self {
-        let policy = Policy::default();
+    fn new(bookings: &[Point], drivers: &[Point], fan_out: u16) -> Self {
+        let policy = Policy { max_offers_per_attempt: fan_out, ..Policy::default() };
         let mut town = Self {
             now: MonoMs(0),
             queue: BTreeMap::new(),
@@ -55,8 +55,7 @@ impl Town {
         };
         for n in 0..bookings.len() {
             let (policy, mut out) = (town.policy.clone(), Vec::new());
-            let begun =
-                Dispatch::begin(town.now, policy, 0, 0, BTreeSet::new(), Vec::new(), &mut out);
+            let begun = Dispatch::begin(town.now, policy, Start::default(), &mut out);
             town.bookings[n].1 = Some(begun);
             town.act(n, out);
         }
@@ -100,20 +99,28 @@ impl Town {
                 }
                 Effect::Start { candidate, attempt } => {
                     let offer = offer(n, candidate, attempt);
-                    self.send(soon, Due::Booking(n, Event::Started(Some(offer))));
+                    let started = Event::Started(candidate.driver, Some(offer));
+                    self.send(soon, Due::Booking(n, started));
                 }
                 Effect::Hold(offer) => {
                     let driver = usize::try_from(offer.driver.to_raw()).unwrap();
                     assert_eq!(self.drivers[driver].2, None, "a reserved driver was given away");
                     self.drivers[driver].2 = Some(n);
-                    self.got[n] = Some(driver);
+                    let out = self.drivers.iter().filter(|(.., held)| *held == Some(n)).count();
+                    assert!(out <= self.policy.max_offers_per_attempt.into(), "{out} at once");
                     let held = Event::Held(offer.id, Some(HoldAnswer::Held));
                     self.send(soon, Due::Booking(n, held));
-                    self.send(soon.plus_ms(1), Due::Booking(n, Event::Settled(Some(offer.id))));
+                    // He says yes at once; the first of the booking's drivers has it.
+                    if self.got[n].is_none() {
+                        self.got[n] = Some(driver);
+                        let settled = Event::Settled(Some(offer.id));
+                        self.send(soon.plus_ms(1), Due::Booking(n, settled));
+                    }
                 }
                 Effect::WakeAt(at) => self.send(at, Due::Booking(n, Event::Tick)),
                 Effect::Expire => self.send(soon, Due::Booking(n, Event::Settled(None))),
-                Effect::EndOffer(..) | Effect::Release(..) | Effect::Finish => {}
+                Effect::Release(driver, _) => self.release(driver),
+                Effect::EndOffer(..) | Effect::Finish => {}
             }
         }
     }
@@ -130,10 +137,30 @@ impl Town {
             })
             .collect();
         candidates.sort_by_key(|candidate| (candidate.distance_m, candidate.driver));
-        candidates.truncate(CANDIDATES_MAX.into());
+        candidates.truncate(dispatch::candidates_max(&self.policy).into());
         let others =
             self.got.iter().enumerate().filter(|(other, got)| *other != n && got.is_none());
-        Event::Found { candidates, waiting: u32::try_from(others.count()).unwrap() }
+        let waiting = u32::try_from(others.count()).unwrap();
+        Event::Found(Findings { candidates, waiting, ..Findings::default() })
+    }
+
+    /// A driver who is free again wakes whoever still looks, as a board does.
+    fn release(&mut self, driver: DriverId) {
+        let place = usize::try_from(driver.to_raw()).unwrap();
+        let (point, _, holder) = &mut self.drivers[place];
+        *holder = None;
+        let (point, soon) = (*point, self.now.plus_ms(HOP_MS));
+        for n in 0..self.bookings.len() {
+            let looks = self.got[n].is_none();
+            let radius_m = self.bookings[n].1.as_ref().map_or(0, Dispatch::radius_m);
+            if let Some(distance_m) = geo::distance_within(self.bookings[n].0, point, radius_m)
+                && looks
+            {
+                let (status, at) = (DriverStatus::Free, WallMs(0));
+                let car = Candidate { driver, point, at, distance_m, status, version: 1 };
+                self.send(soon, Due::Booking(n, Event::Woken(car)));
+            }
+        }
     }
 
     fn claim(&mut self, n: usize, candidate: Ranked, age_ms: u32, contended: bool) {
@@ -156,7 +183,8 @@ impl Town {
                 claim::Effect::Answer(ticket, answer) => {
                     let n = self.tickets.remove(&ticket).unwrap();
                     let at = self.now.plus_ms(HOP_MS);
-                    self.send(at, Due::Booking(n, Event::Claimed(Some(answer))));
+                    let claimed = Event::Claimed(driver_id(driver), Some(answer));
+                    self.send(at, Due::Booking(n, claimed));
                 }
                 claim::Effect::WakeAt(at) => self.send(at, Due::Claims(driver)),
             }
@@ -202,7 +230,7 @@ proptest! {
     /// be offered it.
     #[test]
     fn a_booking_alone_gets_the_nearest_driver(pickup in points(2), drivers in points(12)) {
-        let mut town = Town::new(&pickup, &drivers);
+        let mut town = Town::new(&pickup, &drivers, 1);
         town.run();
         let nearest = (0..drivers.len())
             .filter(|n| reaches(&town.policy, drivers[*n], pickup[0]))
@@ -214,8 +242,12 @@ proptest! {
     /// Bookings that compete: no driver is given twice, and a booking left without a driver left
     /// no driver behind whom it could have had.
     #[test]
-    fn nobody_waits_beside_a_free_driver(pickups in points(6), drivers in points(8)) {
-        let mut town = Town::new(&pickups, &drivers);
+    fn nobody_waits_beside_a_free_driver(
+        pickups in points(6),
+        drivers in points(8),
+        fan_out in 1u16..6,
+    ) {
+        let mut town = Town::new(&pickups, &drivers, fan_out);
         town.run();
         let mut given = BTreeSet::new();
         for driver in town.got.iter().flatten() {

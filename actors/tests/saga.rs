@@ -4,26 +4,33 @@
 //!
 //! * S1 a driver has at most one trip that is not over;
 //! * S2 a booking has at most one driver, and what it decided never changes;
-//! * S3 the driver of a trip that is not over is taken by that trip's very offer.
+//! * S3 the driver of a trip that is not over is taken by that trip's very offer;
+//! * S4 an offer that was taken back is never before its driver again, however late his hold comes.
+//!
+//! Several offers of one booking are out at once, to different drivers.
 #![expect(clippy::unwrap_used, reason = "a record that can't be read must fail the test")]
 
 use actors::fault::Faults;
 use actors::machine::{Machine, system};
+use actors::policy::Policy;
 use proto::codec;
 use proto::machine::{Level, StateMachine};
+use proto::record::attempt::ATTEMPTS_MAX;
 use proto::record::booking::{Need, OfferState};
-use proto::record::command::{Command, OfferFate, Outcome, TripStep};
+use proto::record::command::{CodeRule, Command, Entity, OfferFate, Outcome, TripStep};
 use proto::record::driver::{Capabilities, Vehicle, VehicleType};
+use proto::record::trip::{DriverCard, Ended, Ending};
 use proto::record::{
-    Actor, Booking, BookingState, CityId, Commitment, Driver, Key, Offer, Place, Trip,
+    Actor, Attempt, AttemptStatus, Booking, BookingState, CityId, Commitment, Driver, Key, Offer,
+    Place, Profile, Trip,
 };
-use proto::{BookingId, Code, DriverId, OfferId, Point, RiderId, Slot, TripId, WallMs};
+use proto::{BookingId, Code, DriverId, NodeId, OfferId, Point, RiderId, Slot, TripId, WallMs};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
 
 const BOOKINGS: u64 = 3;
-const DRIVERS: u64 = 2;
+const DRIVERS: u64 = 3;
 
 /// Which partition a command is for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,6 +48,8 @@ struct World {
     decided: BTreeMap<BookingId, OfferId>,
     rng: ChaCha8Rng,
     now: u64,
+    /// The most offers of one booking that were out at once.
+    at_once: usize,
 }
 
 fn rider(n: u64) -> RiderId {
@@ -62,25 +71,24 @@ impl World {
             decided: BTreeMap::new(),
             rng: ChaCha8Rng::seed_from_u64(seed),
             now: 0,
+            at_once: 0,
         };
         for n in 0..BOOKINGS {
             let name = format!("rider {n}");
-            world.deliver(To::Rider, Command::RegisterRider { rider: rider(n), name });
+            world.deliver(
+                To::Rider,
+                Command::RegisterRider { rider: rider(n), name, profile: Profile::default() },
+            );
             world.deliver(To::Rider, create(n));
         }
         for n in 0..DRIVERS {
-            let vehicle = Vehicle {
-                kind: VehicleType::Sedan,
-                seats: 4,
-                capabilities: Capabilities(0),
-                plate: String::new(),
-            };
             let register = Command::RegisterDriver {
                 driver: driver(n),
                 name: format!("driver {n}"),
                 city: CityId(1),
-                vehicle,
+                vehicle: vehicle(VehicleType::Sedan),
                 kyc_verified: true,
+                profile: Profile::default(),
             };
             world.deliver(To::Driver, register);
             world.deliver(To::Driver, Command::SetDuty { driver: driver(n), online: true });
@@ -94,10 +102,15 @@ impl World {
         let applied = machine.apply(WallMs(self.now), Level::KNOWN, &system(command.clone()));
         machine.check_invariants();
         let outcome: Outcome = codec::decode(&applied.outcome).unwrap();
+        if let (Command::Release { offer, .. }, Ok(Entity::Driver(record))) = (&command, &outcome) {
+            let known = actors::driver::outcome(record, *offer).is_some();
+            let done = matches!(command, Command::Release { ended: Some(_), .. });
+            assert!(known || done, "S4: {offer} was taken back and left no mark");
+        }
         // The only messages that are caused by an outcome rather than by a record.
         if let Command::Assign { offer, driver, .. } = command {
             match outcome {
-                Ok(proto::record::command::Entity::Trip(trip)) => {
+                Ok(Entity::Trip(trip)) => {
                     self.sent.push((To::Driver, Command::Confirm { driver, offer, trip: trip.id }));
                 }
                 Err(Code::OfferTaken | Code::OfferExpired) => {
@@ -117,12 +130,17 @@ impl World {
                 let n = self.rng.random_range(0..DRIVERS);
                 let attempt = booking.attempt.max(1) + u16::from(self.rng.random_bool(0.2));
                 let offer = offer(id, driver(n), attempt);
-                all.push((To::Rider, Command::OfferStart { offer }));
+                all.push((To::Rider, Command::OfferStart { attempts: attempts(&offer), offer }));
                 // Ends are rare, or nothing would ever get as far as a trip.
                 if self.rng.random_bool(0.03) {
-                    all.push((To::Rider, Command::ExpireBooking { booking: id }));
+                    all.push((
+                        To::Rider,
+                        Command::ExpireBooking { booking: id, attempts: Vec::new() },
+                    ));
                     let (by, reason) = (Actor::Rider, String::new());
-                    all.push((To::Rider, Command::CancelBooking { booking: id, by, reason }));
+                    let cancel =
+                        Command::CancelBooking { booking: id, by, reason, attempts: Vec::new() };
+                    all.push((To::Rider, cancel));
                 }
             }
             for (offer, state) in booking.offers {
@@ -157,7 +175,7 @@ impl World {
                 Some(Commitment::Taken { offer, .. }) => {
                     let trip = TripId::mint(Slot(1), WallMs(1), self.rng.random());
                     let (booking, offer) = (offer.booking, offer.id);
-                    all.push((To::Rider, Command::Assign { booking, offer, driver, trip }));
+                    all.push((To::Rider, assign(booking, offer, driver, trip)));
                     all.push((To::Driver, Command::ExpireHold { driver, offer }));
                 }
                 None => {}
@@ -165,18 +183,19 @@ impl World {
         }
         for trip in self.trips() {
             let step = match self.rng.random_range(0..3) {
-                0 => TripStep::Start,
-                1 => TripStep::End { odometer_m: None },
+                0 => TripStep::Start { pin: None },
+                1 => TripStep::End(Ending::default()),
                 _ => TripStep::Cancel { reason: String::new() },
             };
             let (id, by, driver) = (trip.id, Actor::Driver, Some(trip.driver));
-            all.push((To::Rider, Command::StepTrip { trip: id, step, by, driver, rider: None }));
+            // A driver who calls off leaves a booking that goes on.
+            let rebook = Some(booking(1_000 + self.rng.random_range(0..1_000_000)));
+            let rider = None;
+            all.push((To::Rider, Command::StepTrip { trip: id, step, by, driver, rider, rebook }));
             if trip.release_due {
                 let (driver, offer) = (trip.driver, trip.offer);
-                all.push((
-                    To::Driver,
-                    Command::Release { driver, offer, ended: Some((trip.id, trip.state)) },
-                ));
+                let ended = Some(Ended { trip: trip.id, state: trip.state, earned: None });
+                all.push((To::Driver, Command::Release { driver, offer, ended }));
             }
         }
         for n in 0..BOOKINGS {
@@ -218,6 +237,13 @@ impl World {
                 ));
             }
         }
+        for record in self.driver_records() {
+            if let Some(Commitment::Held { offer }) = &record.current
+                && actors::driver::outcome(&record, offer.id).is_some()
+            {
+                return Err(format!("S4: {} holds {}, which has ended", record.id, offer.id));
+            }
+        }
         for booking in self.bookings() {
             if let BookingState::Assigned { offer, .. } = booking.state {
                 let first = *self.decided.entry(booking.id).or_insert(offer);
@@ -225,6 +251,13 @@ impl World {
                     return Err(format!("S2: {} changed from {first} to {offer}", booking.id));
                 }
             }
+            let open = |it: &&Attempt| it.ended_at.is_none();
+            let rows = booking.attempts.iter().filter(open).count();
+            if booking.attempts.len() > ATTEMPTS_MAX || (rows > 0 && !booking.state.is_searching())
+            {
+                return Err(format!("{} is over and has attempts under way", booking.id));
+            }
+            self.at_once = self.at_once.max(actors::booking::pending(&booking).count());
             let trips = trips.iter().filter(|trip| trip.booking == booking.id).count();
             if trips > 1 {
                 return Err(format!("S2: {} has {trips} trips", booking.id));
@@ -250,7 +283,8 @@ impl World {
 }
 
 fn create(n: u64) -> Command {
-    let place = Place { point: Point::from_e7(0, 0).unwrap(), address: String::new() };
+    let point = Point::from_e7(0, 0).unwrap();
+    let place = Place { point, address: String::new() };
     Command::CreateBooking {
         booking: booking(n),
         rider: rider(n % BOOKINGS),
@@ -260,7 +294,26 @@ fn create(n: u64) -> Command {
         need: Need { kind: VehicleType::Sedan, capabilities: Capabilities(0), seats: 1 },
         payment_method: String::new(),
         shown_estimate_minor: None,
+        quote: Policy::default().quote(VehicleType::Sedan, point, point),
     }
+}
+
+fn vehicle(kind: VehicleType) -> Vehicle {
+    Vehicle {
+        kind,
+        seats: 4,
+        capabilities: Capabilities(0),
+        plate: String::new(),
+        make: String::new(),
+        model: String::new(),
+        color: String::new(),
+    }
+}
+
+fn assign(booking: BookingId, offer: OfferId, driver: DriverId, trip: TripId) -> Command {
+    let (name, phone, kind) = (String::new(), None, VehicleType::Sedan);
+    let card = DriverCard { name, phone, vehicle: vehicle(kind) };
+    Command::Assign { booking, offer, driver, trip, card, code: CodeRule::None }
 }
 
 /// The one offer of this booking to this driver in this attempt.
@@ -285,22 +338,41 @@ fn offer(booking: BookingId, driver: DriverId, attempt: u16) -> Offer {
     }
 }
 
-/// Runs one seed; tells the first violation and how many trips were completed.
-fn run(seed: u64, steps: u32, faults: Faults) -> Result<usize, String> {
+/// What one of three leaders says of an offer's attempt.
+fn attempts(offer: &Offer) -> Vec<Attempt> {
+    let leader = offer.id.to_raw().count_ones() % 3;
+    vec![Attempt {
+        number: offer.attempt,
+        radius_m: 1_000,
+        candidates_found: 1,
+        started_at: WallMs(1),
+        ended_at: None,
+        node: NodeId(leader.into()),
+        term: leader.into(),
+        status: AttemptStatus::Searching,
+        error: None,
+    }]
+}
+
+/// Runs one seed; tells the first violation, or how many trips there were and how many offers of one
+/// booking were out at once.
+fn run(seed: u64, steps: u32, faults: Faults) -> Result<(usize, usize), String> {
     let mut world = World::new(seed, faults);
     for n in 0..steps {
         world.step();
         world.check().map_err(|violation| format!("seed {seed} step {n}: {violation}"))?;
     }
-    Ok(world.trips().len())
+    Ok((world.trips().len(), world.at_once))
 }
 
 #[test]
 fn no_order_of_messages_puts_a_driver_on_two_trips() {
-    let mut trips = 0;
+    let (mut trips, mut at_once) = (0, 0);
     for seed in 0..60 {
-        trips += run(seed, 600, Faults::default()).unwrap();
+        let (some, out) = run(seed, 600, Faults::default()).unwrap();
+        (trips, at_once) = (trips + some, at_once.max(out));
     }
+    assert_eq!(at_once, 3, "offers of one booking out at once");
     // A saga in which nothing happens is safe too: make sure that things happened.
     assert!(trips > 100, "only {trips} trips in all");
 }

@@ -39,6 +39,6 @@ pub use partitions::Partitions;
 pub use peers::{FRAME_MAX, Lane, Peers, Receive, Unreachable};
 pub use replicated::Replicated;
 pub use store::{
-    Batch, DirectoryError, Identity, LogStore, MemoryDisk, MemoryPages, MemoryStore, Pages, Pair,
-    SledPages, Store, StoreError,
+    Batch, Capped, DirectoryError, Identity, LogStore, MemoryDisk, MemoryPages, MemoryStore, Pages,
+    Pair, SledPages, Store, StoreError,
 };

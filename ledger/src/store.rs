@@ -2,6 +2,7 @@
 //! another without one for what can be built again. What the keys mean is the ledger's; a store
 //! knows none of it.
 
+mod capped;
 mod directory;
 mod fjall;
 mod identity;
@@ -10,6 +11,7 @@ mod pages;
 mod witness;
 
 pub use self::fjall::LogStore;
+pub use capped::Capped;
 pub use directory::DirectoryError;
 pub use identity::Identity;
 pub use memory::{MemoryDisk, MemoryStore};

@@ -234,8 +234,8 @@ impl Verifier {
         Ok(count)
     }
 
-    /// Who holds a token.
-    pub fn identify(&self, token: &str) -> Result<Identity, BadToken> {
+    /// Who holds a token, and until when it is taken.
+    pub fn identify(&self, token: &str) -> Result<(Identity, WallMs), BadToken> {
         let now = self.clock.wall();
         let known =
             self.verified.lock().unwrap_or_else(PoisonError::into_inner).get(token).copied();
@@ -253,10 +253,11 @@ impl Verifier {
                 verified
             }
         };
-        if exp.saturating_mul(1_000).saturating_add(LEEWAY_MS) < now.0 {
+        let until = WallMs(exp.saturating_mul(1_000).saturating_add(LEEWAY_MS));
+        if until < now {
             return Err(BadToken::Expired);
         }
-        Ok(identity)
+        Ok((identity, until))
     }
 
     fn verify(&self, keys: &Keys, token: &str, now: WallMs) -> Result<(Identity, u64), BadToken> {

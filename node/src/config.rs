@@ -6,6 +6,7 @@ mod args;
 mod limits;
 mod policy;
 mod print;
+mod tariff;
 
 pub use args::Args;
 pub use limits::{Limits, LimitsArgs};

@@ -1,11 +1,16 @@
-//! The streams of riders that this node holds, and the one task that keeps them told.
+//! The streams of riders and drivers that this node holds, and the tasks that keep them told.
 //!
-//! A few times a second each node that leads partitions of followed bookings gets one message for
-//! all of them: how far each stream was told. It answers what is new. Nothing else is kept anywhere:
-//! a stream that comes back to another node says how far it was told, and goes on there.
-//! Once a second the cells are asked where the drivers are.
+//! A few times a second each node that leads partitions of those who are followed gets one message
+//! for all of them: how far each stream was told. It answers what is new. Nothing else is kept
+//! anywhere: a stream that comes back to another node says how far it was told, and goes on there.
+//! Whoever can't wait, because he has just come or a push says that there is news, is asked about at
+//! once. Once a second the cells are asked where the drivers are.
 
+#[cfg(test)]
+mod samples;
+mod shift;
 mod story;
+mod table;
 
 use crate::router::NodeRouter;
 use actors::geo;
@@ -15,29 +20,32 @@ use futures_util::future::join_all;
 use membership::Membership;
 use proto::envelope::Subject;
 use proto::record::Booking;
-use proto::record::ask::{Ask, Fix, Fixes, Follow, Followed, Following, Mark, Whereabouts};
-use proto::{DriverId, NodeId};
+use proto::record::ask::{Ask, Fix, Fixes, Follow, Following, Mark, Push, Whereabouts};
+use proto::{DriverId, NodeId, Point};
+use shift::Shift;
+pub(crate) use shift::{Job, News, Place, Told, Why};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use story::Story;
 pub(crate) use story::{Down, Records};
-use tokio::sync::mpsc;
+use table::{Table, Tell};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// Streams at once. Each has a booking and its trip in memory, 20 KB at most and 2 as a rule, and
-/// is a connection beside it; 4,096 are a city's rides under way at one of several nodes.
+/// Riders' streams at once. Each has a booking and its trip in memory, 20 KB at most and 2 as a rule,
+/// and is a connection beside it; 4,096 are a city's rides under way at one of several nodes.
 pub(crate) const STREAMS_MAX: usize = 4_096;
-/// What may wait for one reader: the whole story of a booking with 64 offers that were made and
-/// ended, and a trip. A reader that is this far behind is cut off, and goes on where it was when it
-/// comes back.
-const QUEUE_MAX: usize = 256;
-/// How often owners are asked for news.
+/// Drivers' streams at once, half a KB each: as many as a node has connections by default.
+pub(crate) const SOCKETS_MAX: usize = 16_384;
+/// How often owners are asked for news of bookings.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often they are asked for news of drivers. Pushes hurry what can't wait.
+const DRIVERS_LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Every so many looks, positions are shown: once a second.
 const LOOKS_A_FIX: u32 = 4;
-/// Bookings in one message, as many as an owner takes.
+/// Questions in one message, as many as an owner takes.
 const BATCH_MAX: usize = 256;
 /// How long a node may take to answer, in milliseconds: the others' streams wait for it.
 const WITHIN_MS: u32 = 500;
@@ -51,126 +59,198 @@ pub(crate) struct Means {
     pub(crate) policy: Policy,
 }
 
-/// One stream.
-struct Open {
-    story: Story,
-    queue: mpsc::Sender<Down>,
+/// Streams of one kind.
+struct Kind<S: Tell> {
+    table: Mutex<Table<S>>,
+    /// Somebody can't wait.
+    hurried: Notify,
 }
 
-#[derive(Default)]
-struct Table {
-    streams: BTreeMap<u64, Open>,
-    last: u64,
+impl<S: Tell> Kind<S> {
+    fn new(max: usize) -> Self {
+        Self { table: Mutex::new(Table::new(max)), hurried: Notify::new() }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table<S>> {
+        // Each critical section leaves the table whole, so a poisoned lock is still good.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self, story: S) -> Option<(u64, mpsc::Receiver<S::Down>)> {
+        let opened = self.table().open(story);
+        self.hurried.notify_one();
+        opened
+    }
 }
 
-/// All streams of this node. Whoever drops the end that he reads closes his.
+/// All streams of this node.
 pub struct Streams {
     means: Means,
-    table: Mutex<Table>,
+    riders: Kind<Story>,
+    drivers: Kind<Shift>,
 }
 
 impl fmt::Debug for Streams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Streams").field("open", &self.table().streams.len()).finish_non_exhaustive()
+        let (riders, drivers) = self.counts();
+        let mut shown = f.debug_struct("Streams");
+        shown.field("riders", &riders).field("drivers", &drivers).finish_non_exhaustive()
+    }
+}
+
+/// A driver's stream. Dropping it closes it.
+pub(crate) struct Line {
+    number: u64,
+    streams: Arc<Streams>,
+    /// What is to be shown, in order. It ends if he is too far behind, or has too many streams.
+    pub(crate) news: mpsc::Receiver<Told>,
+}
+
+impl Line {
+    /// Something was pushed to his phone: it is shown now, or his log is looked at.
+    pub(crate) fn pushed(&self, push: Push) {
+        let drivers = &self.streams.drivers;
+        let mut table = drivers.table();
+        table.tell(self.number, |shift| shift.pushed(push));
+        table.hurry(self.number);
+        drop(table);
+        drivers.hurried.notify_one();
+    }
+
+    /// Says where he is, if nothing is being told.
+    pub(crate) fn still(&self) {
+        let say = |shift: &mut Shift| shift.still().into_iter().collect();
+        self.streams.drivers.table().tell(self.number, say);
     }
 }
 
 impl Streams {
     pub(crate) fn new(means: Means) -> Arc<Self> {
-        Arc::new(Self { means, table: Mutex::default() })
+        let (riders, drivers) = (Kind::new(STREAMS_MAX), Kind::new(SOCKETS_MAX));
+        Arc::new(Self { means, riders, drivers })
     }
 
     /// Opens a stream of what happens to a booking after a place in the log; nothing to begin with
-    /// how things are. Nothing is given if there are too many.
-    pub(crate) fn open(
+    /// how things are. None is given if there are too many; of one rider the oldest is closed.
+    pub(crate) fn of_booking(
         &self,
         booking: &Booking,
         after: Option<Mark>,
     ) -> Option<mpsc::Receiver<Down>> {
-        let mut table = self.table();
-        table.streams.retain(|_, open| !open.queue.is_closed());
-        if table.streams.len() >= STREAMS_MAX {
-            return None;
-        }
-        let (queue, news) = mpsc::channel(QUEUE_MAX);
-        table.last += 1;
-        let number = table.last;
-        table.streams.insert(number, Open { story: Story::new(booking, after), queue });
-        Some(news)
+        Some(self.riders.open(Story::new(booking, after))?.1)
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
-        // Each critical section leaves the table whole, so a poisoned lock is still good.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Opens a stream of what happens to a driver, likewise.
+    pub(crate) fn of_driver(
+        self: &Arc<Self>,
+        driver: DriverId,
+        after: Option<Place>,
+    ) -> Option<Line> {
+        let (number, news) = self.drivers.open(Shift::new(driver, after))?;
+        Some(Line { number, streams: Arc::clone(self), news })
+    }
+
+    /// How many streams of riders and of drivers are open.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.riders.table().count(), self.drivers.table().count())
     }
 
     /// Keeps the streams told, until dropped.
     pub(crate) async fn run(self: Arc<Self>) {
-        let mut every = interval(LOOK_EVERY);
+        tokio::join!(
+            self.look(&self.riders, LOOK_EVERY),
+            self.look(&self.drivers, DRIVERS_LOOK_EVERY),
+            self.look_hurried(&self.riders),
+            self.look_hurried(&self.drivers),
+            self.show_positions(),
+        );
+    }
+
+    /// Asks about all streams of a kind, again and again.
+    async fn look<S: Tell>(&self, kind: &Kind<S>, every: Duration) {
+        let mut every = interval(every);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        for look in (0..LOOKS_A_FIX).cycle() {
+        loop {
             every.tick().await;
-            self.tell_news().await;
-            if look == 0 {
-                self.tell_positions().await;
-            }
+            self.tell_news(kind, false).await;
         }
     }
 
-    /// Asks the leaders what is new, and passes it on.
-    async fn tell_news(&self) {
-        let asks = self.questions().into_iter().flat_map(|(node, questions)| {
+    /// Asks about those who can't wait. Both may ask the same at once: a story knows what it has
+    /// heard.
+    async fn look_hurried<S: Tell>(&self, kind: &Kind<S>) {
+        loop {
+            kind.hurried.notified().await;
+            self.tell_news(kind, true).await;
+        }
+    }
+
+    async fn show_positions(&self) {
+        let mut every = interval(LOOK_EVERY * LOOKS_A_FIX);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            self.tell_positions().await;
+        }
+    }
+
+    /// Asks the leaders what is new, and passes it on. While a partition has none, its streams wait.
+    async fn tell_news<S: Tell>(&self, kind: &Kind<S>, due_only: bool) {
+        let Some(partitions) = self.means.router.partitions() else { return };
+        let mut by_leader: BTreeMap<NodeId, Vec<_>> = BTreeMap::new();
+        for (number, question) in kind.table().questions(due_only) {
+            if let Some(leader) = partitions.leader(question.of.slot()) {
+                by_leader.entry(leader).or_default().push((number, question));
+            }
+        }
+        let asks = by_leader.into_iter().flat_map(|(node, questions)| {
             let batches: Vec<_> = questions.chunks(BATCH_MAX).map(<[_]>::to_vec).collect();
-            batches.into_iter().map(move |batch| self.ask_news(node, batch))
+            batches.into_iter().map(move |batch| self.ask_news(kind, node, batch))
         });
         join_all(asks).await;
     }
 
-    /// What is to be asked of each leader. While a partition has none, its streams wait.
-    fn questions(&self) -> BTreeMap<NodeId, Vec<(u64, Following)>> {
-        let mut by_leader: BTreeMap<NodeId, Vec<_>> = BTreeMap::new();
-        let Some(partitions) = self.means.router.partitions() else { return by_leader };
-        let mut table = self.table();
-        table.streams.retain(|_, open| !open.queue.is_closed());
-        for (number, open) in &table.streams {
-            let question = open.story.question();
-            if let Some(leader) = partitions.leader(question.booking.slot()) {
-                by_leader.entry(leader).or_default().push((*number, question));
+    async fn ask_news<S: Tell>(&self, kind: &Kind<S>, node: NodeId, batch: Vec<(u64, Following)>) {
+        let follows = batch.iter().map(|(_, question)| *question).collect();
+        let Some(answers) = self.ask(Follow { node, follows }).await else { return };
+        let (mut table, mut due) = (kind.table(), false);
+        for ((number, question), answer) in batch.iter().zip(answers) {
+            if let Some(answer) = answer {
+                due |= table.hear(*number, question, answer);
             }
         }
-        by_leader
-    }
-
-    async fn ask_news(&self, node: NodeId, batch: Vec<(u64, Following)>) {
-        let (numbers, follows): (Vec<u64>, Vec<Following>) = batch.into_iter().unzip();
-        let Some(answers) = self.ask(Follow { node, follows }).await else { return };
-        let mut table = self.table();
-        for (number, answer) in numbers.into_iter().zip(answers) {
-            if let Some(answer) = answer {
-                table.hear(number, answer);
-            }
+        drop(table);
+        if due {
+            kind.hurried.notify_one();
         }
     }
 
     /// Asks where the drivers are who are on their way, and shows it.
     async fn tell_positions(&self) {
         let drivers: BTreeSet<DriverId> = {
-            let table = self.table();
-            let ways = table.streams.values().filter_map(|open| open.story.way());
-            ways.map(|(driver, _)| driver).collect()
+            let table = self.riders.table();
+            table.stories().filter_map(Story::way).map(|(driver, _)| driver).collect()
         };
         if drivers.is_empty() {
             return;
         }
         let fixes = self.fixes(drivers).await;
-        let Policy { speed_cms, detour_pct, .. } = self.means.policy;
-        self.table().streams.retain(|_, open| {
-            let Some((driver, to)) = open.story.way() else { return true };
-            let Some(fix) = fixes.get(&driver) else { return true };
-            let eta_s = geo::eta_s(geo::distance_m(fix.point, to), speed_cms, detour_pct);
-            let position = open.story.position(*fix, eta_s);
-            position.is_none_or(|position| open.queue.try_send(position).is_ok())
+        self.riders.table().tell_all(|story| {
+            let (driver, to) = story.way()?;
+            let fix = fixes.get(&driver)?;
+            story.position(*fix, self.eta_s(fix.point, to))
         });
+    }
+
+    /// Where a driver was seen last, if that was within the last minute.
+    pub(crate) async fn fix(&self, driver: DriverId) -> Option<Fix> {
+        self.fixes(BTreeSet::from([driver])).await.remove(&driver)
+    }
+
+    /// How long a drive takes by the policy's estimate, in seconds.
+    pub(crate) fn eta_s(&self, from: Point, to: Point) -> u32 {
+        let Policy { speed_cms, detour_pct, .. } = self.means.policy;
+        geo::eta_s(geo::distance_m(from, to), speed_cms, detour_pct)
     }
 
     /// Where drivers were seen last: their partitions know the cells, the cells the places.
@@ -208,44 +288,5 @@ impl Streams {
         let context = Context { trace, subject: Subject::Node(*node), deadline_ms: WITHIN_MS };
         // Whoever does not answer is asked again in a moment, or somebody else is.
         router.served(ask, context).await.result.ok()
-    }
-}
-
-impl Table {
-    /// Passes an answer on; a reader that is too far behind is cut off.
-    fn hear(&mut self, number: u64, answer: Followed) {
-        let Some(open) = self.streams.get_mut(&number) else { return };
-        let downs = open.story.hear(answer);
-        let ends = downs.iter().any(|down| matches!(down, Down::End { .. }));
-        let sent = downs.into_iter().all(|down| open.queue.try_send(down).is_ok());
-        if ends || !sent {
-            self.streams.remove(&number);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proto::record::BookingState;
-    use story::tests::{booking, news};
-
-    #[test]
-    fn a_reader_that_is_too_far_behind_is_cut_off_after_what_waits_for_it() {
-        let mut table = Table::default();
-        let (queue, mut waiting) = mpsc::channel(QUEUE_MAX);
-        let story = Story::new(&booking(BookingState::Open), None);
-        table.streams.insert(7, Open { story, queue });
-        for index in 0..=QUEUE_MAX as u64 {
-            assert!(table.streams.contains_key(&7), "cut off before {index}");
-            table.hear(7, news(&[index], index, Some(BookingState::Open)));
-        }
-        assert!(table.streams.is_empty());
-        let mut told = 0;
-        while waiting.try_recv().is_ok() {
-            told += 1;
-        }
-        assert_eq!(told, QUEUE_MAX);
-        assert!(waiting.is_closed());
     }
 }

@@ -3,15 +3,18 @@
 //!
 //! * `api`: all of it as a document. [`problem`]: every error as problem+json, and the status of each code.
 //! * `call`: what is read from a request. `requests`, `views`, `pushes`: the JSON that comes in and
-//!   goes out.
+//!   goes out. `cursors`: where streams go on.
 //! * `identity`: who may ask. `guard`: what is done around every request. `server`: connections. `stale`: reads that may be old.
-//! * `parties`, `bookings`, `trips`, `history`, `positions`, `stream`, `events`, `operations`: the endpoints.
+//! * `parties`, `bookings`, `explain`, `trips`, `history`, `positions`, `stream`, `events`, `operations`: the endpoints.
 
 mod answer;
 mod api;
 mod bookings;
 mod call;
+mod cursors;
 mod events;
+mod explain;
+mod formats;
 mod guard;
 mod history;
 mod identity;
@@ -23,9 +26,11 @@ mod pushes;
 mod requests;
 pub mod server;
 mod stale;
+mod standing;
 mod stream;
 mod trips;
 mod views;
+mod way;
 
 use crate::auth::Verifier;
 use crate::cluster::Facts;
@@ -120,7 +125,8 @@ pub fn endpoints(app: App) -> Router {
         .split_for_parts();
     let (operated, operations) = operated().layer(identified()).split_for_parts();
     let (open, probes) = open().split_for_parts();
-    let api = Api::openapi().merge_from(api).merge_from(operations).merge_from(probes);
+    let mut api = Api::openapi().merge_from(api).merge_from(operations).merge_from(probes);
+    formats::say_formats(&mut api);
     Router::new()
         .merge(served)
         .merge(operated)
@@ -141,6 +147,11 @@ fn served() -> OpenApiRouter<App> {
         .routes(routes!(history::bookings))
         .routes(routes!(parties::register_driver))
         .routes(routes!(parties::driver))
+        .routes(routes!(standing::can_book))
+        .routes(routes!(standing::can_accept))
+        .routes(routes!(standing::meta))
+        .routes(routes!(standing::ban_rider, standing::unban_rider))
+        .routes(routes!(standing::ban_driver, standing::unban_driver))
         .routes(routes!(parties::go_online))
         .routes(routes!(parties::go_offline))
         .routes(routes!(parties::offers))
@@ -152,11 +163,15 @@ fn served() -> OpenApiRouter<App> {
         .routes(routes!(bookings::create))
         .routes(routes!(bookings::booking))
         .routes(routes!(bookings::cancel))
+        .routes(routes!(explain::explain))
         .routes(routes!(events::follow))
         .routes(routes!(trips::decline))
         .routes(routes!(trips::accept))
-        .routes(routes!(trips::active))
-        .routes(routes!(trips::trip))
+        .routes(routes!(way::active))
+        .routes(routes!(way::locate, way::relocate))
+        .routes(routes!(way::trail))
+        .routes(routes!(way::receipt))
+        .routes(routes!(way::trip))
         .routes(routes!(trips::arrive))
         .routes(routes!(trips::start))
         .routes(routes!(trips::pause))

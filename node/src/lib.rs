@@ -26,6 +26,7 @@ pub mod pings;
 pub mod router;
 mod sessions;
 pub mod sockets;
+mod stories;
 pub mod tools;
 
 pub use config::{Args, Config};

@@ -114,6 +114,8 @@ pub struct Metrics {
     pub ledger_frames: Family<FrameLabels, Counter>,
     /// Pings by what became of them.
     pub pings: Family<FateLabels, Counter>,
+    /// Explanations that found their queue full.
+    pub stories_dropped: Counter,
     /// Pushes that found no socket or a full queue.
     pub pushes_dropped: Counter,
     /// Gossip datagrams by what became of them.
@@ -128,6 +130,8 @@ pub struct Metrics {
     pub leadership_return_seconds: Histogram,
     /// Open WebSockets.
     pub sockets: Gauge,
+    /// Streams of riders and of drivers.
+    pub streams: Family<KindLabels, Gauge>,
     /// Peers with a live connection.
     pub peers_connected: Gauge,
     /// Live members, this one included.
@@ -162,6 +166,7 @@ impl Default for Metrics {
             refusals: Family::default(),
             ledger_frames: Family::default(),
             pings: Family::default(),
+            stories_dropped: Counter::default(),
             pushes_dropped: Counter::default(),
             gossip_datagrams: Family::default(),
             journal_writes: Counter::default(),
@@ -169,6 +174,7 @@ impl Default for Metrics {
             partitions_led: Gauge::default(),
             leadership_return_seconds: seconds(),
             sockets: Gauge::default(),
+            streams: Family::default(),
             peers_connected: Gauge::default(),
             members_live: Gauge::default(),
             ready: Gauge::default(),
@@ -193,6 +199,8 @@ impl Metrics {
         r.register("routing_refusals", "Requests not routed", self.refusals.clone());
         r.register("ledger_frames", "Frames to others' ledgers", self.ledger_frames.clone());
         r.register("pings", "Pings by what became of them", self.pings.clone());
+        let dropped = self.stories_dropped.clone();
+        r.register("stories_dropped", "Explanations that found their queue full", dropped);
         r.register("pushes_dropped", "Pushes without socket or room", self.pushes_dropped.clone());
         r.register("gossip_datagrams", "Gossip datagrams by fate", self.gossip_datagrams.clone());
         let writes = self.journal_writes.clone();
@@ -204,6 +212,7 @@ impl Metrics {
         let gap = self.leadership_return_seconds.clone();
         r.register("leadership_return_seconds", "From handing over to the next leader", gap);
         r.register("sockets_open_count", "Open WebSockets", self.sockets.clone());
+        r.register("streams_open_count", "Followed by kind of party", self.streams.clone());
         r.register(
             "peers_connected_count",
             "Peers with a connection",
@@ -274,10 +283,11 @@ mod tests {
         drop(metrics.ledger_frames.get_or_create(&frame));
         metrics.ping("applied", 1);
         drop(metrics.shells.get_or_create(&KindLabels { kind: "cell" }));
+        drop(metrics.streams.get_or_create(&KindLabels { kind: "rider" }));
         let text = metrics.text();
         let types: Vec<(&str, &str)> =
             text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
-        assert_eq!(types.len(), 19 + RUNTIME.len(), "{text}");
+        assert_eq!(types.len(), 21 + RUNTIME.len(), "{text}");
         for (name, kind) in types {
             assert!(name.starts_with("hansom_"), "{name}");
             let ends: &[&str] = match kind {

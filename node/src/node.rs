@@ -17,6 +17,7 @@ pub use start::StartError;
 use crate::config::{Args, Config, ConfigError};
 use crate::peer::pool::Pool;
 use crate::router::NodeRouter;
+use crate::stories::StoryBook;
 use crate::tools::print;
 use actors::runtime::Runtime;
 use ledger::Replicated;
@@ -36,6 +37,7 @@ pub struct Node {
     pool: Arc<Pool>,
     router: Arc<NodeRouter>,
     ledger: Replicated,
+    stories: Arc<StoryBook>,
     runtime: Arc<OnceLock<Runtime>>,
     tasks: JoinSet<()>,
     failures: mpsc::Receiver<StartError>,
@@ -83,6 +85,7 @@ impl Node {
             runtime.stop();
         }
         self.ledger.stop().await;
+        self.stories.close();
     }
 }
 

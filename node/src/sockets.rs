@@ -1,17 +1,20 @@
 //! The sockets that drivers' phones hold open to this node: whose each is, and a bounded queue.
 
 use actors::runtime::world::Sockets;
+use futures_util::future::BoxFuture;
 use proto::record::ask::{Push, Session};
-use proto::{DriverId, NodeId, WallMs};
-use std::collections::BTreeMap;
+use proto::{DriverId, NodeId, OfferId, WallMs};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// How many messages may wait for one phone. A driver has one offer and one trip before him, each
 /// with a handful of moves; a phone that is this far behind is gone, and will be told what is
 /// before him when it comes back.
 pub const QUEUE_MAX: usize = 32;
+/// How many offers that have ended a socket remembers, so that none of them is shown late.
+const ENDED_MAX: usize = 32;
 
 /// All sockets of this node.
 #[derive(Debug, Default)]
@@ -26,7 +29,49 @@ pub struct SocketRegistry {
 struct Open {
     driver: DriverId,
     session: Session,
-    queue: mpsc::Sender<Push>,
+    queue: mpsc::Sender<Waiting>,
+}
+
+/// A message that waits, and who wants to know when it has been written.
+#[derive(Debug)]
+struct Waiting {
+    push: Push,
+    written: Option<oneshot::Sender<()>>,
+}
+
+/// What waits for one phone. Whoever asks for the next has written the one before.
+#[derive(Debug)]
+pub struct Queue {
+    waiting: mpsc::Receiver<Waiting>,
+    /// Who wants to know when what was taken last has been written.
+    writing: Option<oneshot::Sender<()>>,
+    ended: VecDeque<OfferId>,
+}
+
+impl Queue {
+    /// The next message, once there is one; nothing when there will be none. An offer whose end
+    /// was told is left out. May be dropped at its await.
+    pub async fn recv(&mut self) -> Option<Push> {
+        if let Some(written) = self.writing.take() {
+            let _nobody_waits = written.send(());
+        }
+        loop {
+            let Waiting { push, written } = self.waiting.recv().await?;
+            match &push {
+                // Word of its end was quicker; dropping `written` answers as well.
+                Push::Offer(offer) if self.ended.contains(&offer.id) => continue,
+                Push::OfferEnded { offer, .. } => {
+                    if self.ended.len() == ENDED_MAX {
+                        self.ended.pop_front();
+                    }
+                    self.ended.push_back(*offer);
+                }
+                Push::Offer(_) | Push::Trip { .. } => {}
+            }
+            self.writing = written;
+            return Some(push);
+        }
+    }
 }
 
 /// One open socket: its session and what waits for it. Dropping it closes it for pushes.
@@ -35,14 +80,15 @@ pub struct Connection {
     /// How the driver's node finds it.
     pub session: Session,
     /// What waits to be sent.
-    pub queue: mpsc::Receiver<Push>,
+    pub queue: Queue,
     registry: Arc<SocketRegistry>,
 }
 
 impl SocketRegistry {
     /// Adds a driver's socket, opened at `epoch` on the node `node`, which is this one.
     pub fn open(self: &Arc<Self>, driver: DriverId, node: NodeId, epoch: WallMs) -> Connection {
-        let (sender, queue) = mpsc::channel(QUEUE_MAX);
+        let (sender, waiting) = mpsc::channel(QUEUE_MAX);
+        let queue = Queue { waiting, writing: None, ended: VecDeque::new() };
         let connection = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let session = Session { epoch: epoch.0, node, connection };
         self.table().insert(connection, Open { driver, session, queue: sender });
@@ -65,15 +111,31 @@ impl SocketRegistry {
     }
 }
 
-impl Sockets for SocketRegistry {
-    fn push(&self, connection: u64, push: Push) -> bool {
+impl SocketRegistry {
+    fn queue(&self, connection: u64, waiting: Waiting) -> bool {
         let table = self.table();
-        let sent = table.get(&connection).is_some_and(|open| open.queue.try_send(push).is_ok());
+        let sent = table.get(&connection).is_some_and(|open| open.queue.try_send(waiting).is_ok());
         drop(table);
         if !sent {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         sent
+    }
+}
+
+impl Sockets for SocketRegistry {
+    fn push(&self, connection: u64, push: Push) -> bool {
+        self.queue(connection, Waiting { push, written: None })
+    }
+
+    fn show(&self, connection: u64, push: Push) -> BoxFuture<'static, bool> {
+        let (written, shown) = oneshot::channel();
+        let queued = self.queue(connection, Waiting { push, written: Some(written) });
+        // A socket that closes meanwhile answers as well: it shows nothing more.
+        Box::pin(async move {
+            let _closed = shown.await;
+            queued
+        })
     }
 }
 
@@ -86,6 +148,7 @@ impl Drop for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use proto::record::TripState;
     use proto::{Slot, TripId};
 
@@ -107,5 +170,23 @@ mod tests {
         assert_eq!((registry.count(), registry.dropped()), (1, 2));
         drop(connection);
         assert_eq!(registry.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_message_is_shown_once_the_one_after_it_is_asked_for() {
+        let registry = Arc::new(SocketRegistry::default());
+        let mut connection = registry.open(DriverId::from_raw(7), NodeId(1), WallMs(5));
+        let mut shown = registry.show(connection.session.connection, push());
+        assert_eq!((&mut shown).now_or_never(), None, "it waits");
+        assert_eq!(connection.queue.recv().await, Some(push()));
+        assert_eq!((&mut shown).now_or_never(), None, "it is being written");
+        assert_eq!(connection.queue.recv().now_or_never(), None);
+        assert_eq!(shown.now_or_never(), Some(true));
+
+        let unwritten = registry.show(connection.session.connection, push());
+        let number = connection.session.connection;
+        drop(connection);
+        assert_eq!(unwritten.now_or_never(), Some(true), "nobody shows it any more");
+        assert_eq!(registry.show(number, push()).now_or_never(), Some(false));
     }
 }

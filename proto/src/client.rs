@@ -65,7 +65,8 @@
 //!
 //! # Not done
 //! * No TLS: nodes speak plain HTTP, behind whatever guards them. A token goes in the clear as well.
-//! * No sockets: a phone's stream is a WebSocket of the program's own; [`Down`] reads its frames.
+//! * No sockets: a driver's stream is a WebSocket of the program's own; [`Down`] reads its frames. A
+//!   rider's is [`Client::follow`].
 //! * The cluster says which partitions each member leads, and this client does not use it: the first
 //!   request of each slot may take a forward.
 
@@ -74,6 +75,7 @@ mod call;
 mod carrier;
 mod failure;
 mod fleet;
+mod follow;
 mod patience;
 pub mod text;
 mod views;
@@ -83,12 +85,13 @@ pub use call::{Call, Key, Party};
 pub use carrier::{BuildError, NoToken, Token};
 pub use failure::{Failure, Reason, Refused, Unreadable, Unsettled};
 pub use fleet::{Seeds, Way};
+pub use follow::{Follow, RideNews, Said};
 pub use patience::Patience;
 pub use views::{
     Actor, Around, Booking, BookingStatus, BookingsPage, Cluster, Counts, Down, Driven, DrivenPage,
     Driver, DriverStatus, Fix, Lookup, Made, Member, Nearby, NewBooking, NewDriver, Offer,
-    OfferEnd, OfferStatus, Offers, Place, Rider, Seen, Transition, Trip, TripStatus, Vehicle,
-    VehicleType,
+    OfferEnd, OfferStatus, Offers, Place, Position, Rider, Seen, Story, Transition, Trip,
+    TripStatus, Vehicle, VehicleType,
 };
 pub use watch::{Came, NoAnswer, Tried, Watch};
 
@@ -199,6 +202,16 @@ impl Client {
         request: &Request,
         watch: &mut dyn Watch,
     ) -> Result<T, Failure> {
+        self.persist(request, watch, |answered| read(answered)).await
+    }
+
+    /// The same, whatever it is that an answer gives.
+    async fn persist<T>(
+        &self,
+        request: &Request,
+        watch: &mut dyn Watch,
+        read: impl Fn(&mut Answered) -> (Problem, Verdict<T>),
+    ) -> Result<T, Failure> {
         let Parts { fleet, clock, patience, .. } = &*self.0;
         let began = clock.mono();
         let (mut last, mut tries): (Option<Arc<Node>>, u32) = (None, 0);
@@ -211,14 +224,14 @@ impl Client {
             let left_ms = patience.within_ms.saturating_sub(now.since(began)).min(patience.try_ms);
             let not = last.as_ref().map(|node| node.address.as_str());
             let node = fleet.choose(request.slot, not, request.key.chance(2 * tries), now);
-            let came = match &node {
+            let mut came = match &node {
                 Some(node) => self.once(node, request, left_ms, watch).await,
                 None => Err(NoAnswer::Nowhere),
             };
             tries += 1;
             let after_ms = clock.mono().since(began);
             let address = node.as_ref().map_or("", |node| node.address.as_str());
-            let verdict = self.judge(request, node.as_deref(), &came, |came| {
+            let verdict = self.judge(request, node.as_deref(), &mut came, &read, |came| {
                 watch.tried(&Tried { node: address, after_ms, came });
             });
             let (first_ms, asked_ms, why) = match verdict {
@@ -254,11 +267,12 @@ impl Client {
     }
 
     /// What came of a try means for the call, and for whom to ask the next time.
-    fn judge<T: DeserializeOwned>(
+    fn judge<T>(
         &self,
         request: &Request,
         node: Option<&Node>,
-        came: &Result<Answered, NoAnswer>,
+        came: &mut Result<Answered, NoAnswer>,
+        read: impl Fn(&mut Answered) -> (Problem, Verdict<T>),
         tell: impl FnOnce(Came<'_>),
     ) -> Verdict<T> {
         let failed = |why| {
@@ -300,8 +314,10 @@ impl Client {
         let mut cluster = None;
         if let Some(node) = self.0.fleet.choose(None, None, key.chance(0), now) {
             let request = Request { key, ..Request::read("/v1/cluster") };
-            let came = self.once(&node, &request, LEARN_WITHIN_MS, &mut ()).await;
-            if let Verdict::Settled(Ok(said)) = self.judge(&request, Some(&node), &came, |_| {}) {
+            let mut came = self.once(&node, &request, LEARN_WITHIN_MS, &mut ()).await;
+            let read = |answered: &mut Answered| read(answered);
+            let verdict = self.judge(&request, Some(&node), &mut came, read, |_| {});
+            if let Verdict::Settled(Ok(said)) = verdict {
                 cluster = Some(said);
             }
         }

@@ -126,6 +126,18 @@ codes! {
     Forbidden = 2010, "FORBIDDEN", final;
     /// This subject asks too often; nothing was done.
     RateLimited = 1006, "RATE_LIMITED", retry;
+    /// The rider is banned for a while.
+    RiderBanned = 3008, "RIDER_BANNED", final;
+    /// The driver is banned for a while.
+    DriverBanned = 3009, "DRIVER_BANNED", final;
+    /// The code that starts the trip is missing or wrong.
+    InvalidOtp = 5013, "INVALID_OTP", final;
+    /// Too many wrong codes: only an operator can start this trip now.
+    OtpTriesExceeded = 5014, "OTP_TRIES_EXCEEDED", final;
+    /// The trip is not over, so there is nothing to charge yet.
+    TripNotOver = 5015, "TRIP_NOT_OVER", final;
+    /// The driver told nobody where he is in the last minute.
+    DriverNotSeen = 3010, "DRIVER_NOT_SEEN", final;
 }
 
 impl fmt::Display for Code {

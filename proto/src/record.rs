@@ -3,18 +3,25 @@
 //! bytes change. A change is a new module with a conversion from the old, and a new codec version.
 
 pub mod ask;
+pub mod attempt;
 pub mod booking;
 pub mod cell;
 pub mod command;
 pub mod driver;
 pub mod event;
+pub mod explain;
+pub mod fare;
 pub mod key;
+pub mod party;
 pub mod rider;
+pub mod trail;
 pub mod trip;
 
+pub use attempt::{Attempt, AttemptError, AttemptStatus};
 pub use booking::{Booking, BookingState, Offer, OfferState};
 pub use driver::{Commitment, Driver, DriverStatus, Duty, Standing, Vehicle, VehicleType};
 pub use key::Key;
+pub use party::{Ban, Phone, Profile};
 pub use rider::Rider;
 pub use trip::{Trip, TripState};
 

@@ -78,6 +78,10 @@ impl Point {
             Err(OutOfRange)
         }
     }
+    /// Latitude and longitude in 1e-7 degrees.
+    pub const fn to_e7(self) -> (i32, i32) {
+        (self.lat_e7, self.lng_e7)
+    }
     /// Latitude in degrees.
     pub fn lat(self) -> f64 {
         f64::from(self.lat_e7) / SCALE

@@ -152,6 +152,20 @@ async fn greet(
 }
 
 #[tokio::test]
+async fn a_phone_that_says_too_much_is_told_so_and_then_closed() {
+    let cluster = Cluster::start(3, &[]).await;
+    let driver = cluster.driver_at(1, "dee").await;
+    let mut phone = Phone::open(&cluster, 2, &driver).await;
+    let ping = json!({ "type": "ping", "lat": SQUARE.0, "lng": SQUARE.1, "ts": now_ms() });
+    for _ in 0..1_000 {
+        phone.say(ping.to_string()).await;
+    }
+    assert_eq!(code_of(phone.hear().await), "RATE_LIMITED");
+    let closed = phone.closed_with().await;
+    assert_eq!(closed, Some((1008, "too many bad messages".to_owned())));
+}
+
+#[tokio::test]
 async fn strangers_at_the_peer_port_are_cut_off_while_the_members_go_on_talking() {
     let (cluster, riders) = Cluster::with_riders().await;
     let garbage: [&[u8]; 8] = [

@@ -2,7 +2,7 @@
 //! document states it, is reached through the public API, and nothing is answered that is not in it.
 
 use crate::client::Ask;
-use crate::nodes::Cluster;
+use crate::nodes::{Cluster, PHONE};
 use crate::people::{At, By, SQUARE, booking_body, north_of, unknown};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,15 +108,26 @@ impl Contract {
         let unknown = unknown(7);
         let (driver, rider) = (unknown.driver, unknown.rider);
         self.refuses_reuse("POST /v1/riders", json!({ "name": "bob" }), |ask| ask).await;
+        let bob = json!({ "name": "bob", "phone": PHONE });
+        self.refuses("POST /v1/riders", "NAME_TAKEN", |ask| ask.json(&bob)).await;
         let car = json!({ "name": "dan", "vehicle": { "type": "SEDAN" } });
         self.refuses_reuse("POST /v1/drivers", car, |ask| ask).await;
         let suv = json!({ "name": "dan", "vehicle": { "type": "SUV" } });
         self.refuses("POST /v1/drivers", "NAME_TAKEN", |ask| ask.json(&suv)).await;
-        for path in ["", "/bookings"] {
+        for path in ["", "/bookings", "/can_book"] {
             let what = format!("GET /v1/riders/{rider}{path}");
             self.refuses(&what, "RIDER_NOT_FOUND", |ask| ask).await;
         }
-        for path in ["GET /", "GET //bookings", "GET //offers", "POST //online", "POST //offline"] {
+        self.bans(&rider, &driver).await;
+        for path in [
+            "GET /",
+            "GET //bookings",
+            "GET //offers",
+            "GET //can_accept_bookings",
+            "GET //meta",
+            "POST //online",
+            "POST //offline",
+        ] {
             let what = path.replacen("/", &format!("/v1/drivers/{driver}"), 1);
             self.refuses(&what, "DRIVER_NOT_FOUND", |ask| ask).await;
         }
@@ -131,6 +142,7 @@ impl Contract {
         let unverified = json!({ "name": "kim", "vehicle": { "type": "SEDAN" } });
         let kim = self.cluster.post("/v1/drivers", By::Nobody, &unverified).await.text("driver_id");
         self.refuses(&format!("POST /v1/drivers/{kim}/online"), "KYC_REQUIRED", |ask| ask).await;
+        self.refuses(&format!("GET /v1/drivers/{kim}/meta"), "DRIVER_NOT_SEEN", |ask| ask).await;
         for duty in ["online", "offline"] {
             let what = format!("POST /v1/drivers/{kim}/{duty}");
             self.refuses_reuse(&what, json!({}), |ask| ask).await;
@@ -149,9 +161,34 @@ impl Contract {
         }
     }
 
+    async fn bans(&mut self, nobody: &str, no_driver: &str) {
+        let while_ago = json!({ "for_s": 60, "reason": "no shows" });
+        let ban = |ask: Ask| ask.json(&while_ago);
+        for method in ["PUT", "DELETE"] {
+            let what = format!("{method} /v1/riders/{nobody}/ban");
+            self.refuses(&what, "RIDER_NOT_FOUND", ban).await;
+            let what = format!("{method} /v1/drivers/{no_driver}/ban");
+            self.refuses(&what, "DRIVER_NOT_FOUND", ban).await;
+        }
+        let rider = self.cluster.rider_at(1, "max").await;
+        let driver = self.cluster.driver_at(2, "moe").await;
+        for method in ["DELETE", "PUT"] {
+            for what in [format!("/v1/riders/{rider}/ban"), format!("/v1/drivers/{driver}/ban")] {
+                self.refuses_reuse(&format!("{method} {what}"), while_ago.clone(), |ask| ask).await;
+            }
+        }
+        let body = booking_body(SQUARE);
+        let book = |ask: Ask| ask.rider(&rider).json(&body);
+        self.refuses("POST /v1/bookings", "RIDER_BANNED", book).await;
+        self.refuses(&format!("POST /v1/drivers/{driver}/online"), "DRIVER_BANNED", |ask| ask)
+            .await;
+    }
+
     async fn bookings(&mut self) {
         let (unknown, body) = (unknown(7), booking_body(SQUARE));
         let stream = format!("GET /v1/bookings/{}/stream", unknown.booking);
+        let explain = format!("GET /v1/bookings/{}/explain", unknown.booking);
+        self.refuses(&explain, "BOOKING_NOT_FOUND", |ask| ask).await;
         self.refuses(&stream, "BOOKING_NOT_FOUND", |ask| ask).await;
         let book = "POST /v1/bookings";
         let mut far = body.clone();
@@ -238,7 +275,27 @@ impl Contract {
             let what = format!("POST /v1/trips/{}/{step}", unknown.trip);
             self.refuses(&what, "TRIP_NOT_FOUND", |ask| ask.driver(&nobody)).await;
         }
+        for path in ["trail", "receipt"] {
+            let what = format!("GET /v1/trips/{}/{path}", unknown.trip);
+            self.refuses(&what, "TRIP_NOT_FOUND", |ask| ask).await;
+        }
         let (driver, _, _, trip) = self.trip(6, &[]).await;
+        self.refuses(&format!("GET /v1/trips/{trip}/receipt"), "TRIP_NOT_OVER", |ask| ask).await;
+        let far = json!({ "lat": 91, "lng": 0 });
+        for (step, field) in [("start", "location"), ("end", "dropoff"), ("cancel", "location")] {
+            let (what, body) = (format!("POST /v1/trips/{trip}/{step}"), json!({ field: far }));
+            self.refuses(&what, "BAD_COORDINATE", |a| a.driver(&driver).json(&body)).await;
+        }
+        let positions =
+            |lat: i32| json!({ "locations": [{ "lat": lat, "lng": -73.98, "recorded_at_ms": 1 }] });
+        for method in ["POST", "PATCH"] {
+            let what = format!("{method} /v1/trips/{trip}/location");
+            let (near, far) = (positions(40), positions(91));
+            self.refuses(&what, "BAD_COORDINATE", |a| a.driver(&driver).json(&far)).await;
+            self.refuses(&what, "UNAUTHORIZED_DRIVER", |a| a.driver(&nobody).json(&near)).await;
+            let what = format!("{method} /v1/trips/{}/location", unknown.trip);
+            self.refuses(&what, "TRIP_NOT_FOUND", |a| a.driver(&driver).json(&near)).await;
+        }
         for step in steps {
             let what = format!("POST /v1/trips/{trip}/{step}");
             self.refuses(&what, "UNAUTHORIZED_DRIVER", |ask| ask.driver(&nobody)).await;
@@ -278,6 +335,24 @@ impl Contract {
         }
     }
 
+    /// A trip that is started by a code.
+    async fn codes(&mut self) {
+        let (driver, rider, _, trip) = self.trip(8, &[]).await;
+        let shown = self.cluster.ask(1, &format!("GET /v1/trips/{trip}"));
+        let shown = shown.rider(&rider).send().await.expect(200).json;
+        let right: u16 = shown["otp"].as_str().unwrap().parse().unwrap();
+        let start = format!("POST /v1/trips/{trip}/start");
+        self.refuses(&start, "INVALID_OTP", |ask| ask.driver(&driver)).await;
+        for n in 1..=5 {
+            let wrong = json!({ "otp": format!("{:04}", (right + n) % 10_000) });
+            self.refuses(&start, "INVALID_OTP", |a| a.driver(&driver).json(&wrong)).await;
+        }
+        let right = json!({ "otp": format!("{right:04}") });
+        self.refuses(&start, "OTP_TRIES_EXCEEDED", |a| a.driver(&driver).json(&right)).await;
+        // An operator, who names no party, helps them out.
+        self.cluster.post(&start[5..], By::Nobody, &json!({})).await.expect(200);
+    }
+
     async fn operations(&mut self) {
         for word in ["drain", "activate"] {
             let what = format!("POST /v1/cluster/nodes/77/{word}");
@@ -295,6 +370,11 @@ async fn every_row_of_the_table_of_endpoints_and_codes_is_reached() {
     contract.offers().await;
     contract.trips().await;
     contract.operations().await;
+    let Contract { cluster, stated, reached } = contract;
+    drop(cluster);
+    let cluster = Cluster::start(3, &["--start-code=per-trip"]).await;
+    let mut contract = Contract { cluster, stated, reached };
+    contract.codes().await;
     let stated: BTreeSet<Row> = contract
         .stated
         .iter()

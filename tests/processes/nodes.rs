@@ -21,6 +21,8 @@ use tokio::time::{sleep, timeout};
 
 /// What all nodes of a test's cluster share.
 pub(crate) const SECRET: &str = "a secret of the process tests";
+/// The phone number of whoever has one; no log may show it.
+pub(crate) const PHONE: &str = "+49 30 555 0142";
 /// The pause between two looks at whether something has happened.
 pub(crate) const POLL: Duration = Duration::from_millis(20);
 /// How long anything may take to happen: far more than it does, on a machine that does much else.
@@ -350,6 +352,8 @@ impl Cluster {
             let log = std::fs::read_to_string(self.log(*id)).unwrap_or_default();
             let bad = log.lines().find(|line| line.contains("panicked") || line.contains("ERROR"));
             assert_eq!(bad, None, "in the log of node {id}");
+            let told = log.lines().find(|line| line.contains(PHONE));
+            assert_eq!(told, None, "a phone number is in the log of node {id}");
         }
     }
 

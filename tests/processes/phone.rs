@@ -6,6 +6,8 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
@@ -16,6 +18,8 @@ pub(crate) struct Phone {
     socket: WebSocketStream<TcpStream>,
     /// What came that nobody has asked for yet.
     pub(crate) seen: Vec<Value>,
+    /// What the node closed the socket with.
+    closed: Option<(u16, String)>,
 }
 
 impl Phone {
@@ -28,23 +32,59 @@ impl Phone {
         phone
     }
 
+    /// Opens a socket that goes on after a cursor, if there is one.
+    pub(crate) async fn resume(
+        cluster: &Cluster,
+        node: u64,
+        driver: &str,
+        cursor: Option<&str>,
+    ) -> Self {
+        let cursor = cursor.map_or_else(String::new, |cursor| format!("?cursor={cursor}"));
+        let path = format!("/v1/drivers/{driver}/stream{cursor}");
+        Self::dial(cluster, node, &path, None).await.unwrap()
+    }
+
+    /// Opens a socket with a token.
+    pub(crate) async fn with_token(
+        cluster: &Cluster,
+        node: u64,
+        driver: &str,
+        token: &str,
+    ) -> Self {
+        let path = format!("/v1/drivers/{driver}/stream");
+        Self::dial(cluster, node, &path, Some(token)).await.unwrap()
+    }
+
     /// Tries to open a socket, again for as long as the node says so.
     pub(crate) async fn try_open(
         cluster: &Cluster,
         node: u64,
         driver: &str,
     ) -> Result<Self, Box<Error>> {
+        Self::dial(cluster, node, &format!("/v1/drivers/{driver}/stream"), None).await
+    }
+
+    async fn dial(
+        cluster: &Cluster,
+        node: u64,
+        path: &str,
+        token: Option<&str>,
+    ) -> Result<Self, Box<Error>> {
         let address = cluster.http(node);
-        let url = format!("ws://{address}/v1/drivers/{driver}/stream");
+        let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
+        if let Some(token) = token {
+            let bearer = format!("Bearer {token}").parse().unwrap();
+            request.headers_mut().insert(AUTHORIZATION, bearer);
+        }
         let opened = eventually("a phone gets an answer", async || {
             let stream = TcpStream::connect(address).await.unwrap();
-            match client_async(&url, stream).await {
+            match client_async(request.clone(), stream).await {
                 Err(Error::Http(response)) if response.status() == 503 => None,
                 answer => Some(answer),
             }
         });
         let (socket, _) = opened.await.map_err(Box::new)?;
-        Ok(Self { socket, seen: Vec::new() })
+        Ok(Self { socket, seen: Vec::new(), closed: None })
     }
 
     /// Sends a message; whether it went out shows when the next is read.
@@ -61,13 +101,26 @@ impl Phone {
 
     /// The next message that the node sends; nothing when it has closed the socket.
     pub(crate) async fn hear(&mut self) -> Option<Value> {
+        self.hear_within(WITHIN).await
+    }
+
+    /// The same with another patience.
+    pub(crate) async fn hear_within(&mut self, time: Duration) -> Option<Value> {
+        timeout(time, self.message()).await.expect("the node says something")
+    }
+
+    async fn message(&mut self) -> Option<Value> {
         loop {
-            match timeout(WITHIN, self.socket.next()).await.expect("the node says something") {
+            match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => {
                     return Some(serde_json::from_str(&text).expect("JSON comes down"));
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(Message::Close(with))) => {
+                    self.closed = with.map(|with| (with.code.into(), with.reason.to_string()));
+                    return None;
+                }
+                Some(Err(_)) | None => return None,
                 Some(Ok(other)) => panic!("{other:?} comes down"),
             }
         }
@@ -88,5 +141,11 @@ impl Phone {
     /// Waits until the node has closed the socket.
     pub(crate) async fn closed(&mut self) {
         while self.hear().await.is_some() {}
+    }
+
+    /// The same; gives what it closed it with, if it said so.
+    pub(crate) async fn closed_with(&mut self) -> Option<(u16, String)> {
+        self.closed().await;
+        self.closed.take()
     }
 }

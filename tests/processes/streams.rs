@@ -14,7 +14,7 @@ const MOMENT: Duration = Duration::from_millis(300);
 
 /// An event of a stream.
 #[derive(Debug, Clone, PartialEq)]
-struct Told {
+pub(crate) struct Told {
     id: String,
     name: String,
     data: Value,
@@ -29,7 +29,7 @@ impl Told {
 }
 
 /// A client that follows a booking.
-struct Follower {
+pub(crate) struct Follower {
     response: Response,
     text: String,
     /// All that came, positions too.
@@ -37,7 +37,12 @@ struct Follower {
 }
 
 impl Follower {
-    async fn open(cluster: &Cluster, node: u64, booking: &str, after: Option<&str>) -> Self {
+    pub(crate) async fn open(
+        cluster: &Cluster,
+        node: u64,
+        booking: &str,
+        after: Option<&str>,
+    ) -> Self {
         let url = format!("http://{}/v1/bookings/{booking}/stream", cluster.http(node));
         let client = Client::builder().no_proxy().build().unwrap();
         let response = eventually("a stream opens", async || {
@@ -53,7 +58,7 @@ impl Follower {
     }
 
     /// The next event; nothing when the stream has ended or broken.
-    async fn next(&mut self) -> Option<Told> {
+    pub(crate) async fn next(&mut self) -> Option<Told> {
         loop {
             while let Some((event, rest)) = self.text.split_once("\n\n") {
                 let field = |name: &str| {
@@ -78,7 +83,7 @@ impl Follower {
     }
 
     /// Waits until it is told of something, `trip PAUSED`.
-    async fn until(&mut self, story: &str) -> Told {
+    pub(crate) async fn until(&mut self, story: &str) -> Told {
         let telling = async {
             loop {
                 let told = self.next().await.unwrap_or_else(|| panic!("ended before {story}"));
@@ -105,14 +110,19 @@ impl Follower {
     }
 
     /// Reads on to the end, which must come and be the last.
-    async fn end(&mut self) -> Told {
+    pub(crate) async fn end(&mut self) -> Told {
         let end = self.until("end END").await;
         let last = timeout(WITHIN, self.next()).await.expect("the stream is closed");
         assert_eq!(last, None, "something came after the end");
         end
     }
 
-    fn stories(&self) -> Vec<(String, String)> {
+    /// The place of the last event.
+    pub(crate) fn last_id(&self) -> String {
+        self.seen.last().unwrap().id.clone()
+    }
+
+    pub(crate) fn stories(&self) -> Vec<(String, String)> {
         self.seen.iter().filter_map(Told::story).collect()
     }
 }

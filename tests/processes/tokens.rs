@@ -3,10 +3,12 @@
 use crate::client::{Answer, Ask};
 use crate::nodes::{Cluster, eventually, hansom};
 use crate::people::{SQUARE, booking_body, now_ms};
+use crate::phone::Phone;
 use reqwest::header::AUTHORIZATION;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Keys that the tool made, and tokens that it mints.
@@ -27,8 +29,12 @@ impl Issuer {
         assert!(tool.status().unwrap().success());
     }
     pub(crate) fn token(&self, role: &str, subject: Option<&str>) -> String {
+        self.token_for(1, role, subject)
+    }
+    fn token_for(&self, hours: u32, role: &str, subject: Option<&str>) -> String {
         let mut tool = hansom();
-        tool.args(["token", "mint", "--role", role, "--keys"]).arg(self.keys());
+        tool.arg("token").arg("mint").arg(format!("--hours={hours}"));
+        tool.args(["--role", role, "--keys"]).arg(self.keys());
         tool.args(subject.map(|id| format!("--subject={id}")));
         said(&mut tool)
     }
@@ -122,6 +128,10 @@ async fn everybody_does_what_is_his_and_nothing_else() {
     send(&cluster, &format!("{read}?stale_ok=true"), &of_bob, as_is)
         .await
         .problem(403, "FORBIDDEN");
+    let explain = format!("{read}/explain");
+    for other in [&of_ada, &of_dee] {
+        send(&cluster, &explain, other, as_is).await.problem(403, "FORBIDDEN");
+    }
     let follow = format!("{read}/stream");
     for other in [&of_bob, &of_dee] {
         send(&cluster, &follow, other, as_is).await.problem(403, "FORBIDDEN");
@@ -179,6 +189,26 @@ async fn who_asks_too_often_is_told_when_to_come_again_and_nobody_else_suffers()
     let other = format!("GET /v1/riders/{bob}");
     send(&cluster, &other, &of_bob, |ask| ask).await.problem(404, "RIDER_NOT_FOUND");
     eventually("she may come again", async || (ask().await.status == 404).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_socket_is_closed_when_its_token_has_run_out() {
+    let issuer = Issuer::new();
+    let cluster = cluster(&issuer).await;
+    let driver = cluster.driver_at(1, "dee").await;
+    // It is taken for half a minute longer, because clocks differ.
+    let short = issuer.token_for(0, "driver", Some(&driver));
+    let long = issuer.token("driver", Some(&driver));
+    let mut lasting = Phone::with_token(&cluster, 3, &driver, &long).await;
+    let mut phone = Phone::with_token(&cluster, 2, &driver, &short).await;
+    for phone in [&mut phone, &mut lasting] {
+        phone.wait_for("hello").await;
+    }
+    let nothing = tokio::time::timeout(Duration::from_secs(15), phone.hear()).await;
+    assert!(nothing.is_err(), "not yet: {nothing:?}");
+    assert_eq!(phone.closed_with().await, Some((1008, "the token has run out".to_owned())));
+    lasting.say("still there?").await;
+    assert_eq!(lasting.wait_for("error").await["code"], "BAD_REQUEST");
 }
 
 #[tokio::test]

@@ -2,17 +2,21 @@
 //! its driver. Decisions about the booking itself (assign, cancel) go straight to the ledger; this
 //! shell is only told that it is settled, and leaves.
 
+use super::settle::SETTLE_WITHIN;
 use super::{REDRIVE_MS, Runtime, count};
 use crate::booking;
-use crate::dispatch::{Dispatch, Effect, Event, Ranked};
-use proto::record::ask::{Claim, HoldDriver, OfferNews, ReleaseDriver, Withdraw};
+use crate::dispatch::{Dispatch, Effect, Event, Ranked, Start};
+use proto::code::Refusal;
+use proto::record::ask::{Claim, HoldDriver, OfferNews, Withdraw};
 use proto::record::cell::{Candidate, Demand};
 use proto::record::command::Command;
-use proto::record::{Booking, BookingState, Offer};
+use proto::record::explain::Explanation;
+use proto::record::{Attempt, Booking, BookingState, Offer};
 use proto::{BookingId, Code, MonoMs, OfferId};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use std::collections::BTreeSet;
 use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 /// How long a claim may take beyond its window, in milliseconds: a network round trip with room.
@@ -37,6 +41,10 @@ pub(super) enum Message {
     Due(MonoMs),
     /// Try again to record that it gave up.
     Expire,
+    /// Tell how dispatch went so far, for the record.
+    Attempts(oneshot::Sender<Vec<Attempt>>),
+    /// Tell all of it.
+    Explain(oneshot::Sender<Explanation>),
 }
 
 pub(super) struct Shell {
@@ -48,11 +56,16 @@ pub(super) struct Shell {
 pub(super) type State = Option<Running>;
 
 pub(super) struct Running {
+    /// As it was when the dispatch began; what is read of it never changes.
     booking: Booking,
-    dispatch: Dispatch,
+    pub(super) dispatch: Dispatch,
+    /// In which this node leads the booking's partition.
+    pub(super) term: u64,
     /// The earliest timer that is set, so that each deadline sets one.
     due_at: Option<MonoMs>,
     expire_pause_ms: u64,
+    /// Its end is recorded, and the word of it in the mailbox.
+    settled: bool,
 }
 
 impl Actor for Shell {
@@ -107,6 +120,28 @@ impl Actor for Shell {
                 self.step(&myself, state, Event::Tick).await;
             }
             Message::Expire => self.expire(&myself, state).await,
+            Message::Attempts(reply) => {
+                if let Some(running) = state {
+                    let _caller_gone = reply.send(self.attempts(running));
+                }
+            }
+            Message::Explain(reply) => {
+                if let Some(running) = state {
+                    let _caller_gone = reply.send(self.story(running, true));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A shell may be stopped because another node leads now; what it knows is kept all the same.
+    async fn post_stop(
+        &self,
+        _: ActorRef<Message>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        if let Some(running) = state.take() {
+            self.keep_story(&running);
         }
         Ok(())
     }
@@ -117,20 +152,21 @@ impl Shell {
         let world = self.runtime.world();
         let now = world.clock.mono();
         let age_ms = world.clock.wall().since(booking.created_at);
-        let offered: BTreeSet<_> = booking.offers.iter().map(|(offer, _)| offer.driver).collect();
-        let pending: Vec<Offer> = booking::pending(&booking).cloned().collect();
-        let mut effects = Vec::new();
-        let dispatch = Dispatch::begin(
-            now,
-            (*world.policy).clone(),
+        let offered = booking.offers.iter().map(|(offer, _)| offer.driver);
+        let start = Start {
             age_ms,
-            booking.attempt,
-            offered,
-            pending,
-            &mut effects,
-        );
-        let expire_pause_ms = REDRIVE_MS.0;
-        let running = Running { booking, dispatch, due_at: None, expire_pause_ms };
+            attempt: booking.attempt,
+            offers_made: booking.offers.len(),
+            passed_over: offered.chain(booking.passed_over.iter().copied()).collect(),
+            pending: booking::pending(&booking).cloned().collect(),
+        };
+        let mut effects = Vec::new();
+        let dispatch = Dispatch::begin(now, (*world.policy).clone(), start, &mut effects);
+        let partitions = &world.partitions;
+        let led = partitions.ledger().leadership();
+        let term = led.borrow().get(&partitions.group(self.id.slot())).map_or(0, |term| term.0);
+        let (due_at, expire_pause_ms, settled) = (None, REDRIVE_MS.0, false);
+        let running = Running { booking, dispatch, term, due_at, expire_pause_ms, settled };
         *state = Some(running);
         self.act(myself, state, effects).await;
     }
@@ -152,8 +188,7 @@ impl Shell {
                     self.claim(myself, candidate, age_ms, contended);
                 }
                 Effect::Start { candidate, attempt } => {
-                    let offer = self.start(myself, running, candidate, attempt).await;
-                    let _own_mailbox = myself.cast(Message::Happened(Event::Started(offer)));
+                    self.start(myself, running, candidate, attempt);
                 }
                 Effect::Hold(offer) => self.hold(myself, *offer),
                 Effect::EndOffer(offer, fate) => {
@@ -166,15 +201,15 @@ impl Shell {
                 Effect::Release(driver, offer) => {
                     let runtime = self.runtime.clone();
                     tokio::spawn(async move {
-                        // His own timer makes good for a lost message.
-                        let ask = ReleaseDriver { driver, offer, ended: None };
-                        let _lost = runtime.world().router.ask(ask, runtime.background()).await;
+                        // His own timer makes good for what is lost all the same.
+                        let _late = timeout(SETTLE_WITHIN, runtime.settle(driver, offer)).await;
                     });
                 }
                 Effect::Expire => self.expire(myself, state).await,
                 Effect::WakeAt(at) => self.wake_at(myself, running, at),
                 Effect::Finish => {
                     self.withdraw(running);
+                    self.keep_story(running);
                     *state = None;
                     self.runtime.0.bookings.retire(self.id, myself);
                 }
@@ -197,8 +232,7 @@ impl Shell {
         let demand = Demand { booking: self.id, pickup, need, age_ms, radius_m };
         tokio::spawn(async move {
             let found = runtime.candidates(demand).await;
-            let event = Event::Found { candidates: found.candidates, waiting: found.waiting };
-            let _shell_gone = myself.cast(Message::Happened(event));
+            let _shell_gone = myself.cast(Message::Happened(Event::Found(found)));
         });
     }
 
@@ -210,18 +244,18 @@ impl Shell {
             let patience_ms = runtime.world().policy.claim_window_ms + CLAIM_GRACE_MS;
             let context = runtime.background().within_ms(patience_ms);
             let answer = runtime.world().router.ask(ask, context).await.ok();
-            let _shell_gone = myself.cast(Message::Happened(Event::Claimed(answer)));
+            let _shell_gone = myself.cast(Message::Happened(Event::Claimed(driver, answer)));
         });
     }
 
-    /// Records the offer before anybody is held. Nothing if the booking would not have it.
-    async fn start(
+    /// Records the offer before anybody is held. Nothing comes of it if the booking would not have it.
+    fn start(
         &self,
         myself: &ActorRef<Message>,
-        running: &mut Running,
+        running: &Running,
         candidate: Ranked,
         attempt: u16,
-    ) -> Option<Offer> {
+    ) {
         let world = self.runtime.world();
         let created_at = world.clock.wall();
         let offer = Offer {
@@ -239,22 +273,26 @@ impl Shell {
             ttl_ms: world.policy.offer_ttl_ms,
             shown_ms: world.policy.offer_shown_ms,
         };
-        let command = Command::OfferStart { offer: offer.clone() };
-        match self.runtime.propose_booking(self.id.slot(), None, command).await {
-            Ok(booking) => {
-                running.booking = booking;
-                Some(offer)
+        let command =
+            Command::OfferStart { offer: offer.clone(), attempts: self.attempts(running) };
+        let (runtime, myself, id) = (self.runtime.clone(), myself.clone(), self.id);
+        tokio::spawn(async move {
+            let driver = offer.driver;
+            let started = runtime.propose_booking(id.slot(), None, command).await;
+            if let Err(refusal) = &started {
+                debug!(booking = %id, %refusal, "an offer could not be started");
             }
-            Err(refusal) => {
-                debug!(booking = %self.id, %refusal, "an offer could not be started");
-                if matches!(refusal.code, Code::BookingEnded | Code::BookingAssigned) {
-                    // Its end is normally told by whoever brought it about; this is for when that
-                    // word was lost. Giving up on a settled booking only asks how it was settled.
-                    let _own_mailbox = myself.cast(Message::Expire);
-                }
-                None
+            let ended = |refusal: &Refusal| {
+                matches!(refusal.code, Code::BookingEnded | Code::BookingAssigned)
+            };
+            if started.as_ref().is_err_and(ended) {
+                // Its end is normally told by whoever brought it about; this is for when that word
+                // was lost. Giving up on a settled booking only asks how it was settled.
+                let _shell_gone = myself.cast(Message::Expire);
             }
-        }
+            let event = Event::Started(driver, started.is_ok().then_some(offer));
+            let _shell_gone = myself.cast(Message::Happened(event));
+        });
     }
 
     fn hold(&self, myself: &ActorRef<Message>, offer: Offer) {
@@ -270,8 +308,9 @@ impl Shell {
     /// Records that nobody was found, however often that takes. If a driver got in first, the
     /// outcome says so, and either way the booking is settled.
     async fn expire(&self, myself: &ActorRef<Message>, state: &mut State) {
-        let Some(running) = state else { return };
-        let command = Command::ExpireBooking { booking: self.id };
+        let Some(running) = state.as_mut().filter(|running| !running.settled) else { return };
+        let attempts = self.attempts(running);
+        let command = Command::ExpireBooking { booking: self.id, attempts };
         match self.runtime.propose_booking(self.id.slot(), None, command).await {
             Ok(booking) => {
                 let won = match booking.state {
@@ -283,7 +322,15 @@ impl Shell {
                     | BookingState::Completed
                     | BookingState::Paid => None,
                 };
+                running.settled = true;
                 let _own_mailbox = myself.cast(Message::Settled(won));
+                if won.is_none() {
+                    // An offer may be on its way of which this shell never heard that it was recorded.
+                    let runtime = self.runtime.clone();
+                    tokio::spawn(async move {
+                        let _late = timeout(SETTLE_WITHIN, runtime.settle_all(&booking)).await;
+                    });
+                }
             }
             Err(refusal) => {
                 debug!(booking = %self.id, %refusal, "giving up was not recorded");

@@ -85,8 +85,11 @@ impl Actor for Shell {
                     state.board.post(demand, now);
                     waiting
                 });
-                let candidates = state.supply.search(&query, now);
-                let _caller_gone = reply.send(Found { candidates, waiting });
+                let (candidates, dropped) = match post {
+                    Some(_) => state.supply.search_and_tell(&query, now),
+                    None => (state.supply.search(&query, now), Vec::new()),
+                };
+                let _caller_gone = reply.send(Found { candidates, waiting, dropped });
             }
             Message::Withdraw(booking) => {
                 state.board.withdraw(booking);

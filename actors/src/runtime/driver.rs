@@ -2,26 +2,28 @@
 //! timer, and drives an accept to its end: once the record says *taken*, it asks the booking until
 //! the booking gives a definite answer, however long that takes.
 
-use super::{REDRIVE_MS, Runtime, count};
-use crate::claim::{self, Claim, Claims};
+mod accepts;
+mod claims;
+mod offers;
+
+use super::Runtime;
+use super::phone::Phone;
+use crate::claim::Claims;
 use proto::code::{Code, Refusal};
-use proto::record::ask::{
-    AssignBooking, ClaimAnswer, HoldAnswer, OfferNews, Push, PushDown, Restand, TellBooking,
-};
+use proto::record::ask::{ClaimAnswer, HoldAnswer, OfferNews, Push, Restand, TellBooking};
 use proto::record::command::{Command, Idempotency};
-use proto::record::driver::{DriverStatus, OfferEnd};
-use proto::record::{Commitment, Driver, Offer, Trip, TripState};
-use proto::{BookingId, DriverId, OfferId, TripId};
+use proto::record::driver::DriverStatus;
+use proto::record::trip::Ended;
+use proto::record::{Commitment, Driver, Offer, Trip};
+use proto::{BookingId, DriverId, OfferId};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tracing::{debug, warn};
+use tracing::debug;
 
 /// A shell with nothing to do for this long leaves, in milliseconds.
 const IDLE_MS: u64 = 30_000;
-/// How many callers may wait for one accept: a phone that retries, from a few nodes.
-const WAITERS_MAX: usize = 16;
 
 /// Where an answer goes. A caller who has gone is no error.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
@@ -49,11 +51,12 @@ pub(super) enum Message {
     },
     Release {
         offer: OfferId,
-        ended: Option<(TripId, TripState)>,
+        ended: Option<Ended>,
         reply: Reply<()>,
     },
+    /// Goes on or off duty, is banned, or no more.
     SetDuty {
-        online: bool,
+        command: Box<Command>,
         idempotency: Option<Idempotency>,
         reply: Reply<Driver>,
     },
@@ -85,6 +88,7 @@ pub(super) struct State {
     next_ticket: u64,
     /// The accept that the booking is being asked about, and who waits for it.
     deciding: Option<(OfferId, Vec<Reply<Trip>>)>,
+    phone: Phone,
     busy_since_idle: bool,
 }
 
@@ -109,6 +113,7 @@ impl Actor for Shell {
             claimants: BTreeMap::new(),
             next_ticket: 0,
             deciding: None,
+            phone: Phone::default(),
             busy_since_idle: false,
         })
     }
@@ -152,11 +157,21 @@ impl Actor for Shell {
                 reply(to, answer);
             }
             Message::Release { offer, ended, reply: to } => {
+                let nothing_came = ended.is_none();
                 let answer = self.release(state, offer, ended).await;
-                reply(to, answer);
+                if nothing_came {
+                    // Whoever took the offer back wants to know that he sees nothing more of it.
+                    let quiet = state.phone.quiet();
+                    tokio::spawn(async move {
+                        quiet.await;
+                        reply(to, answer);
+                    });
+                } else {
+                    reply(to, answer);
+                }
             }
-            Message::SetDuty { online, idempotency, reply: to } => {
-                let answer = self.set_duty(state, online, idempotency).await;
+            Message::SetDuty { command, idempotency, reply: to } => {
+                let answer = self.set_duty(state, *command, idempotency).await;
                 reply(to, answer);
             }
             Message::TakeUp => self.take_up(&myself, state),
@@ -200,270 +215,16 @@ impl Shell {
         }
     }
 
-    fn claim(
-        &self,
-        myself: &ActorRef<Message>,
-        state: &mut State,
-        booking: BookingId,
-        score_ms: i64,
-        contended: bool,
-        reply: Reply<ClaimAnswer>,
-    ) {
-        state.next_ticket += 1;
-        let ticket = state.next_ticket;
-        state.claimants.insert(ticket, reply);
-        let (now, free) = (self.runtime.world().clock.mono(), is_free(state));
-        let claim = Claim { ticket, booking, score_ms, contended };
-        let mut effects = Vec::new();
-        state.claims.claim(now, claim, free, &self.runtime.world().policy, &mut effects);
-        self.act_on_claims(myself, state, effects);
-    }
-
-    fn close_claims(&self, myself: &ActorRef<Message>, state: &mut State) {
-        let (now, free) = (self.runtime.world().clock.mono(), is_free(state));
-        let mut effects = Vec::new();
-        state.claims.tick(now, free, &self.runtime.world().policy, &mut effects);
-        self.act_on_claims(myself, state, effects);
-    }
-
-    fn act_on_claims(
-        &self,
-        myself: &ActorRef<Message>,
-        state: &mut State,
-        effects: Vec<claim::Effect>,
-    ) {
-        let tally = &self.runtime.0.tally;
-        for effect in effects {
-            match effect {
-                claim::Effect::Answer(ticket, answer) => {
-                    count(match answer {
-                        ClaimAnswer::Granted => &tally.claims_granted,
-                        ClaimAnswer::Lost => &tally.claims_lost,
-                        ClaimAnswer::Busy => &tally.claims_busy,
-                    });
-                    if let Some(to) = state.claimants.remove(&ticket) {
-                        reply(to, Ok(answer));
-                    }
-                }
-                claim::Effect::WakeAt(at) => {
-                    let wait_ms = at.since(self.runtime.world().clock.mono());
-                    myself.send_after(Duration::from_millis(wait_ms), || Message::ClaimsDue);
-                }
-            }
-        }
-    }
-
-    async fn hold(
-        &self,
-        myself: &ActorRef<Message>,
-        state: &mut State,
-        offer: Offer,
-    ) -> Result<HoldAnswer, Refusal> {
-        let tally = &self.runtime.0.tally;
-        count(&tally.holds);
-        let (id, booking, ttl_ms) = (offer.id, offer.booking, offer.ttl_ms);
-        let holder = state.claims.holder(self.runtime.world().clock.mono());
-        if holder.is_some_and(|holder| holder != booking) {
-            count(&tally.holds_refused);
-            return Ok(HoldAnswer::Busy);
-        }
-        let held = self.propose(state, None, Command::Hold { offer: offer.clone() }).await;
-        state.claims.settle(booking);
-        match held {
-            Ok(()) => {
-                myself.send_after(Duration::from_millis(ttl_ms.into()), move || {
-                    Message::OfferDue(id)
-                });
-                self.push(Push::Offer(offer));
-                Ok(HoldAnswer::Held)
-            }
-            Err(refusal) => {
-                let busy = matches!(refusal.code, Code::DriverBusy | Code::DriverOffline);
-                let answer = match (busy, refusal.code == Code::OfferExpired) {
-                    (true, _) => HoldAnswer::Busy,
-                    (false, true) => HoldAnswer::Gone,
-                    (false, false) => return Err(refusal),
-                };
-                count(&tally.holds_refused);
-                Ok(answer)
-            }
-        }
-    }
-
-    /// The offer's time is up. A timer that comes early, late or twice is harmless: the register
-    /// frees a driver who holds this offer and nobody else.
-    async fn offer_due(&self, state: &mut State, offer: OfferId) {
-        let driver = self.id;
-        let booking = match state.driver.as_ref().and_then(|driver| driver.current.as_ref()) {
-            Some(Commitment::Held { offer: held }) if held.id == offer => held.booking,
-            Some(Commitment::Taken { offer: taken, .. })
-                if taken.id == offer && self.runtime.world().faults.ttl_frees_taken() =>
-            {
-                taken.booking
-            }
-            Some(Commitment::Held { .. } | Commitment::Taken { .. }) | None => return,
-        };
-        if let Err(refusal) = self.propose(state, None, Command::ExpireHold { driver, offer }).await
-        {
-            return warn!(%driver, %offer, %refusal, "an offer could not be expired");
-        }
-        if state.driver.as_ref().is_some_and(|driver| driver.current.is_none()) {
-            self.tell_booking(booking, offer, OfferNews::Expired);
-            self.push(Push::OfferEnded { offer, how: OfferEnd::Expired });
-        }
-    }
-
-    async fn accept(
-        &self,
-        myself: &ActorRef<Message>,
-        state: &mut State,
-        offer: OfferId,
-        idempotency: Option<Idempotency>,
-        to: Reply<Trip>,
-    ) {
-        let driver = self.id;
-        let key = idempotency.map(|asked| asked.key);
-        let accept = Command::Accept { driver, offer, key };
-        // The outcome names the booking even where the record has moved on: a repeat of an old
-        // accept gets the first outcome again.
-        let accepted = match self.runtime.propose_driver(driver, idempotency, accept).await {
-            Ok(accepted) => accepted,
-            Err(refusal) => {
-                self.refresh(state).await;
-                return reply(to, Err(refusal));
-            }
-        };
-        let first_time =
-            state.driver.as_ref().is_some_and(|known| known.version < accepted.version);
-        let Some(booking) = accepted.taken_booking() else {
-            return reply(to, Err(Refusal::new(Code::Retry, "accepted, but nothing is taken")));
-        };
-        if first_time {
-            self.note(state, accepted);
-        }
-        match &mut state.deciding {
-            Some((deciding, waiters)) if *deciding == offer => {
-                if waiters.len() < WAITERS_MAX {
-                    waiters.push(to);
-                } else {
-                    reply(to, Err(Code::Overloaded.into()));
-                }
-            }
-            Some(_) => reply(to, Err(Code::Retry.into())),
-            None => {
-                state.deciding = Some((offer, vec![to]));
-                self.decide(myself, booking, offer);
-            }
-        }
-    }
-
-    /// Asks the booking until it gives a definite answer, in a task of its own.
-    fn decide(&self, myself: &ActorRef<Message>, booking: BookingId, offer: OfferId) {
-        let (runtime, driver, myself) = (self.runtime.clone(), self.id, myself.clone());
-        tokio::spawn(async move {
-            let mut pause_ms = REDRIVE_MS.0;
-            loop {
-                let ask = AssignBooking { booking, offer, driver };
-                let decision = runtime.world().router.ask(ask, runtime.background()).await;
-                let definite = match &decision {
-                    Ok(_) => true,
-                    // Only the booking's own words free a driver who has accepted.
-                    Err(refusal) => matches!(
-                        refusal.code,
-                        Code::OfferTaken | Code::OfferExpired | Code::BookingNotFound
-                    ),
-                };
-                if definite {
-                    let _shell_gone =
-                        myself.cast(Message::Decided { offer, decision: Box::new(decision) });
-                    return;
-                }
-                if myself.get_status() > ractor::ActorStatus::Running {
-                    return; // Whoever leads the partition next takes the accept up again.
-                }
-                tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-                pause_ms = (pause_ms * 2).min(REDRIVE_MS.1);
-            }
-        });
-    }
-
-    /// Keeps or frees him by the booking's answer, and only then tells his phone.
-    async fn decided(&self, state: &mut State, offer: OfferId, decision: Result<Trip, Refusal>) {
-        let driver = self.id;
-        let command = match &decision {
-            Ok(trip) => Command::Confirm { driver, offer, trip: trip.id },
-            Err(_) => Command::Release { driver, offer, ended: None },
-        };
-        let stored = self.propose(state, None, command).await;
-        let waiters = match state.deciding.take() {
-            Some((deciding, waiters)) if deciding == offer => waiters,
-            other => {
-                state.deciding = other;
-                Vec::new()
-            }
-        };
-        if let Err(refusal) = stored {
-            // Still taken: the phone asks again, or the next leader takes it up.
-            warn!(%driver, %offer, %refusal, "a decision could not be stored");
-            for to in waiters {
-                reply(to, Err(refusal.clone()));
-            }
-            return;
-        }
-        match &decision {
-            Ok(trip) => self.push(Push::Trip { trip: trip.id, state: trip.state }),
-            Err(_) => self.push(Push::OfferEnded { offer, how: OfferEnd::Taken }),
-        }
-        for to in waiters {
-            reply(to, decision.clone());
-        }
-    }
-
-    async fn decline(
-        &self,
-        state: &mut State,
-        offer: OfferId,
-        idempotency: Option<Idempotency>,
-    ) -> Result<Driver, Refusal> {
-        let driver = self.id;
-        let booking = state.driver.as_ref().and_then(|driver| driver.current.as_ref());
-        let booking =
-            booking.filter(|current| current.offer().id == offer).map(|c| c.offer().booking);
-        self.propose(state, idempotency, Command::Decline { driver, offer }).await?;
-        if let Some(booking) = booking {
-            self.tell_booking(booking, offer, OfferNews::Declined);
-        }
-        state.driver.clone().ok_or_else(|| Code::DriverNotFound.into())
-    }
-
-    async fn release(
-        &self,
-        state: &mut State,
-        offer: OfferId,
-        ended: Option<(TripId, TripState)>,
-    ) -> Result<(), Refusal> {
-        let driver = self.id;
-        let held = state.driver.as_ref().and_then(|driver| driver.current.as_ref());
-        let his = held.is_some_and(|current| current.offer().id == offer);
-        self.propose(state, None, Command::Release { driver, offer, ended }).await?;
-        match ended {
-            Some((trip, state)) if his => self.push(Push::Trip { trip, state }),
-            None if his => self.push(Push::OfferEnded { offer, how: OfferEnd::Taken }),
-            Some(_) | None => {}
-        }
-        Ok(())
-    }
-
+    /// Changes whether he works. An offer that this takes from before him counts as declined.
     async fn set_duty(
         &self,
         state: &mut State,
-        online: bool,
+        command: Command,
         idempotency: Option<Idempotency>,
     ) -> Result<Driver, Refusal> {
-        let driver = self.id;
         let held = state.driver.as_ref().and_then(|driver| driver.current.as_ref());
         let held = held.map(|current| (current.offer().booking, current.offer().id));
-        self.propose(state, idempotency, Command::SetDuty { driver, online }).await?;
+        self.propose(state, idempotency, command).await?;
         let driver = state.driver.clone().ok_or(Code::DriverNotFound)?;
         if let Some((booking, offer)) = held
             && driver.current.is_none()
@@ -475,18 +236,19 @@ impl Shell {
 
     /// Goes on where the last leader of this partition stopped.
     fn take_up(&self, myself: &ActorRef<Message>, state: &mut State) {
-        match state.driver.as_ref().and_then(|driver| driver.current.clone()) {
+        let Some(driver) = &state.driver else { return };
+        match driver.current.clone() {
             Some(Commitment::Held { offer }) => {
                 // The timer starts over: a hold lasts at most its time once per leader.
                 let (id, ttl_ms) = (offer.id, offer.ttl_ms);
                 myself.send_after(Duration::from_millis(ttl_ms.into()), move || {
                     Message::OfferDue(id)
                 });
-                self.push(Push::Offer(offer));
+                state.phone.push(&self.runtime, self.id, Push::Offer(offer));
             }
             Some(Commitment::Taken { offer, trip: None, .. }) if state.deciding.is_none() => {
+                self.decide(myself, offer.booking, offer.id, driver.card());
                 state.deciding = Some((offer.id, Vec::new()));
-                self.decide(myself, offer.booking, offer.id);
             }
             Some(Commitment::Taken { .. }) | None => {}
         }
@@ -538,19 +300,6 @@ impl Shell {
         }
     }
 
-    /// Sends something to his phone, if a socket is known. Lost pushes are made good when the
-    /// socket attaches again.
-    fn push(&self, push: Push) {
-        let (runtime, driver) = (self.runtime.clone(), self.id);
-        let Some(session) = runtime.0.soft.session(driver) else { return };
-        tokio::spawn(async move {
-            let ask = PushDown { node: session.node, connection: session.connection, push };
-            if let Ok(false) = runtime.world().router.ask(ask, runtime.background()).await {
-                runtime.0.soft.detach(driver, session);
-            }
-        });
-    }
-
     fn tell_booking(&self, booking: BookingId, offer: OfferId, news: OfferNews) {
         let runtime = self.runtime.clone();
         tokio::spawn(async move {
@@ -559,6 +308,18 @@ impl Shell {
             let _lost = runtime.world().router.ask(ask, runtime.background()).await;
         });
     }
+}
+
+/// Whether he holds or has taken this very offer.
+fn holds(state: &State, offer: OfferId) -> bool {
+    let current = state.driver.as_ref().and_then(|driver| driver.current.as_ref());
+    current.is_some_and(|current| current.offer().id == offer)
+}
+
+/// The booking whose offer he holds or has taken.
+fn committed_to(state: &State) -> Option<BookingId> {
+    let current = state.driver.as_ref().and_then(|driver| driver.current.as_ref());
+    current.map(|current| current.offer().booking)
 }
 
 fn is_free(state: &State) -> bool {

@@ -1,5 +1,5 @@
-//! What is told to those who follow a booking: events of its partition's log from a place on, and
-//! where its driver is.
+//! What is told to those who follow a booking or a driver: events of its partition's log from a
+//! place on; and where drivers are.
 //!
 //! A place in the log is the same on every replica, so whoever was told up to it by one leader goes
 //! on with the next, from another node. Nobody is registered here: each question names its place.
@@ -11,27 +11,41 @@ use futures_util::future::join_all;
 use ledger::{Cursor, LoggedEvent};
 use proto::code::{Code, Refusal};
 use proto::codec;
-use proto::record::ask::{Fix, Followed, Following, Happened, Mark};
+use proto::record::ask::{Fix, Followed, Followee, Following, Happened, Mark, Now};
 use proto::record::event::{Event, What};
 use proto::record::{Booking, Key, Trip};
-use proto::{BookingId, DriverId, GroupId, TripId};
+use proto::{BookingId, DriverId, GroupId, WallMs};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use tokio::sync::oneshot;
 
-/// Bookings in one request.
+/// Questions in one request.
 const FOLLOWS_MAX: usize = 256;
-/// Events looked at for one booking in one request, whosever they are. More is told the next time.
+/// Events looked at for one question, whosever they are. More is told the next time.
 const EVENTS_MAX: usize = 1_024;
-/// Answers with records in one reply. With 64 offers and all their events each has some 20 KB, and
-/// a frame takes 1 MiB; the others are answered the next time.
-const RECORDS_MAX: usize = 32;
+/// Events told in one answer. More is told the next time.
+const TOLD_MAX: usize = 64;
+/// What the answers of one reply may have, in bytes, by the estimates below: a frame takes 1 MiB.
+/// Who finds no room is answered the next time.
+const REPLY_MAX: usize = 700_000;
+/// An event: the largest is an offer that was put before a driver.
+const EVENT_SIZE: usize = 256;
+/// A booking with 64 offers and a trip with a hundred pauses.
+const BOOKING_SIZE: usize = 24_000;
+/// A driver, the last offers that he had, and the one before him.
+const DRIVER_SIZE: usize = 4_000;
 
 /// Places of logs that are read in one request; those who are elsewhere wait for the next.
 const PAGES_MAX: usize = 64;
 
+/// Events after a place of a log.
+struct Page {
+    upto: Mark,
+    events: Vec<(Mark, WallMs, Event)>,
+}
+
 /// The places of a group's log that were asked for, and the events after them.
-type Pages = BTreeMap<(GroupId, Cursor), Vec<LoggedEvent>>;
+type Pages = BTreeMap<(GroupId, Cursor), Page>;
 
 const fn cursor(mark: Mark) -> Cursor {
     Cursor { index: mark.index, n: mark.n }
@@ -41,22 +55,69 @@ const fn mark(cursor: Cursor) -> Mark {
     Mark { index: cursor.index, n: cursor.n }
 }
 
-/// What happened to a booking and its trip, of all that happened in its partition.
-fn told(booking: BookingId, mut trip: Option<TripId>, page: &[LoggedEvent]) -> Vec<Happened> {
-    let mut told = Vec::new();
-    for logged in page {
-        // An event that a newer build wrote is not for this one to tell.
-        let Ok(Event { subject, what }) = codec::decode(&logged.event) else { continue };
-        if subject == Key::Booking(booking) {
-            if let What::BookingAssigned { trip: born, .. } = what {
-                trip = Some(born);
-            }
-        } else if trip.is_none_or(|trip| subject != Key::Trip(trip)) {
-            continue;
-        }
-        told.push(Happened { mark: mark(logged.cursor), at: logged.at, what });
+impl Page {
+    fn read(after: Cursor, logged: &[LoggedEvent]) -> Self {
+        let upto = mark(logged.last().map_or(after, |last| last.cursor));
+        let read = |logged: &LoggedEvent| {
+            // An event that a newer build wrote is not for this one to tell.
+            let event = codec::decode(&logged.event).ok()?;
+            Some((mark(logged.cursor), logged.at, event))
+        };
+        Self { upto, events: logged.iter().filter_map(read).collect() }
     }
-    told
+
+    /// What happened to somebody, of all that happened in his partition, and how far that reaches.
+    fn told(&self, of: Followee) -> (Vec<Happened>, Mark) {
+        let (booking, mut trip) = match of {
+            Followee::Booking { booking, trip } => (Some(booking), trip),
+            Followee::Driver(_) => (None, None),
+        };
+        let mut told = Vec::new();
+        for (mark, at, Event { subject, what }) in &self.events {
+            let his = match *subject {
+                Key::Booking(id) => booking == Some(id),
+                Key::Trip(id) => trip == Some(id),
+                Key::Driver(id) => of == Followee::Driver(id),
+                Key::Rider(_)
+                | Key::RiderAnswer(..)
+                | Key::DriverAnswer(..)
+                | Key::RiderBooking(..)
+                | Key::DriverTrip(..)
+                | Key::OldRiderAnswer(..)
+                | Key::OldDriverAnswer(..)
+                | Key::TripTrail(..) => false,
+            };
+            if !his {
+                continue;
+            }
+            if let What::BookingAssigned { trip: born, .. } = what {
+                trip = Some(*born);
+            }
+            told.push(Happened { mark: *mark, at: *at, what: what.clone() });
+            if told.len() == TOLD_MAX {
+                return (told, *mark);
+            }
+        }
+        (told, self.upto)
+    }
+}
+
+/// Whether an answer comes with the records. What happened to a driver says enough by itself.
+const fn wants_records(question: &Following, answer: &Followed) -> bool {
+    match question.of {
+        Followee::Booking { .. } => question.confirm || answer.afresh || !answer.events.is_empty(),
+        Followee::Driver(_) => answer.afresh,
+    }
+}
+
+/// What an answer takes of a reply, at most.
+const fn size(question: &Following, answer: &Followed) -> usize {
+    let records = match question.of {
+        Followee::Booking { .. } => BOOKING_SIZE,
+        Followee::Driver(_) => DRIVER_SIZE,
+    };
+    let records = if wants_records(question, answer) { records } else { 0 };
+    records + EVENT_SIZE * answer.events.len()
 }
 
 impl Runtime {
@@ -70,44 +131,63 @@ impl Runtime {
         }
         // Where the answer must know of everything acknowledged, a record is read before the log:
         // this replica has applied all of it then.
-        let confirmed = join_all(follows.iter().map(|follow| async {
-            !follow.confirm || self.records(follow.booking).await.is_some()
+        let confirmed = join_all(follows.iter().map(|question| async {
+            !question.confirm || self.records(question.of).await.is_some()
         }))
         .await;
-        let mut pages = Pages::new();
+        let (mut pages, mut room) = (Pages::new(), REPLY_MAX);
         let mut answers = Vec::new();
-        let mut with_records = 0;
-        for (follow, confirmed) in follows.iter().zip(confirmed) {
-            let answer = if confirmed { self.news(follow, &mut pages).await } else { None };
-            let reads =
-                |answer: &Followed| follow.confirm || answer.afresh || !answer.events.is_empty();
-            let records = answer.as_ref().is_some_and(reads);
-            with_records += usize::from(records);
-            let fits = !records || with_records <= RECORDS_MAX;
-            answers.push((follow.booking, records, answer.filter(|_| fits)));
+        for (question, confirmed) in follows.iter().zip(confirmed) {
+            let answer = if confirmed { self.news(question, &mut pages).await } else { None };
+            let left = answer.as_ref().and_then(|it| room.checked_sub(size(question, it)));
+            room = left.unwrap_or(room);
+            answers.push((question, answer.filter(|_| left.is_some())));
         }
-        let answers = answers.into_iter().map(|(booking, records, answer)| async move {
+        let answers = answers.into_iter().map(|(question, answer)| async move {
             let mut answer = answer?;
-            if records {
-                answer.now = Some(self.records(booking).await?);
+            if wants_records(question, &answer) {
+                let now = self.records(question.of).await?;
+                // Things must be as they are at the answer's place, or what is told next has been
+                // told already.
+                if answer.afresh && self.goes_on(&now, answer.upto).await? {
+                    return None;
+                }
+                answer.now = Some(now);
             }
             Some(answer)
         });
         Ok(join_all(answers).await)
     }
 
-    /// What is new to one of them, without records; nothing if this replica can't say.
-    async fn news(&self, follow: &Following, pages: &mut Pages) -> Option<Followed> {
+    /// Whether something happened after a place in the log to whom these are the records of.
+    async fn goes_on(&self, now: &Now, upto: Mark) -> Option<bool> {
+        let of = match now {
+            Now::Booking(ride) => Followee::Booking { booking: ride.0.id, trip: ride.0.trip },
+            Now::Driver(driver) => Followee::Driver(driver.id),
+        };
+        let (happened, _) = self.page(of, cursor(upto)).await?.told(of);
+        Some(!happened.is_empty())
+    }
+
+    /// What happened to everybody in somebody's partition after a place in its log.
+    async fn page(&self, of: Followee, after: Cursor) -> Option<Page> {
         let partitions = &self.world().partitions;
-        let group = partitions.group(follow.booking.slot());
+        let group = partitions.group(of.slot());
+        let logged = partitions.ledger().events(group, after, EVENTS_MAX).await.ok()?;
+        Some(Page::read(after, &logged))
+    }
+
+    /// What is new to one of them, without records; nothing if this replica can't say.
+    async fn news(&self, question: &Following, pages: &mut Pages) -> Option<Followed> {
+        let partitions = &self.world().partitions;
+        let group = partitions.group(question.of.slot());
         let newest = partitions.ledger().newest(group).ok()?;
-        let after = match follow.after.map(cursor) {
+        let after = match question.after.map(cursor) {
             Some(after) if after <= newest => after,
             // Sound or not, a confirmed place that is beyond the log is of no log of ours.
-            Some(_) if !follow.confirm => return None,
+            Some(_) if !question.confirm => return None,
             Some(_) | None => {
-                let events = Vec::new();
-                let upto = mark(newest);
+                let (upto, events) = (mark(newest), Vec::new());
                 return Some(Followed { upto, afresh: true, more: false, events, now: None });
             }
         };
@@ -115,17 +195,27 @@ impl Runtime {
         let page = match pages.entry((group, after)) {
             Entry::Occupied(read) => read.into_mut(),
             Entry::Vacant(_) if full => return None,
-            Entry::Vacant(place) => {
-                place.insert(partitions.ledger().events(group, after, EVENTS_MAX).await.ok()?)
-            }
+            Entry::Vacant(place) => place.insert(self.page(question.of, after).await?),
         };
-        let upto = mark(page.last().map_or(after, |last| last.cursor));
-        let events = told(follow.booking, follow.trip, page);
-        Some(Followed { upto, afresh: false, more: !page.is_empty(), events, now: None })
+        let (events, upto) = page.told(question.of);
+        let more = page.upto != mark(after);
+        Some(Followed { upto, afresh: false, more, events, now: None })
+    }
+
+    /// The records of whom somebody follows.
+    async fn records(&self, of: Followee) -> Option<Now> {
+        match of {
+            Followee::Booking { booking, .. } => {
+                Some(Now::Booking(Box::new(self.ride(booking).await?)))
+            }
+            Followee::Driver(driver) => {
+                Some(Now::Driver(Box::new(self.driver(driver).await.ok()?)))
+            }
+        }
     }
 
     /// A booking and its trip.
-    async fn records(&self, booking: BookingId) -> Option<(Booking, Option<Trip>)> {
+    async fn ride(&self, booking: BookingId) -> Option<(Booking, Option<Trip>)> {
         let booking = self.booking(booking).await.ok()?;
         let trip = match booking.trip {
             Some(trip) => Some(self.trip(trip).await.ok()?),
@@ -165,17 +255,34 @@ impl Runtime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proto::record::{Actor, TripState};
-    use proto::{Slot, WallMs};
+    use proto::record::{Actor, DriverStatus, TripState};
+    use proto::{Slot, TripId};
+
+    fn page(events: Vec<(Key, What)>) -> Page {
+        let logged: Vec<LoggedEvent> = (1..)
+            .zip(events)
+            .map(|(index, (subject, what))| LoggedEvent {
+                cursor: Cursor { index, n: 0 },
+                at: WallMs(5),
+                event: codec::encode(&Event { subject, what }),
+            })
+            .collect();
+        Page::read(Cursor::default(), &logged)
+    }
+
+    fn places((told, _): (Vec<Happened>, Mark)) -> Vec<u64> {
+        told.into_iter().map(|happened| happened.mark.index).collect()
+    }
 
     #[test]
-    fn a_follower_is_told_of_his_booking_and_its_trip_and_of_nobody_elses() {
+    fn a_follower_is_told_of_his_own_and_of_nobody_elses() {
         let (slot, at) = (Slot(7), WallMs(5));
         let (mine, other) = (BookingId::mint(slot, at, 1), BookingId::mint(slot, at, 2));
         let (ride, foreign) = (TripId::mint(slot, at, 1), TripId::mint(slot, at, 2));
-        let assigned = |trip| What::BookingAssigned { driver: DriverId::from_raw(9), trip };
+        let (dee, eve) = (DriverId::from_raw(9), DriverId::from_raw(10));
+        let assigned = |trip| What::BookingAssigned { driver: dee, trip };
         let moved = || What::TripMoved { from: None, to: TripState::Assigned, by: Actor::System };
-        let events = [
+        let page = page(vec![
             (Key::Booking(mine), What::BookingCreated),
             (Key::Booking(other), What::BookingCreated),
             (Key::Booking(other), assigned(foreign)),
@@ -183,20 +290,22 @@ mod tests {
             (Key::Booking(mine), assigned(ride)),
             (Key::Trip(ride), moved()),
             (Key::Trip(foreign), moved()),
-        ];
-        let page: Vec<LoggedEvent> = (1..)
-            .zip(events)
-            .map(|(index, (subject, what))| LoggedEvent {
-                cursor: Cursor { index, n: 0 },
-                at,
-                event: codec::encode(&Event { subject, what }),
-            })
-            .collect();
-        let places = |told: Vec<Happened>| -> Vec<u64> {
-            told.into_iter().map(|happened| happened.mark.index).collect()
-        };
-        assert_eq!(places(told(mine, None, &page)), [1, 5, 6]);
-        assert_eq!(places(told(mine, Some(ride), &page[5..])), [6], "who knows the trip");
-        assert_eq!(places(told(other, None, &page)), [2, 3, 4, 7]);
+            (Key::Driver(dee), What::Standing(DriverStatus::Taken)),
+            (Key::Driver(eve), What::Standing(DriverStatus::Free)),
+        ]);
+        let of = |booking, trip| Followee::Booking { booking, trip };
+        assert_eq!(places(page.told(of(mine, None))), [1, 5, 6]);
+        assert_eq!(places(page.told(of(other, None))), [2, 3, 4, 7]);
+        assert_eq!(places(page.told(Followee::Driver(dee))), [8]);
+        let late = Page { upto: page.upto, events: page.events[5..].to_vec() };
+        assert_eq!(places(late.told(of(mine, Some(ride)))), [6], "who knows the trip");
+    }
+
+    #[test]
+    fn what_is_too_much_for_one_answer_is_told_in_the_next() {
+        let dee = Key::Driver(DriverId::from_raw(9));
+        let events = vec![(dee, What::Standing(DriverStatus::Free)); TOLD_MAX + 3];
+        let (told, upto) = page(events).told(Followee::Driver(DriverId::from_raw(9)));
+        assert_eq!((told.len(), upto), (TOLD_MAX, told[TOLD_MAX - 1].mark));
     }
 }

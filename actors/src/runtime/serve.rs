@@ -6,6 +6,7 @@ use super::world::Context;
 use super::{Runtime, booking, cell, driver};
 use crate::cell::index::Query;
 use crate::geo;
+use crate::trip::Mover;
 use futures_util::future::join_all;
 use proto::DriverId;
 use proto::code::{Code, Refusal};
@@ -40,17 +41,22 @@ pub(super) async fn serve(
                 city: ask.city,
                 vehicle: ask.vehicle,
                 kyc_verified: ask.kyc_verified,
+                profile: ask.profile,
             };
             encoded(runtime.propose_driver(driver, ask.idempotency, command).await)
         }
         Request::GetDriver(ask) => encoded(runtime.driver(ask.driver).await),
         Request::SetDuty(ask) => {
-            let message = |reply| driver::Message::SetDuty {
-                online: ask.online,
-                idempotency: ask.idempotency,
-                reply,
-            };
-            encoded(runtime.ask_driver(ask.driver, message).await)
+            let (driver, idempotency) = (ask.driver, ask.idempotency);
+            let command = Box::new(Command::SetDuty { driver, online: ask.online });
+            let message = |reply| driver::Message::SetDuty { command, idempotency, reply };
+            encoded(runtime.ask_driver(driver, message).await)
+        }
+        Request::BanDriver(ask) => {
+            let (driver, idempotency) = (ask.driver, ask.idempotency);
+            let command = Box::new(Command::BanDriver { driver, ban: ask.ban });
+            let message = |reply| driver::Message::SetDuty { command, idempotency, reply };
+            encoded(runtime.ask_driver(driver, message).await)
         }
         Request::Claim(ask) => {
             let message = |reply| driver::Message::Claim {
@@ -96,14 +102,21 @@ pub(super) async fn serve(
 
         Request::RegisterRider(ask) => {
             let rider = proto::RiderId::of_name(&ask.name);
-            let command = Command::RegisterRider { rider, name: ask.name };
+            let (name, profile) = (ask.name, ask.profile);
+            let command = Command::RegisterRider { rider, name, profile };
             encoded(runtime.propose_rider(rider.slot(), ask.idempotency, command).await)
+        }
+        Request::BanRider(ask) => {
+            let command = Command::BanRider { rider: ask.rider, ban: ask.ban };
+            encoded(runtime.propose_rider(ask.rider.slot(), ask.idempotency, command).await)
         }
         Request::GetRider(ask) => encoded(runtime.rider(ask.rider).await),
         Request::CreateBooking(ask) => {
             let world = runtime.world();
             let slot = ask.rider.slot();
+            let quote = world.policy.quote(ask.need.kind, ask.pickup.point, ask.destination.point);
             let command = Command::CreateBooking {
+                quote,
                 booking: world.mint.booking(slot, world.clock.wall()),
                 rider: ask.rider,
                 city: ask.city,
@@ -122,13 +135,14 @@ pub(super) async fn serve(
             encoded(Ok(booking))
         }
         Request::GetBooking(ask) => encoded(runtime.booking(ask.booking).await),
-        Request::CancelBooking(ask) => encoded(cancel(runtime, ask).await),
+        Request::CancelBooking(ask) => encoded(runtime.cancel(ask).await),
         Request::AssignBooking(ask) => {
             let world = runtime.world();
             let slot = ask.booking.slot();
             let minted = world.mint.trip(slot, world.clock.wall());
-            let (booking, offer, driver) = (ask.booking, ask.offer, ask.driver);
-            let command = Command::Assign { booking, offer, driver, trip: minted };
+            let (booking, offer, driver, card) = (ask.booking, ask.offer, ask.driver, ask.card);
+            let code = runtime.start_code();
+            let command = Command::Assign { booking, offer, driver, trip: minted, card, code };
             let assigned = runtime.propose_trip(slot, None, command).await;
             if assigned.is_ok() {
                 let settled = booking::Message::Settled(Some(offer));
@@ -149,15 +163,19 @@ pub(super) async fn serve(
         }
         Request::GetTrip(ask) => encoded(runtime.trip(ask.trip).await),
         Request::DriverStep(ask) => {
-            let (trip, driver, by) = (ask.trip, Some(ask.driver), Actor::Driver);
-            let command = Command::StepTrip { trip, step: ask.step, by, driver, rider: None };
-            encoded(runtime.step_trip(trip, ask.idempotency, command).await)
+            let mover = Mover { by: Actor::Driver, driver: Some(ask.driver), rider: None };
+            encoded(runtime.step_trip(ask.trip, ask.step, mover, ask.idempotency).await)
         }
         Request::RiderStep(ask) => {
-            let (trip, rider, by) = (ask.trip, Some(ask.rider), Actor::Rider);
-            let command = Command::StepTrip { trip, step: ask.step, by, driver: None, rider };
-            encoded(runtime.step_trip(trip, ask.idempotency, command).await)
+            let mover = Mover { by: Actor::Rider, driver: None, rider: Some(ask.rider) };
+            encoded(runtime.step_trip(ask.trip, ask.step, mover, ask.idempotency).await)
         }
+        Request::OperatorStep(ask) => {
+            let mover = Mover { by: Actor::System, driver: None, rider: None };
+            encoded(runtime.step_trip(ask.trip, ask.step, mover, ask.idempotency).await)
+        }
+        Request::AddTrail(ask) => encoded(runtime.add_trail(ask).await),
+        Request::ReadTrail(ask) => encoded(runtime.trail(ask).await),
 
         Request::Pings(ask) => encoded(pings(runtime, ask.pings).await),
         Request::Search(ask) => encoded(Ok(search(runtime, ask).await)),
@@ -180,33 +198,16 @@ pub(super) async fn serve(
         Request::RiderBookings(ask) => encoded(runtime.bookings_of(ask).await),
         Request::DriverTrips(ask) => encoded(runtime.trips_of(ask).await),
         Request::PushDown(ask) => {
-            encoded(Ok(runtime.world().sockets.push(ask.connection, ask.push)))
+            encoded(Ok(runtime.world().sockets.show(ask.connection, ask.push).await))
         }
         Request::Follow(ask) => encoded(runtime.follow(ask.follows).await),
         Request::Whereabouts(ask) => encoded(runtime.whereabouts(&ask.drivers)),
         Request::Fixes(ask) => encoded(runtime.fixes(ask.sought).await),
+        Request::Explain(ask) => encoded(Ok(runtime.explain(ask.booking).await)),
         Request::Consensus(_) => {
             Err(Refusal::new(Code::BadPeer, "a frame for the ledger, which no actor reads"))
         }
     }
-}
-
-/// Calls a booking off for its rider; if it has a driver, its trip is what must be cancelled.
-async fn cancel(
-    runtime: &Runtime,
-    ask: proto::record::ask::CancelBooking,
-) -> Result<proto::record::Booking, Refusal> {
-    let booking = runtime.booking(ask.booking).await?;
-    if booking.rider != ask.rider {
-        return Err(Code::Unauthorized.into());
-    }
-    let command =
-        Command::CancelBooking { booking: ask.booking, by: Actor::Rider, reason: ask.reason };
-    let slot = ask.booking.slot();
-    let cancelled = runtime.propose_booking(slot, ask.idempotency, command).await?;
-    let settled = booking::Message::Settled(None);
-    runtime.0.bookings.tell_living(ask.booking, settled);
-    Ok(cancelled)
 }
 
 /// What a phone must be shown when it connects: the offer that waits for its answer.
@@ -319,6 +320,6 @@ async fn search(runtime: &Runtime, ask: Search) -> Found {
         }
     }
     let found = join_all(answers).await.into_iter().flatten().map(|found| Some(Ok(found)));
-    let Nearby { candidates, waiting, .. } = merge(found, max);
-    Found { candidates, waiting }
+    let Nearby { candidates, waiting, dropped, .. } = merge(found, max);
+    Found { candidates, waiting, dropped }
 }

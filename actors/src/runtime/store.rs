@@ -9,6 +9,7 @@ use proto::code::{Code, Refusal};
 use proto::codec;
 use proto::record::ask::{DriverTrips, RiderBookings};
 use proto::record::command::{Answer, Command, Entity, Idempotency, Outcome, Proposal};
+use proto::record::trail::TrailPiece;
 use proto::record::trip::Driven;
 use proto::record::{Booking, Driver, Key, Rider, Trip};
 use proto::{BookingId, DriverId, RiderId, Slot, TripId, WallMs};
@@ -31,6 +32,14 @@ fn refusal(refused: Refused) -> Refusal {
 
 fn malformed(error: impl std::fmt::Display) -> Refusal {
     Refusal::new(Code::Retry, format!("the ledger's answer does not decode: {error}"))
+}
+
+/// A piece of a trail, as it stands in the archive.
+pub(super) fn piece((key, piece): ledger::Pair) -> Result<(WallMs, TrailPiece), Refusal> {
+    let Ok(Key::TripTrail(_, at)) = Key::from_bytes(&key) else {
+        return Err(malformed("no piece of a trail"));
+    };
+    Ok((at, codec::decode(&piece).map_err(malformed)?))
 }
 
 impl Runtime {
@@ -76,7 +85,8 @@ impl Runtime {
             | Key::RiderBooking(..)
             | Key::DriverTrip(..)
             | Key::OldRiderAnswer(..)
-            | Key::OldDriverAnswer(..) => return Err(malformed("no booking")),
+            | Key::OldDriverAnswer(..)
+            | Key::TripTrail(..) => return Err(malformed("no booking")),
         };
         let booking = self.booking(booking).await?;
         if let Some(asked) = idempotency
@@ -115,7 +125,7 @@ impl Runtime {
         let RiderBookings { rider, before, max } = ask;
         self.rider(rider).await?;
         let before = before.map(|before| Key::RiderBooking(rider, before).to_bytes());
-        let page = self.page(rider.slot(), Key::of_rider(rider), before, max).await?;
+        let page = self.archived(rider.slot(), Key::of_rider(rider), before, max).await?;
         let bookings = page.into_iter().map(|(key, _)| async move {
             match Key::from_bytes(&key) {
                 Ok(Key::RiderBooking(_, id)) => self.booking(id).await,
@@ -130,11 +140,11 @@ impl Runtime {
         let DriverTrips { driver, before, max } = ask;
         self.driver(driver).await?;
         let before = before.map(|(at, trip)| Key::DriverTrip(driver, at, trip).to_bytes());
-        let page = self.page(driver.slot(), Key::of_driver(driver), before, max).await?;
+        let page = self.archived(driver.slot(), Key::of_driver(driver), before, max).await?;
         page.into_iter().map(|(_, driven)| codec::decode(&driven).map_err(malformed)).collect()
     }
 
-    async fn page(
+    pub(super) async fn archived(
         &self,
         slot: Slot,
         prefix: Vec<u8>,
@@ -153,12 +163,11 @@ impl Runtime {
         idempotency: Option<Idempotency>,
         command: Command,
     ) -> Result<Driver, Refusal> {
-        match self.propose(driver.slot(), idempotency, command).await?.0 {
-            Entity::Driver(driver) => Ok(*driver),
-            Entity::Rider(_) | Entity::Booking(_) | Entity::Trip(_) | Entity::Kept(_) => {
-                Err(malformed("no driver"))
-            }
-        }
+        let Entity::Driver(driver) = self.propose(driver.slot(), idempotency, command).await?.0
+        else {
+            return Err(malformed("no driver"));
+        };
+        Ok(*driver)
     }
 
     pub(super) async fn propose_booking(
@@ -177,12 +186,10 @@ impl Runtime {
         idempotency: Option<Idempotency>,
         command: Command,
     ) -> Result<(Booking, WallMs), Refusal> {
-        match self.propose(slot, idempotency, command).await? {
-            (Entity::Booking(booking), at) => Ok((*booking, at)),
-            (Entity::Rider(_) | Entity::Driver(_) | Entity::Trip(_) | Entity::Kept(_), _) => {
-                Err(malformed("no booking"))
-            }
-        }
+        let (Entity::Booking(booking), at) = self.propose(slot, idempotency, command).await? else {
+            return Err(malformed("no booking"));
+        };
+        Ok((*booking, at))
     }
 
     pub(super) async fn propose_trip(
@@ -191,12 +198,10 @@ impl Runtime {
         idempotency: Option<Idempotency>,
         command: Command,
     ) -> Result<Trip, Refusal> {
-        match self.propose(slot, idempotency, command).await?.0 {
-            Entity::Trip(trip) => Ok(*trip),
-            Entity::Rider(_) | Entity::Driver(_) | Entity::Booking(_) | Entity::Kept(_) => {
-                Err(malformed("no trip"))
-            }
-        }
+        let Entity::Trip(trip) = self.propose(slot, idempotency, command).await?.0 else {
+            return Err(malformed("no trip"));
+        };
+        Ok(*trip)
     }
 
     pub(super) async fn propose_rider(
@@ -205,12 +210,19 @@ impl Runtime {
         idempotency: Option<Idempotency>,
         command: Command,
     ) -> Result<Rider, Refusal> {
-        match self.propose(slot, idempotency, command).await?.0 {
-            Entity::Rider(rider) => Ok(rider),
-            Entity::Driver(_) | Entity::Booking(_) | Entity::Trip(_) | Entity::Kept(_) => {
-                Err(malformed("no rider"))
-            }
-        }
+        let Entity::Rider(rider) = self.propose(slot, idempotency, command).await?.0 else {
+            return Err(malformed("no rider"));
+        };
+        Ok(rider)
+    }
+
+    /// Proposes what is about no entity in particular.
+    pub(super) async fn propose_for_all(
+        &self,
+        slot: Slot,
+        command: Command,
+    ) -> Result<(), Refusal> {
+        self.propose(slot, None, command).await.map(drop)
     }
 
     async fn read<T: DeserializeOwned>(&self, key: Key, missing: Code) -> Result<T, Refusal> {

@@ -2,12 +2,16 @@
 //! is released, however often that takes.
 
 use super::driver::Reply;
-use super::{REDRIVE_MS, Runtime};
+use super::{REDRIVE_MS, Runtime, World};
+use crate::policy::StartRule;
+use crate::trip::Mover;
 use proto::TripId;
 use proto::code::{Code, Refusal};
 use proto::record::Trip;
 use proto::record::ask::ReleaseDriver;
-use proto::record::command::{Command, Idempotency};
+use proto::record::command::{CodeRule, Command, Idempotency, TripStep};
+use proto::record::party::{PINS, Pin};
+use proto::record::trip::Ended;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -67,6 +71,10 @@ impl Actor for Shell {
                     self.runtime.propose_trip(self.id.slot(), idempotency, *command).await;
                 if let Ok(trip) = &stepped {
                     self.release_if_due(&myself, state, trip);
+                    if let Some(booking) = trip.replaced_by {
+                        // If this is lost with the node, the next leader finds the booking open.
+                        self.runtime.take_up_booking(booking);
+                    }
                 }
                 let _caller_gone = reply.send(stepped);
             }
@@ -112,7 +120,11 @@ impl Shell {
         let ask = ReleaseDriver {
             driver: trip.driver,
             offer: trip.offer,
-            ended: Some((trip.id, trip.state)),
+            ended: Some(Ended {
+                trip: trip.id,
+                state: trip.state,
+                earned: crate::trip::earned(trip),
+            }),
         };
         tokio::spawn(async move {
             let mut pause_ms = REDRIVE_MS.0;
@@ -138,15 +150,33 @@ impl Runtime {
         self.0.trips.tell(id, message, || (Shell { runtime: self.clone(), id }, ()));
     }
 
+    /// What starts a trip that is born now.
+    pub(super) fn start_code(&self) -> CodeRule {
+        let World { policy, mint, .. } = self.world();
+        let digits = || Pin(u16::try_from(mint.random() % u64::from(PINS)).unwrap_or_default());
+        match policy.start_code {
+            StartRule::None => CodeRule::None,
+            StartRule::PerTrip => CodeRule::Trip(digits()),
+            StartRule::Pin => CodeRule::RiderOr(digits()),
+        }
+    }
+
     /// Takes a step of a trip.
     pub(super) async fn step_trip(
         &self,
-        id: TripId,
+        trip: TripId,
+        step: TripStep,
+        mover: Mover,
         idempotency: Option<Idempotency>,
-        command: Command,
     ) -> Result<Trip, Refusal> {
+        let World { mint, clock, .. } = self.world();
+        let Mover { by, driver, rider } = mover;
+        let calls_off =
+            by == proto::record::Actor::Driver && matches!(step, TripStep::Cancel { .. });
+        let rebook = calls_off.then(|| mint.booking(trip.slot(), clock.wall()));
+        let command = Box::new(Command::StepTrip { trip, step, by, driver, rider, rebook });
         let (reply, answer) = oneshot::channel();
-        self.tell_trip(id, Message::Step { command: Box::new(command), idempotency, reply });
+        self.tell_trip(trip, Message::Step { command, idempotency, reply });
         answer.await.unwrap_or_else(|_| Err(Refusal::new(Code::Retry, "the trip's shell died")))
     }
 }

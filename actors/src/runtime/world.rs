@@ -5,6 +5,7 @@ use ledger::BoxFuture;
 use proto::code::{Code, Refusal};
 use proto::envelope::Subject;
 use proto::record::ask::{Ask, Push, Request};
+use proto::record::explain::Explanation;
 use proto::{BookingId, OfferId, Slot, TripId, WallMs, codec};
 
 /// For whom and under which trace a request is made, and how long it may take.
@@ -43,6 +44,18 @@ impl dyn Router {
 pub trait Sockets: Send + Sync + 'static {
     /// Queues something for a socket; false if there is no such socket or its queue is full.
     fn push(&self, connection: u64, push: Push) -> bool;
+    /// Queues something for a socket, and waits until it has been written, or never will be; false
+    /// if there was no such socket or its queue was full.
+    fn show(&self, connection: u64, push: Push) -> BoxFuture<'static, bool>;
+}
+
+/// Where explanations of how bookings were dispatched are kept for a day. Losing one loses no ride.
+pub trait Stories: Send + Sync + 'static {
+    /// Takes what this node knows of a booking. Never waits: where too much waits to be written, it
+    /// is dropped and counted.
+    fn keep(&self, booking: BookingId, story: Explanation);
+    /// What this node was told to keep of a booking and still has, oldest term first.
+    fn kept(&self, booking: BookingId) -> BoxFuture<'_, Vec<Explanation>>;
 }
 
 /// Makes ids. Chance comes from outside, so that a simulation can replay it.

@@ -1,8 +1,11 @@
 //! Short names for long ids: `r1`, `d2`, `b1`, `o3`, `t1`.
 
+use actors::policy::Policy;
 use proto::record::booking::Need;
 use proto::record::driver::{Capabilities, Vehicle, VehicleType};
-use proto::record::{Offer, Place};
+use proto::record::fare::Quote;
+use proto::record::trip::{DriverCard, Ended};
+use proto::record::{Offer, Place, TripState};
 use proto::{BookingId, DriverId, OfferId, Point, RiderId, Slot, TripId, WallMs};
 
 pub(crate) fn number(name: &str) -> u64 {
@@ -42,8 +45,27 @@ pub(crate) fn need() -> Need {
 }
 
 pub(crate) fn vehicle() -> Vehicle {
-    let plate = "TEST 1".into();
-    Vehicle { kind: VehicleType::Sedan, seats: 4, capabilities: Capabilities(0), plate }
+    Vehicle {
+        kind: VehicleType::Sedan,
+        seats: 4,
+        capabilities: Capabilities(0),
+        plate: "TEST 1".into(),
+        make: String::new(),
+        model: String::new(),
+        color: String::new(),
+    }
+}
+
+pub(crate) fn card() -> DriverCard {
+    DriverCard { name: "driver".into(), phone: None, vehicle: vehicle() }
+}
+
+pub(crate) fn quote() -> Quote {
+    Policy::default().quote(VehicleType::Sedan, point(), point())
+}
+
+pub(crate) fn ended(name: &str) -> Ended {
+    Ended { trip: trip(name), state: TripState::Completed, earned: None }
 }
 
 pub(crate) fn offer(id: &str, of: &str, to: &str, attempt: u16) -> Offer {

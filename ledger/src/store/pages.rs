@@ -63,8 +63,13 @@ impl fmt::Debug for SledPages {
 impl SledPages {
     /// Opens a directory, or makes it; empties it first if it can't be opened.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        Self::open_with(directory, CACHE_BYTES)
+    }
+
+    /// The same with a cache of another size, in bytes.
+    pub fn open_with(directory: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         let open = || -> Result<sled::Db, StoreError> {
-            let config = sled::Config::new().path(directory).cache_capacity(CACHE_BYTES);
+            let config = sled::Config::new().path(directory).cache_capacity(cache_bytes);
             Ok(config.flush_every_ms(Some(FLUSH_MS)).open()?)
         };
         // It panics over some damage that it could report.
@@ -73,12 +78,10 @@ impl SledPages {
             Ok(Err(_)) | Err(_) => {
                 tracing::warn!(
                     directory = %directory.display(),
-                    "the index of history cannot be opened and is built again"
+                    "this index cannot be opened and begins anew"
                 );
-                std::fs::remove_dir_all(directory).map_err(|source| StoreError::Io {
-                    doing: "remove the damaged index of history",
-                    source,
-                })?;
+                std::fs::remove_dir_all(directory)
+                    .map_err(|source| StoreError::Io { doing: "remove a damaged index", source })?;
                 open()?
             }
         };

@@ -1,8 +1,8 @@
 //! The numbers that dispatch is tuned by, as flags. Their meaning and defaults are
 //! [`Policy`]'s; a flag that is not given leaves the default.
 
-use super::ConfigError;
-use actors::policy::{ATTEMPTS, Policy};
+use super::{ConfigError, tariff};
+use actors::policy::{ATTEMPTS, Policy, StartRule};
 
 macro_rules! policy_args {
     ($($(#[doc = $doc:literal])* $field:ident: $type:ty, $env:literal;)*) => {
@@ -14,6 +14,26 @@ macro_rules! policy_args {
             /// The radius of each of the three attempts, in metres, not shrinking [default: 1000,3000,5000]
             #[arg(long, env = "HANSOM_SEARCH_RADII_M", value_name = "M,M,M")]
             pub search_radii_m: Option<String>,
+            /// What rides cost, as in currency=EUR,base=250,km=120. In minor units: base, km, minute, pause (a minute of it), minimum, cancel-fee; in 1/10000: tax-bp, platform-bp; cancel-free-s in seconds
+            #[arg(long, env = "HANSOM_TARIFF", value_name = "NAME=N,...")]
+            pub tariff: Option<String>,
+            /// What rides in one kind of vehicle cost, as in SUV:base=400,km=180; may be given again
+            #[arg(long, env = "HANSOM_TARIFF_FOR", value_name = "KIND:NAME=N,...", value_delimiter = ' ')]
+            pub tariff_for: Vec<String>,
+            /// What a driver must be told to start a trip [default: none]
+            #[arg(long, env = "HANSOM_START_CODE", value_name = "RULE")]
+            pub start_code: Option<StartCode>,
+        }
+
+        /// What a driver must be told to start a trip.
+        #[derive(Debug, Clone, Copy, clap::ValueEnum)]
+        pub enum StartCode {
+            /// Nothing
+            None,
+            /// Four digits that are made for each trip and shown to its rider
+            PerTrip,
+            /// The four digits that the rider registered with
+            Pin,
         }
 
         impl PolicyArgs {
@@ -57,6 +77,12 @@ impl PolicyArgs {
         if let Some(list) = &self.search_radii_m {
             policy.search_radii_m = parse_radii(list)?;
         }
+        policy.tariffs = tariff::parse(self.tariff.as_deref(), &self.tariff_for)?;
+        policy.start_code = match self.start_code {
+            None | Some(StartCode::None) => StartRule::None,
+            Some(StartCode::PerTrip) => StartRule::PerTrip,
+            Some(StartCode::Pin) => StartRule::Pin,
+        };
         policy.check().map_err(|error| {
             let flags = error.field.replace('_', "-");
             ConfigError::new(format!("--{}: {}", flags.replace(", ", ", --"), error.problem))
@@ -84,12 +110,16 @@ mod tests {
         let command = PolicyArgs::augment_args(clap::Command::new("x"));
         let policy = serde_json::to_value(Policy::default()).expect("policy is plain data");
         let fields = policy.as_object().expect("a struct");
-        assert_eq!(command.get_arguments().count(), fields.len());
+        // Two flags say the tariffs.
+        assert_eq!(command.get_arguments().count(), fields.len() + 1);
         for argument in command.get_arguments() {
             let field = argument.get_id().as_str();
+            if ["tariff", "tariff_for"].contains(&field) {
+                continue;
+            }
             let value = &fields[field];
             let text = value.as_array().map_or_else(
-                || value.to_string(),
+                || value.to_string().replace('"', ""),
                 |radii| radii.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             );
             let help = argument.get_help().map(ToString::to_string).unwrap_or_default();

@@ -43,8 +43,16 @@ impl fmt::Display for Config {
         line("split-cells", &splits.join(","))?;
         let policy = serde_json::to_value(&self.policy).map_err(|_| fmt::Error)?;
         for (field, value) in policy.as_object().into_iter().flatten() {
+            if value.is_object() {
+                continue; // the tariffs, below
+            }
             let text = value.to_string();
-            line(&field.replace('_', "-"), &text.trim_matches(['[', ']']))?;
+            line(&field.replace('_', "-"), &text.trim_matches(['[', ']', '"']))?;
+        }
+        line("tariff", &super::tariff::show(&self.policy.tariffs.general))?;
+        for (kind, tariff) in &self.policy.tariffs.of_kind {
+            let kind = super::tariff::name(*kind);
+            line("tariff-for", &format_args!("{kind}:{}", super::tariff::show(tariff)))?;
         }
         line("http-body-max-bytes", &self.limits.http_body_max_bytes)?;
         line("connections-max", &self.limits.connections_max)?;

@@ -1,9 +1,10 @@
-//! One stream: how far it has been told, and what an answer adds to it. A plain value.
+//! A rider's stream: how far it has been told, and what an answer adds to it. A plain value.
 
-use proto::record::ask::{Fix, Followed, Following, Happened, Mark};
-use proto::record::{Booking, BookingState, Trip, TripState};
+use super::table::{Next, Tell};
+use proto::record::ask::{Fix, Followed, Followee, Following, Happened, Mark, Now};
+use proto::record::{Booking, BookingState, Trip};
 use proto::units::Point;
-use proto::{BookingId, DriverId, TripId};
+use proto::{BookingId, DriverId, RiderId, TripId};
 
 /// A booking and its trip.
 pub(crate) type Records = (Booking, Option<Trip>);
@@ -19,11 +20,14 @@ pub(crate) enum Down {
     Position { mark: Mark, fix: Fix, eta_s: u32 },
     /// The booking has ended and all of it was told.
     End { mark: Mark, now: Box<Records> },
+    /// The same, and another booking goes on for it.
+    Replaced { mark: Mark, by: BookingId, now: Box<Records> },
 }
 
 /// How far a stream has been told.
 #[derive(Debug)]
 pub(super) struct Story {
+    rider: RiderId,
     booking: BookingId,
     trip: Option<TripId>,
     after: Option<Mark>,
@@ -33,24 +37,25 @@ pub(super) struct Story {
 
 impl Story {
     pub(super) fn new(booking: &Booking, after: Option<Mark>) -> Self {
-        Self { booking: booking.id, trip: booking.trip, after, now: None }
+        let (rider, trip) = (booking.rider, booking.trip);
+        Self { rider, booking: booking.id, trip, after, now: None }
     }
 
     /// What to ask. A booking that has ended is only asked about to be sure that all was told.
-    pub(super) fn question(&self) -> Following {
+    fn question(&self) -> Following {
         let Self { booking, trip, after, .. } = *self;
         let confirm = self.now.as_ref().is_none_or(has_ended);
-        Following { booking, trip, after, confirm }
+        Following { of: Followee::Booking { booking, trip }, after, confirm }
     }
 
-    /// Takes an answer to the last question; says what to show.
-    pub(super) fn hear(&mut self, answer: Followed) -> Vec<Down> {
+    /// What an answer to the last question adds.
+    fn news(&mut self, answer: Followed) -> Vec<Down> {
         let Followed { upto: mark, afresh, more, events, now } = answer;
         let had_ended = self.now.as_ref().is_some_and(has_ended);
         self.after = Some(mark);
-        if let Some(now) = now {
+        if let Some(Now::Booking(now)) = now {
             self.trip = now.0.trip.or(self.trip);
-            self.now = Some(now);
+            self.now = Some(*now);
         }
         let now = || self.now.clone().map(Box::new);
         let mut downs = Vec::new();
@@ -64,7 +69,10 @@ impl Story {
             downs.push(Down::Happened { happened, now });
         }
         if all_told {
-            downs.extend(now().map(|now| Down::End { mark, now }));
+            downs.extend(now().map(|now| match now.0.replaced_by {
+                Some(by) => Down::Replaced { mark, by, now },
+                None => Down::End { mark, now },
+            }));
         }
         downs
     }
@@ -73,18 +81,40 @@ impl Story {
     pub(super) fn way(&self) -> Option<(DriverId, Point)> {
         let (_, trip) = self.now.as_ref()?;
         let trip = trip.as_ref()?;
-        match trip.state {
-            TripState::Assigned | TripState::Arrived => Some((trip.driver, trip.pickup.point)),
-            TripState::InProgress | TripState::Paused => {
-                Some((trip.driver, trip.destination.point))
-            }
-            TripState::Completed | TripState::Cancelled => None,
-        }
+        Some((trip.driver, trip.heading()?))
     }
 
     /// A position to show, once the story has begun.
     pub(super) fn position(&self, fix: Fix, eta_s: u32) -> Option<Down> {
         Some(Down::Position { mark: self.after?, fix, eta_s })
+    }
+}
+
+impl Tell for Story {
+    type Down = Down;
+
+    fn whose(&self) -> u64 {
+        self.rider.to_raw()
+    }
+
+    fn questions(&self) -> Vec<Following> {
+        vec![self.question()]
+    }
+
+    fn hear(&mut self, question: &Following, answer: Followed) -> (Vec<Down>, Next) {
+        if question.after != self.after {
+            return (Vec::new(), Next::Wait); // Another answer to the same question was first.
+        }
+        let (begins, more) = (self.now.is_none(), answer.more);
+        let downs = self.news(answer);
+        let ends = |down: &Down| matches!(down, Down::End { .. } | Down::Replaced { .. });
+        let next = match downs.iter().any(ends) {
+            true => Next::End,
+            // Who comes back after a while has others' events to be read past.
+            false if begins && more => Next::Hurry,
+            false => Next::Wait,
+        };
+        (downs, next)
     }
 }
 
@@ -99,41 +129,17 @@ fn has_ended((booking, _): &Records) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-    use proto::record::booking::Need;
-    use proto::record::driver::{Capabilities, VehicleType};
+    use crate::follow::samples::booking;
+    use proto::WallMs;
     use proto::record::event::What;
-    use proto::record::{CityId, Place};
-    use proto::{RiderId, Slot, WallMs};
-
-    pub(crate) fn booking(state: BookingState) -> Booking {
-        let point = Point::from_degrees(40.75, -73.98).unwrap();
-        let place = Place { point, address: String::new() };
-        let capabilities = Capabilities::default();
-        Booking {
-            id: BookingId::mint(Slot(7), WallMs(1), 1),
-            rider: RiderId::from_raw(7),
-            city: CityId(1),
-            pickup: place.clone(),
-            destination: place,
-            need: Need { kind: VehicleType::Sedan, capabilities, seats: 1 },
-            payment_method: String::new(),
-            shown_estimate_minor: None,
-            state,
-            attempt: 0,
-            offers: Vec::new(),
-            trip: None,
-            created_at: WallMs(1),
-            updated_at: WallMs(1),
-        }
-    }
 
     const fn at(index: u64) -> Mark {
         Mark { index, n: 0 }
     }
 
-    pub(crate) fn news(indexes: &[u64], upto: u64, state: Option<BookingState>) -> Followed {
+    fn news(indexes: &[u64], upto: u64, state: Option<BookingState>) -> Followed {
         let happened =
             |index: &u64| Happened { mark: at(*index), at: WallMs(1), what: What::BookingExpired };
         Followed {
@@ -141,7 +147,14 @@ pub(super) mod tests {
             afresh: false,
             more: !indexes.is_empty(),
             events: indexes.iter().map(happened).collect(),
-            now: state.map(|state| (booking(state), None)),
+            now: state.map(|state| Now::Booking(Box::new((booking(state), None)))),
+        }
+    }
+
+    impl Story {
+        fn told(&mut self, answer: Followed) -> Vec<Down> {
+            let question = self.question();
+            self.hear(&question, answer).0
         }
     }
 
@@ -150,7 +163,7 @@ pub(super) mod tests {
         let place = |down: &Down| match down {
             Down::Afresh { mark, .. } | Down::Position { mark, .. } => (mark.index, false),
             Down::Happened { happened, .. } => (happened.mark.index, false),
-            Down::End { mark, .. } => (mark.index, true),
+            Down::End { mark, .. } | Down::Replaced { mark, .. } => (mark.index, true),
         };
         downs.iter().map(place).collect()
     }
@@ -161,15 +174,15 @@ pub(super) mod tests {
         let asked = story.question();
         assert_eq!((asked.after, asked.confirm), (Some(at(3)), true));
         // The records are newer than the events: the booking has ended, and that is not told yet.
-        let downs = story.hear(news(&[4, 6], 8, Some(BookingState::Expired)));
+        let downs = story.told(news(&[4, 6], 8, Some(BookingState::Expired)));
         assert_eq!(places(&downs), [(4, false), (6, false)]);
         let newest: Vec<bool> =
             downs.iter().map(|d| matches!(d, Down::Happened { now: Some(_), .. })).collect();
         assert_eq!(newest, [false, true], "how things are comes with the newest");
         assert_eq!((story.question().after, story.question().confirm), (Some(at(8)), true));
-        let downs = story.hear(news(&[9], 9, Some(BookingState::Expired)));
+        let downs = story.told(news(&[9], 9, Some(BookingState::Expired)));
         assert_eq!(places(&downs), [(9, false)]);
-        let downs = story.hear(news(&[], 9, Some(BookingState::Expired)));
+        let downs = story.told(news(&[], 9, Some(BookingState::Expired)));
         assert_eq!(places(&downs), [(9, true)]);
     }
 
@@ -177,9 +190,9 @@ pub(super) mod tests {
     fn a_quiet_booking_costs_no_records_and_does_not_end() {
         let mut story = Story::new(&booking(BookingState::Open), None);
         let first = Followed { afresh: true, ..news(&[], 5, Some(BookingState::Open)) };
-        assert_eq!(places(&story.hear(first)), [(5, false)]);
+        assert_eq!(places(&story.told(first)), [(5, false)]);
         assert!(!story.question().confirm);
-        assert_eq!(story.hear(news(&[], 7, None)), []);
+        assert_eq!(story.told(news(&[], 7, None)), []);
         assert_eq!(story.question().after, Some(at(7)));
     }
 }

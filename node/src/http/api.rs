@@ -2,9 +2,12 @@
 //! `/docs` shows it in a browser. The table below says which codes each endpoint refuses with; every
 //! row of it is reached by a test.
 
+mod states;
+
 use super::problem::{self, ProblemBody};
 use axum::http::StatusCode;
 use proto::Code;
+use states::States;
 use std::collections::BTreeMap;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::extensions::Extensions;
@@ -35,7 +38,7 @@ use utoipa::{IntoParams, IntoResponses, Modify, OpenApi};
             come back with the last `id` to any node, and nothing is missed or told twice."
     ),
     components(schemas(ProblemBody)),
-    modifiers(&Bearer),
+    modifiers(&Bearer, &States),
     security(("bearer" = [])),
     tags(
         (name = "riders", description = "Who rides."),
@@ -151,20 +154,21 @@ macro_rules! endpoints {
 }
 
 endpoints! {
-    RegisterRider: KeyReused;
+    RegisterRider: NameTaken KeyReused;
     ReadRider: RiderNotFound;
     RiderBookings: RiderNotFound;
     RegisterDriver: NameTaken KeyReused;
     ReadDriver: DriverNotFound;
     DriverBookings: DriverNotFound;
-    GoOnline: DriverNotFound KycRequired KeyReused;
+    GoOnline: DriverNotFound DriverBanned KycRequired KeyReused;
     GoOffline: DriverNotFound DriverBusy KeyReused;
     Offers: DriverNotFound;
     Stream: DriverNotFound;
     Locate: BadCoordinate;
     Nearby: BadCoordinate;
-    Book: BadCoordinate RiderNotFound RiderBusy KeyReused;
+    Book: BadCoordinate RiderNotFound RiderBanned RiderBusy KeyReused;
     ReadBooking: BookingNotFound;
+    Explain: BookingNotFound;
     FollowBooking: BookingNotFound;
     CancelBooking: BookingNotFound Unauthorized BookingAssigned BookingEnded KeyReused;
     Decline: DriverNotFound OfferNotFound OfferExpired OfferTaken OfferAlreadyAccepted KeyReused;
@@ -172,11 +176,17 @@ endpoints! {
     ReadTrip: TripNotFound;
     ActiveTrip: DriverNotFound RiderNotFound NoActiveTrip;
     Arrive: TripNotFound UnauthorizedDriver TripAlreadyStarted TripAlreadyEnded TripCancelled KeyReused;
-    Start: TripNotFound UnauthorizedDriver TripAlreadyStarted TripAlreadyEnded TripCancelled KeyReused;
+    Start: BadCoordinate TripNotFound UnauthorizedDriver InvalidOtp OtpTriesExceeded TripAlreadyStarted TripAlreadyEnded TripCancelled KeyReused;
     Pause: TripNotFound UnauthorizedDriver TripNotStarted TripAlreadyPaused TripAlreadyEnded TripCancelled KeyReused;
     Resume: TripNotFound UnauthorizedDriver TripNotStarted TripNotPaused TripAlreadyEnded TripCancelled KeyReused;
-    End: TripNotFound UnauthorizedDriver TripNotStarted TripAlreadyEnded TripCancelled KeyReused;
-    CancelTrip: TripNotFound UnauthorizedDriver Unauthorized CannotCancelInProgress TripAlreadyCompleted TripCancelled KeyReused;
+    End: BadCoordinate TripNotFound UnauthorizedDriver TripNotStarted TripAlreadyEnded TripCancelled KeyReused;
+    CancelTrip: BadCoordinate TripNotFound UnauthorizedDriver Unauthorized CannotCancelInProgress TripAlreadyCompleted TripCancelled KeyReused;
+    Trail: BadCoordinate TripNotFound UnauthorizedDriver;
+    ReadTrail: TripNotFound;
+    Receipt: TripNotFound TripNotOver;
+    Meta: DriverNotFound DriverNotSeen;
+    BanRider: RiderNotFound KeyReused;
+    BanDriver: DriverNotFound KeyReused;
     Operations: ;
     Drain: NodeNotFound TooFewNodes;
     Activate: NodeNotFound;

@@ -59,10 +59,15 @@ pub(super) async fn booking(
         let asked = booking.offers.iter().map(|(offer, _)| offer.driver);
         call.identity().concerns(booking.rider, asked)
     };
-    stale::read(&app, &call, freshness, read, may, BookingView::from).await
+    let view = |booking| BookingView::seen_by(call.identity(), booking);
+    stale::read(&app, &call, freshness, read, may, view).await
 }
 
-/// Calls a booking off before it has a driver.
+/// How long a cancel may take, in milliseconds: a commit, and then the drivers who were asked hear
+/// of it.
+const CANCEL_WITHIN_MS: u32 = 2_600;
+
+/// Calls a booking off before it has a driver. After the answer no driver is shown an offer of it.
 #[utoipa::path(
     post,
     path = "/v1/bookings/{id}/cancel",
@@ -79,5 +84,6 @@ pub(super) async fn cancel(
 ) -> Reply {
     let (rider, idempotency) = (call.rider()?, call.idempotency(&sent));
     let ask = CancelBooking { booking, rider, reason: sent.value.text()?, idempotency };
-    show(StatusCode::OK, app.router.served(ask, call.context()).await, BookingView::from)
+    let context = call.context().within_ms(CANCEL_WITHIN_MS);
+    show(StatusCode::OK, app.router.served(ask, context).await, BookingView::from)
 }

@@ -1,6 +1,7 @@
 //! What is read from a request: who asks, under which key and trace, which id, which body.
 
 use super::App;
+use super::identity::Asker;
 use super::problem::Problem;
 use crate::auth::Identity;
 use actors::runtime::world::Context;
@@ -14,7 +15,7 @@ use proto::code::{Code, Refusal};
 use proto::envelope::Subject;
 use proto::record::command::Idempotency;
 use proto::slot::frozen_hash;
-use proto::{DriverId, RiderId};
+use proto::{DriverId, RiderId, WallMs};
 use serde::de::DeserializeOwned;
 use std::str::FromStr;
 
@@ -52,7 +53,7 @@ pub(super) struct Call {
     driver: Option<DriverId>,
     rider: Option<RiderId>,
     key: Option<u64>,
-    identity: Identity,
+    asker: Asker,
 }
 
 impl Call {
@@ -67,7 +68,11 @@ impl Call {
     }
     /// What the token said.
     pub(super) const fn identity(&self) -> Identity {
-        self.identity
+        self.asker.identity
+    }
+    /// When the token runs out; nothing if there is none.
+    pub(super) const fn until(&self) -> Option<WallMs> {
+        self.asker.until
     }
     /// The driver who asks.
     pub(super) fn driver(&self) -> Result<DriverId, Problem> {
@@ -130,16 +135,17 @@ fn key(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
 impl FromRequestParts<App> for Call {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let identity = match parts.extensions.get() {
-            Some(identity) => *identity,
+        let asker = match parts.extensions.get() {
+            Some(asker) => *asker,
             // A route that forgot to ask is closed, not open.
             None if app.verifier.is_some() => {
                 return Err(Refusal::from(Code::Unauthenticated).into());
             }
-            None => Identity::Believed,
+            None => Asker { identity: Identity::Believed, until: None },
         };
+        let identity = asker.identity;
         Ok(Self {
-            identity,
+            asker,
             trace: parts.extensions.get().map_or(0, |Trace(trace)| *trace),
             method: parts.method.clone(),
             path: parts.uri.path().to_owned(),

@@ -11,6 +11,7 @@ use super::App;
 use super::answer::Reply;
 use super::api;
 use super::call::{Asked, Call, Id};
+use super::cursors::Cursor;
 use super::problem::Problem;
 use super::pushes::offer_end;
 use super::views::{BookingView, TripView, actor, trip_status};
@@ -26,9 +27,7 @@ use proto::record::event::What;
 use proto::{BookingId, WallMs};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
-use std::fmt;
 use std::iter::empty;
-use std::str::FromStr;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -48,8 +47,28 @@ const COME_BACK: Duration = Duration::from_millis(500);
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Since {
-    /// The `id` of the last event that was seen, from whichever node; the header wins.
+    /// The `id` of the last event that was seen, or the `cursor` of the last message, from whichever
+    /// node; the header wins.
     cursor: Option<String>,
+}
+
+impl Since {
+    /// The place that the client was told up to, and where it says so; an empty one is none: a
+    /// browser that has seen nothing yet sends none, or that.
+    pub(super) fn place(
+        self,
+        headers: &HeaderMap,
+    ) -> Result<Option<(&'static str, String)>, Problem> {
+        let place = match headers.get("last-event-id") {
+            Some(id) => {
+                let field = "header Last-Event-ID";
+                let text = id.to_str().map_err(|_| Problem::bad(field, "is not text"))?;
+                Some((field, text.to_owned()))
+            }
+            None => self.cursor.map(|text| ("cursor", text)),
+        };
+        Ok(place.filter(|(_, text)| !text.is_empty()))
+    }
 }
 
 /// Where a browser goes on by itself.
@@ -57,33 +76,9 @@ pub(super) struct Since {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "its field is only described; the handler reads the header")]
 pub(super) struct LastEvent {
-    /// The `id` of the last event that was seen.
+    /// The `id` of the last event, or the `cursor` of the last message, that was seen.
     #[param(rename = "Last-Event-ID")]
     id: Option<String>,
-}
-
-/// A place in the log as clients see it: `12.0`, or `12` for all of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Cursor(Mark);
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Mark { index, n: u32::MAX } => write!(f, "{index}"),
-            Mark { index, n } => write!(f, "{index}.{n}"),
-        }
-    }
-}
-
-impl FromStr for Cursor {
-    type Err = std::num::ParseIntError;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (index, n) = match text.split_once('.') {
-            Some((index, n)) => (index, n.parse()?),
-            None => (text, u32::MAX),
-        };
-        Ok(Self(Mark { index: index.parse()?, n }))
-    }
 }
 
 /// The data of an event of the stream.
@@ -95,6 +90,9 @@ pub(super) struct StoryView {
     what: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     at_ms: Option<u64>,
+    /// The booking that goes on for this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    booking_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     offer_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,8 +130,10 @@ struct PositionView {
 
 /// Follows a booking to its end, as server-sent events. `booking` and `trip`: something happened to
 /// it. `position`, once a second while a driver is on his way: where he is, and how many seconds
-/// from the pickup or, after the start, the destination. `end`: nothing more will come. A stream is
-/// closed after a minute; come back with the last `id`, to any node, and nothing is missed.
+/// from the pickup or, after the start, the destination. `end`: nothing more will come. `replaced`:
+/// the same, and the booking of `booking_id` goes on for this one, because its driver called off;
+/// follow that. A stream is closed after a minute, and when its rider opens a ninth at this node; come
+/// back with the last `id`, to any node, and nothing is missed.
 #[utoipa::path(
     get,
     path = "/v1/bookings/{id}/stream",
@@ -151,13 +151,19 @@ pub(super) async fn follow(
     Asked(since): Asked<Since>,
     headers: HeaderMap,
 ) -> Reply {
-    let after = after(&headers, since)?;
+    let after = match since.place(&headers)? {
+        Some((field, text)) => {
+            let cursor: Cursor = text.parse().map_err(|error| Problem::bad(field, error))?;
+            Some(cursor.0)
+        }
+        None => None,
+    };
     let served = app.router.served(GetBooking { booking }, call.context()).await;
     let problem = |refusal| Problem { refusal, served: Some((served.by, served.hops)) };
     let booking = served.result.map_err(problem)?;
     // Those who were only asked to drive may read the booking, and need not know where he is.
     call.identity().concerns(booking.rider, empty())?;
-    let news = app.streams.open(&booking, after).ok_or_else(|| {
+    let news = app.streams.of_booking(&booking, after).ok_or_else(|| {
         let detail = format!("{STREAMS_MAX} streams are open here, ask another node");
         Refusal::new(Code::Overloaded, detail)
     })?;
@@ -170,27 +176,6 @@ pub(super) async fn follow(
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(BEAT_EVERY)).into_response())
 }
 
-/// The place that the client was told up to.
-fn after(headers: &HeaderMap, since: Since) -> Result<Option<Mark>, Problem> {
-    let (field, text) = match headers.get("last-event-id") {
-        Some(id) => {
-            let field = "header Last-Event-ID";
-            let text = id.to_str().map_err(|_| Problem::bad(field, "is not text"))?;
-            (field, text.to_owned())
-        }
-        None => match since.cursor {
-            Some(text) => ("cursor", text),
-            None => return Ok(None),
-        },
-    };
-    // A browser that has seen no id yet sends none, and some an empty one.
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let cursor: Cursor = text.parse().map_err(|error| Problem::bad(field, error))?;
-    Ok(Some(cursor.0))
-}
-
 /// An event as it is sent.
 fn shown(down: Down) -> Event {
     let event = |name: &str, mark: Mark| Event::default().event(name).id(Cursor(mark).to_string());
@@ -199,6 +184,11 @@ fn shown(down: Down) -> Event {
             json(event("booking", mark), &StoryView::of("SNAPSHOT", Some(now)))
         }
         Down::End { mark, now } => json(event("end", mark), &StoryView::of("END", Some(now))),
+        Down::Replaced { mark, by, now } => {
+            let told = StoryView::of("REPLACED", Some(now));
+            let told = StoryView { booking_id: Some(by.to_string()), ..told };
+            json(event("replaced", mark), &told)
+        }
         Down::Happened { happened, now } => {
             let trip = matches!(happened.what, What::TripMoved { .. });
             let name = if trip { "trip" } else { "booking" };
@@ -256,8 +246,10 @@ impl StoryView {
                 by: Some(actor(*by)),
                 ..told
             },
+            What::BookingReplaced { by } => Self { booking_id: Some(by.to_string()), ..told },
             What::Registered
             | What::Standing(_)
+            | What::OfferPut { .. }
             | What::BookingCreated
             | What::BookingExpired
             | What::BookingCompleted => told,
@@ -277,21 +269,7 @@ const fn name(what: &What) -> &'static str {
         What::BookingExpired => "EXPIRED",
         What::BookingCompleted => "COMPLETED",
         What::TripMoved { .. } => "MOVED",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_reads_back_and_nonsense_is_none() {
-        for (index, n) in [(0, 0), (12, 3), (7, u32::MAX), (u64::MAX, 1)] {
-            let cursor = Cursor(Mark { index, n });
-            assert_eq!(cursor.to_string().parse(), Ok(cursor));
-        }
-        for text in ["", "x", "1.", ".1", "1.2.3", "-1", "18446744073709551616"] {
-            assert!(text.parse::<Cursor>().is_err(), "{text}");
-        }
+        What::BookingReplaced { .. } => "REPLACED_BY",
+        What::OfferPut { .. } => "OFFER_PUT",
     }
 }

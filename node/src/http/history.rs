@@ -37,7 +37,7 @@ pub(super) struct PageIn {
 }
 
 impl PageIn {
-    fn limit(&self) -> Result<u16, Problem> {
+    pub(super) fn limit(&self) -> Result<u16, Problem> {
         let limit = self.limit.unwrap_or(PAGE);
         if (1..=PAGE_MAX).contains(&limit) {
             Ok(limit)
@@ -47,7 +47,7 @@ impl PageIn {
     }
 
     /// Where the page before it ended.
-    fn cursor<T: FromStr<Err: Display>>(&self) -> Result<Option<T>, Problem> {
+    pub(super) fn cursor<T: FromStr<Err: Display>>(&self) -> Result<Option<T>, Problem> {
         let read = |text: &String| text.parse().map_err(|error| Problem::bad("cursor", error));
         self.cursor.as_ref().map(read).transpose()
     }
@@ -76,12 +76,13 @@ pub(super) async fn bookings(
     call.identity().owns_rider(rider)?;
     let (before, max) = (page.cursor::<BookingId>()?, page.limit()?);
     let ask = RiderBookings { rider, before, max };
+    let view = |booking| BookingView::seen_by(call.identity(), booking);
     show(StatusCode::OK, app.router.served(ask, call.context()).await, |found: Vec<Booking>| {
         // A page that is not full is the last.
         let last = found.last().filter(|_| found.len() == usize::from(max));
         BookingsPage {
             next_cursor: last.map(|booking| booking.id.to_string()),
-            bookings: found.into_iter().map(BookingView::from).collect(),
+            bookings: found.into_iter().map(view).collect(),
         }
     })
 }

@@ -11,10 +11,11 @@ use governor::clock::{Clock as _, Reference};
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::HashMapStateStore;
+use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use proto::code::{Code, Refusal};
 use proto::units::Clock;
-use proto::{DriverId, RiderId};
+use proto::{DriverId, RiderId, WallMs};
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -105,7 +106,36 @@ impl Rates {
     }
 }
 
+/// How often one socket may say something.
+pub(super) struct Pace(RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Tick>>);
+
+impl Pace {
+    /// `per_second`, and `at_once`.
+    pub(super) fn new(per_second: NonZeroU32, at_once: NonZeroU32, clock: Arc<dyn Clock>) -> Self {
+        let quota = Quota::per_second(per_second).allow_burst(at_once);
+        Self(RateLimiter::direct_with_clock(quota, Ticks(clock)))
+    }
+
+    /// Admits `count` things, all or none.
+    pub(super) fn admit(&self, count: NonZeroU32) -> Result<(), Refusal> {
+        match self.0.check_n(count) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Refusal::new(
+                Code::RateLimited,
+                "this socket says too much, none of it was taken",
+            )),
+        }
+    }
+}
+
 const TWO: NonZeroU32 = NonZeroU32::new(2).expect("two is not zero");
+
+/// Who asks, and until when his token is good; for ever where there are none.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker {
+    pub(super) identity: Identity,
+    pub(super) until: Option<WallMs>,
+}
 
 /// Finds out who asks, before anything else is done for him.
 pub(super) async fn identified(
@@ -113,16 +143,18 @@ pub(super) async fn identified(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let identity = match identify(&app, request.headers()) {
-        Ok(identity) => identity,
+    let asker = match identify(&app, request.headers()) {
+        Ok(asker) => asker,
         Err(problem) => return problem.into_response(),
     };
-    request.extensions_mut().insert(identity);
+    request.extensions_mut().insert(asker);
     next.run(request).await
 }
 
-fn identify(app: &App, headers: &HeaderMap) -> Result<Identity, Problem> {
-    let Some(verifier) = &app.verifier else { return Ok(Identity::Believed) };
+fn identify(app: &App, headers: &HeaderMap) -> Result<Asker, Problem> {
+    let Some(verifier) = &app.verifier else {
+        return Ok(Asker { identity: Identity::Believed, until: None });
+    };
     let unknown =
         |why: BadToken| Problem::from(Refusal::new(Code::Unauthenticated, why.to_string()));
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
@@ -130,10 +162,10 @@ fn identify(app: &App, headers: &HeaderMap) -> Result<Identity, Problem> {
         let (scheme, token) = text.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     });
-    let identity = verifier.identify(token.ok_or_else(|| unknown(BadToken::Missing))?);
-    let identity = identity.map_err(unknown)?;
+    let held = verifier.identify(token.ok_or_else(|| unknown(BadToken::Missing))?);
+    let (identity, until) = held.map_err(unknown)?;
     app.rates.admit(identity)?;
-    Ok(identity)
+    Ok(Asker { identity, until: Some(until) })
 }
 
 fn forbidden(why: &str) -> Problem {
@@ -208,6 +240,16 @@ impl Identity {
             Self::Believed | Self::Gateway | Self::Operator => Ok(()),
             Self::Rider(_) | Self::Driver(_) => {
                 Err(forbidden("only a gateway or an operator says that somebody was verified"))
+            }
+        }
+    }
+
+    /// Whether he may see how others' bookings are dispatched.
+    pub(super) fn oversees(self) -> Result<(), Problem> {
+        match self {
+            Self::Believed | Self::Gateway | Self::Operator => Ok(()),
+            Self::Rider(_) | Self::Driver(_) => {
+                Err(forbidden("only a gateway or an operator may see this"))
             }
         }
     }

@@ -22,6 +22,7 @@ use utoipa::{IntoParams, ToSchema};
     path = "/healthz",
     tag = "cluster",
     responses((status = 200, description = "Alive", body = String), api::Operations),
+    security(()),
 )]
 pub(super) async fn healthz(State(app): State<App>) -> String {
     match app.facts.ledger.known().borrow().cluster.lossy {
@@ -44,6 +45,7 @@ pub(super) struct ReadyView {
     path = "/readyz",
     tag = "cluster",
     responses((status = 200, description = "It does", body = ReadyView), (status = 503, description = "Not yet", body = ReadyView), api::Operations),
+    security(()),
 )]
 pub(super) async fn readyz(State(app): State<App>) -> Response {
     let (status, reasons) = match app.facts.ready() {
@@ -58,7 +60,16 @@ pub(super) async fn readyz(State(app): State<App>) -> Response {
     get,
     path = "/metrics",
     tag = "cluster",
-    responses((status = 200, description = "Metrics", body = String), api::Operations),
+    responses(
+        (
+            status = 200,
+            description = "Metrics",
+            body = String,
+            content_type = "application/openmetrics-text",
+        ),
+        api::Operations,
+    ),
+    security(()),
 )]
 pub(super) async fn metrics(State(app): State<App>) -> Response {
     (app.refresh)();

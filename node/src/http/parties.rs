@@ -13,7 +13,7 @@ use proto::record::ask::{GetDriver, GetRider, RegisterDriver, RegisterRider, Set
 use proto::record::{CityId, Key};
 use proto::{DriverId, RiderId};
 
-/// Registers a rider. The same name again is the same rider.
+/// Registers a rider. The same details again are the same rider.
 #[utoipa::path(
     post,
     path = "/v1/riders",
@@ -28,9 +28,9 @@ pub(super) async fn register_rider(
     sent: Sent<NewRider>,
 ) -> Reply {
     let idempotency = call.idempotency(&sent);
-    let name = sent.value.name()?;
+    let (name, profile) = sent.value.check()?;
     call.identity().owns_rider(RiderId::of_name(&name))?;
-    let ask = RegisterRider { name, idempotency };
+    let ask = RegisterRider { name, profile, idempotency };
     show(StatusCode::CREATED, app.router.served(ask, call.context()).await, RiderView::from)
 }
 
@@ -69,12 +69,12 @@ pub(super) async fn register_driver(
 ) -> Reply {
     let idempotency = call.idempotency(&sent);
     let (city, kyc_verified) = (CityId(sent.value.city_id), sent.value.kyc_verified);
-    let (name, vehicle) = sent.value.check()?;
+    let (name, vehicle, profile) = sent.value.check()?;
     call.identity().owns_driver(DriverId::of_name(&name))?;
     if kyc_verified {
         call.identity().vouches()?;
     }
-    let ask = RegisterDriver { name, city, vehicle, kyc_verified, idempotency };
+    let ask = RegisterDriver { name, city, vehicle, kyc_verified, profile, idempotency };
     show(StatusCode::CREATED, app.router.served(ask, call.context()).await, DriverView::from)
 }
 

@@ -13,9 +13,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use proto::code::Refusal;
-use proto::record::booking::Need;
 use proto::record::cell::{Ping, PingCounts};
-use proto::record::driver::Capabilities;
 use proto::{Code, DriverId};
 
 /// The most positions in one request.
@@ -106,14 +104,8 @@ pub(super) async fn nearby(State(app): State<App>, Asked(around): Asked<Around>)
     if !(1..=SHOWN_MAX).contains(&max) {
         return Err(Problem::bad("limit", format!("must be 1 to {SHOWN_MAX}")));
     }
-    // No seats are needed of whoever is only looked at, so that cars on a trip are seen too.
-    let need = around.vehicle_type.map(|kind| Need {
-        kind: kind.into(),
-        capabilities: Capabilities::default(),
-        seats: 0,
-    });
-
-    let wanted = Wanted { center, radius_m, need, free_only: false, max, post: None };
+    let (need, free_only) = (around.need()?, around.free_only);
+    let wanted = Wanted { center, radius_m, need, free_only, max, post: None };
     let Nearby { candidates, partial, .. } = app.router.nearby(wanted).await?;
     Ok(Json(NearbyView::of(candidates, partial)).into_response())
 }

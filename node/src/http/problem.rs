@@ -42,7 +42,7 @@ pub const fn status(code: Code) -> StatusCode {
         Code::Overloaded | Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::BadPeer => StatusCode::BAD_GATEWAY,
-        Code::BadRequest | Code::BadCoordinate => StatusCode::BAD_REQUEST,
+        Code::BadRequest | Code::BadCoordinate | Code::InvalidOtp => StatusCode::BAD_REQUEST,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::KeyReused | Code::TripCancelled | Code::CannotCancelInProgress => {
             StatusCode::UNPROCESSABLE_ENTITY
@@ -55,10 +55,15 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::OfferNotFound
         | Code::TripNotFound
         | Code::NodeNotFound
-        | Code::NoActiveTrip => StatusCode::NOT_FOUND,
-        Code::KycRequired | Code::UnauthorizedDriver | Code::Unauthorized | Code::Forbidden => {
-            StatusCode::FORBIDDEN
-        }
+        | Code::NoActiveTrip
+        | Code::DriverNotSeen => StatusCode::NOT_FOUND,
+        Code::KycRequired
+        | Code::RiderBanned
+        | Code::DriverBanned
+        | Code::OtpTriesExceeded
+        | Code::UnauthorizedDriver
+        | Code::Unauthorized
+        | Code::Forbidden => StatusCode::FORBIDDEN,
         Code::OfferTaken => StatusCode::GONE,
         Code::NameTaken
         | Code::TooFewNodes
@@ -74,7 +79,8 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::TripAlreadyEnded
         | Code::TripAlreadyCompleted
         | Code::TripAlreadyPaused
-        | Code::TripNotPaused => StatusCode::CONFLICT,
+        | Code::TripNotPaused
+        | Code::TripNotOver => StatusCode::CONFLICT,
     }
 }
 

@@ -1,40 +1,112 @@
 //! The JSON that goes down a driver's socket.
 
-use super::views::{OfferView, trip_status};
-use proto::record::ask::Push;
+use super::cursors;
+use super::views::{OfferView, actor, trip_status};
+use crate::follow::{News, Told, Why};
 use proto::record::driver::OfferEnd;
 use proto::{DriverId, NodeId, WallMs};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-/// What goes down a driver's socket.
-#[derive(Debug, Serialize)]
+/// What goes down a driver's socket. `cursor`, where there is one, is where to go on after it.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Down {
-    Hello { driver_id: String, node: String },
-    Offer(OfferView),
-    OfferEnded { offer_id: String, reason: &'static str },
-    Trip { trip_id: String, status: &'static str },
+    /// The first message.
+    Hello {
+        driver_id: String,
+        /// The node that holds the socket.
+        node: String,
+        /// It begins with how things are: no cursor was sent, or none that can be gone on from.
+        afresh: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor: Option<String>,
+    },
+    /// An offer to answer.
+    Offer {
+        #[serde(flatten)]
+        offer: Box<OfferView>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor: Option<String>,
+    },
+    /// An offer that can't be answered any more. It may never have been shown.
+    OfferEnded {
+        offer_id: String,
+        booking_id: String,
+        /// `FILLED_BY_ANOTHER_DRIVER`, `EXPIRED`, `DECLINED` or `CANCELLED`.
+        reason: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor: Option<String>,
+    },
+    /// His trip moved, whoever moved it.
+    Trip {
+        trip_id: String,
+        booking_id: String,
+        /// The number of the step, from 1.
+        sequence: u32,
+        from: Option<&'static str>,
+        status: &'static str,
+        /// `RIDER`, `DRIVER` or `SYSTEM`.
+        by: &'static str,
+        reason: String,
+        at_ms: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor: Option<String>,
+    },
+    /// Nothing happened for a while; older cursors may be too old one day.
+    Cursor {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor: Option<String>,
+    },
+    /// A message was not understood or not taken.
     Error { code: &'static str, detail: String },
 }
 
 impl Down {
-    pub(super) fn hello(driver: DriverId, node: NodeId) -> Self {
-        Self::Hello { driver_id: driver.to_string(), node: node.to_string() }
-    }
-    pub(super) fn push(now: WallMs, push: &Push) -> Self {
-        match push {
-            Push::Offer(offer) => Self::Offer(OfferView::at(now, offer)),
-            Push::OfferEnded { offer, how } => {
-                Self::OfferEnded { offer_id: offer.to_string(), reason: offer_end(*how) }
+    /// What a driver is told, by `node` at `now`.
+    pub(super) fn of(now: WallMs, node: NodeId, driver: DriverId, told: Told) -> Self {
+        let cursor = told.place.map(|place| cursors::of_driver(now, &place));
+        match told.news {
+            News::Hello { afresh } => {
+                let (driver_id, node) = (driver.to_string(), node.to_string());
+                Self::Hello { driver_id, node, afresh, cursor }
             }
-            Push::Trip { trip, state } => {
-                Self::Trip { trip_id: trip.to_string(), status: trip_status(*state) }
+            News::Offer(offer) => {
+                let offer = Box::new(OfferView::at(now, &offer));
+                Self::Offer { offer, cursor }
             }
+            News::OfferEnded { offer, booking, why } => Self::OfferEnded {
+                offer_id: offer.to_string(),
+                booking_id: booking.to_string(),
+                reason: reason(why),
+                cursor,
+            },
+            News::Trip { trip, booking, step } => Self::Trip {
+                trip_id: trip.to_string(),
+                booking_id: booking.to_string(),
+                sequence: step.sequence,
+                from: step.from.map(trip_status),
+                status: trip_status(step.to),
+                by: actor(step.by),
+                reason: step.reason,
+                at_ms: step.at.0,
+                cursor,
+            },
+            News::Still => Self::Cursor { cursor },
         }
     }
 }
 
-/// The name of how an offer ended.
+const fn reason(why: Why) -> &'static str {
+    match why {
+        Why::Filled => "FILLED_BY_ANOTHER_DRIVER",
+        Why::Expired => "EXPIRED",
+        Why::Declined => "DECLINED",
+        Why::Cancelled => "CANCELLED",
+    }
+}
+
+/// The name of how an offer ended, as its booking's stream says it.
 pub(super) const fn offer_end(how: OfferEnd) -> &'static str {
     match how {
         OfferEnd::Expired => "EXPIRED",

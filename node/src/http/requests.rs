@@ -1,10 +1,14 @@
 //! The JSON that comes in, and its checks.
 
+mod trip;
+
+pub(super) use trip::{AcceptIn, CancelIn, EndIn, LocationsIn, StartIn};
+
 use super::problem::Problem;
 use proto::record::booking::Need;
 use proto::record::cell::Ping;
 use proto::record::driver::Capabilities;
-use proto::record::{Place, Vehicle, VehicleType};
+use proto::record::{Ban, Phone, Place, Profile, Vehicle, VehicleType};
 use proto::{DriverId, Point, WallMs};
 use serde::{Deserialize, Deserializer};
 use std::str::FromStr;
@@ -14,6 +18,8 @@ use utoipa::{IntoParams, ToSchema};
 const NAME_MAX: usize = 128;
 /// The longest of the other texts a client may give: addresses, reasons, plates.
 const TEXT_MAX: usize = 256;
+/// The longest phone number, in bytes.
+const PHONE_MAX: usize = 32;
 /// The most seats a vehicle has or a booking needs.
 const SEATS_MAX: u8 = 64;
 /// How far ahead of this node's clock a phone's may be, in milliseconds; a ping from further ahead
@@ -49,14 +55,33 @@ where
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct NewRider {
     /// Unique in the cluster; without control characters.
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: String,
+    /// Shown to the driver who comes for him.
+    #[schema(pattern = "^[0-9+() .-]{1,32}$")]
+    phone: Option<String>,
+    /// Four digits of his own that he tells a driver when he gets in, where the policy wants that.
+    #[schema(pattern = "^[0-9]{4}$")]
+    pin: Option<String>,
 }
 
 impl NewRider {
-    pub(super) fn name(self) -> Result<String, Problem> {
-        text("name", self.name, 1, NAME_MAX)
+    pub(super) fn check(self) -> Result<(String, Profile), Problem> {
+        let pin = self.pin.map(|pin| pin.parse().map_err(|error| Problem::bad("pin", error)));
+        let profile = Profile { phone: phone(self.phone)?, pin: pin.transpose()? };
+        Ok((text("name", self.name, 1, NAME_MAX)?, profile))
     }
+}
+
+/// A phone number: digits, and what people write between them.
+fn phone(given: Option<String>) -> Result<Option<Phone>, Problem> {
+    let Some(number) = given else { return Ok(None) };
+    let fits = |c: char| c.is_ascii_digit() || "+-() .".contains(c);
+    if number.is_empty() || number.len() > PHONE_MAX || !number.chars().all(fits) {
+        let what = format!("must be 1 to {PHONE_MAX} digits, spaces and +-().");
+        return Err(Problem::bad("phone", what));
+    }
+    Ok(Some(Phone(number)))
 }
 
 /// A vehicle type as clients name it.
@@ -94,6 +119,12 @@ pub(super) struct VehicleIn {
     capabilities: Vec<String>,
     #[schema(max_length = 256)]
     plate: Option<String>,
+    #[schema(max_length = 256)]
+    make: Option<String>,
+    #[schema(max_length = 256)]
+    model: Option<String>,
+    #[schema(max_length = 256)]
+    color: Option<String>,
 }
 
 fn four() -> u8 {
@@ -133,25 +164,33 @@ fn capabilities(field: &str, names: &[String]) -> Result<Capabilities, Problem> 
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct NewDriver {
     /// Unique in the cluster; without control characters.
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
     name: String,
     #[serde(default = "city_one")]
     pub(super) city_id: u16,
     vehicle: VehicleIn,
     #[serde(default)]
     pub(super) kyc_verified: bool,
+    /// Shown to the riders he comes for.
+    #[schema(pattern = "^[0-9+() .-]{1,32}$")]
+    phone: Option<String>,
 }
 
 impl NewDriver {
-    pub(super) fn check(self) -> Result<(String, Vehicle), Problem> {
-        let VehicleIn { kind, seats: n, capabilities: names, plate } = self.vehicle;
+    pub(super) fn check(self) -> Result<(String, Vehicle, Profile), Problem> {
+        let VehicleIn { kind, seats: n, capabilities: names, plate, make, model, color } =
+            self.vehicle;
         let vehicle = Vehicle {
             kind: kind.into(),
             seats: seats("vehicle.seats", n)?,
             capabilities: capabilities("vehicle.capabilities", &names)?,
             plate: free_text("vehicle.plate", plate)?,
+            make: free_text("vehicle.make", make)?,
+            model: free_text("vehicle.model", model)?,
+            color: free_text("vehicle.color", color)?,
         };
-        Ok((text("name", self.name, 1, NAME_MAX)?, vehicle))
+        let profile = Profile { phone: phone(self.phone)?, pin: None };
+        Ok((text("name", self.name, 1, NAME_MAX)?, vehicle, profile))
     }
 }
 
@@ -233,40 +272,32 @@ impl Reason {
     }
 }
 
+/// A ban that an operator speaks.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct BanIn {
+    /// How long it holds, in seconds.
+    #[schema(minimum = 1, maximum = 315_360_000)]
+    for_s: u32,
+    #[schema(max_length = 256)]
+    reason: Option<String>,
+}
+
+/// The longest ban, in seconds: ten years.
+const BAN_MAX_S: u32 = 315_360_000;
+
+impl BanIn {
+    pub(super) fn check(self, now: WallMs) -> Result<Ban, Problem> {
+        if !(1..=BAN_MAX_S).contains(&self.for_s) {
+            return Err(Problem::bad("for_s", format!("must be 1 to {BAN_MAX_S}")));
+        }
+        let until = now.plus_ms(u64::from(self.for_s) * 1_000);
+        Ok(Ban { until, reason: free_text("reason", self.reason)? })
+    }
+}
+
 /// A body that says nothing.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct Nothing {}
-
-#[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct AcceptIn {
-    #[serde(deserialize_with = "id")]
-    #[schema(value_type = String)]
-    pub(super) offer_id: proto::OfferId,
-}
-
-#[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct EndIn {
-    /// How long the trip was by the driver's odometer.
-    #[schema(minimum = 0, maximum = 4_000_000)]
-    odometer_km: Option<f64>,
-}
-
-impl EndIn {
-    /// The odometer in metres.
-    pub(super) fn odometer_m(self) -> Result<Option<u32>, Problem> {
-        let Some(km) = self.odometer_km else { return Ok(None) };
-        if !(0.0..=4_000_000.0).contains(&km) {
-            return Err(Problem::bad("odometer_km", "must be 0 to 4000000"));
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "0 to 4e9 was checked above"
-        )]
-        let metres = (km * 1_000.0).round() as u32;
-        Ok(Some(metres))
-    }
-}
 
 /// A position as a phone reports it; who reports it comes from elsewhere.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -340,12 +371,57 @@ pub(super) struct Around {
     /// 20 if nobody says.
     #[param(minimum = 1, maximum = 200)]
     pub(super) limit: Option<u16>,
+    /// Any if nobody says; needed where `capabilities` or `seats` are given.
     pub(super) vehicle_type: Option<Kind>,
+    /// What the vehicle must be able to do, separated by commas.
+    capabilities: Option<String>,
+    /// Seats that must be free.
+    #[param(minimum = 1, maximum = 64)]
+    seats: Option<u8>,
+    /// Only drivers who could be offered a booking now.
+    #[serde(default)]
+    pub(super) free_only: bool,
+}
+
+impl Around {
+    /// What the drivers must be able to do; nothing to see all.
+    pub(super) fn need(&self) -> Result<Option<Need>, Problem> {
+        let Some(kind) = self.vehicle_type else {
+            return match (&self.capabilities, self.seats) {
+                (None, None) => Ok(None),
+                (..) => {
+                    Err(Problem::bad("vehicle_type", "is missing beside capabilities or seats"))
+                }
+            };
+        };
+        let named = self.capabilities.iter().flat_map(|names| names.split(','));
+        let named: Vec<String> = named.map(|name| name.trim().to_owned()).collect();
+        // No seats are needed of whoever is only looked at, so that cars on a trip are seen too.
+        let free = self.seats.map_or(Ok(0), |n| seats("seats", n))?;
+        let capabilities = capabilities("capabilities", &named)?;
+        Ok(Some(Need { kind: kind.into(), capabilities, seats: free }))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_look_around_for_capabilities_or_seats_names_the_vehicle() {
+        let around = |mut value: serde_json::Value| {
+            (value["lat"], value["lng"]) = (1.into(), 2.into());
+            serde_json::from_value::<Around>(value).unwrap().need()
+        };
+        let json = serde_json::json!({ "capabilities": "child_seat, wheelchair", "seats": 3 });
+        assert!(around(json.clone()).is_err());
+        let mut named = json;
+        named["vehicle_type"] = "SUV".into();
+        let need = around(named).unwrap().unwrap();
+        assert_eq!((need.kind, need.capabilities.0, need.seats), (VehicleType::Suv, 3, 3));
+        assert_eq!(around(serde_json::json!({})).unwrap(), None);
+        assert!(around(serde_json::json!({ "vehicle_type": "SUV", "capabilities": "x" })).is_err());
+    }
 
     #[test]
     fn a_phone_that_overstates_is_cut_and_one_that_makes_no_sense_is_refused() {

@@ -37,18 +37,39 @@ pub(super) async fn read<A: Ask, V: Serialize>(
     may: impl FnOnce(&A::Answer) -> Result<(), Refusal>,
     view: impl FnOnce(A::Answer) -> V,
 ) -> Reply {
-    if freshness.stale_ok
-        && let Some(record) = at_hand(app, key)
-    {
-        let result = may(&record).map(|()| record);
-        let served = Served { result, by: app.node, hops: 0 };
-        let mut response = show(StatusCode::OK, served, view)?;
-        response.headers_mut().insert(STALE, HeaderValue::from_static("true"));
-        return Ok(response);
-    }
-    let Served { result, by, hops } = app.router.served(ask, call.context()).await;
+    let (served, old) = find(app, call, freshness, (key, ask), may).await;
+    tell(served, old, view)
+}
+
+/// Finds that record; says whether it may be old.
+pub(super) async fn find<A: Ask>(
+    app: &App,
+    call: &Call,
+    freshness: Freshness,
+    (key, ask): (Key, A),
+    may: impl FnOnce(&A::Answer) -> Result<(), Refusal>,
+) -> (Served<A::Answer>, bool) {
+    let at_hand = if freshness.stale_ok { at_hand(app, key) } else { None };
+    let old = at_hand.is_some();
+    let Served { result, by, hops } = match at_hand {
+        Some(record) => Served { result: Ok(record), by: app.node, hops: 0 },
+        None => app.router.served(ask, call.context()).await,
+    };
     let result = result.and_then(|record| may(&record).map(|()| record));
-    show(StatusCode::OK, Served { result, by, hops }, view)
+    (Served { result, by, hops }, old)
+}
+
+/// Shows what was found.
+pub(super) fn tell<T, V: Serialize>(
+    served: Served<T>,
+    old: bool,
+    view: impl FnOnce(T) -> V,
+) -> Reply {
+    let mut response = show(StatusCode::OK, served, view)?;
+    if old {
+        response.headers_mut().insert(STALE, HeaderValue::from_static("true"));
+    }
+    Ok(response)
 }
 
 /// The record as this node's replica has it, if there are both.

@@ -1,26 +1,34 @@
 //! A driver's WebSocket, on any node: pings up, offers and trip changes down.
 //!
-//! When it opens, the driver's partition is told where he is reached (Attach), and answers what is
-//! before him, so a phone that comes back misses nothing. [`crate::sessions`] says it again from
-//! then on; what this socket has shown already is not shown twice.
+//! When it opens, the driver's partition is told where he is reached (Attach), so that offers are
+//! pushed here; [`crate::sessions`] says it again from then on. What is shown, and in which order,
+//! [`crate::follow`] says, which reads the log of his partition: so what a push did not bring is
+//! shown all the same, and a phone that comes back with its last `cursor`, here or at another node,
+//! is told what it missed.
 
 use super::App;
 use super::answer::Reply;
 use super::api;
-use super::call::{Call, Id};
+use super::call::{Asked, Call, Id};
+use super::cursors;
+use super::events::{LastEvent, Since};
+use super::identity::Pace;
 use super::problem::Problem;
 use super::pushes::Down;
 use super::requests::Fix;
+use crate::follow::{Line, SOCKETS_MAX, Told};
 use crate::sockets::Connection;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::http::HeaderMap;
 use axum::response::IntoResponse;
 use proto::code::{Code, Refusal};
-use proto::record::ask::{Attach, Push};
-use proto::{DriverId, OfferId, WallMs};
+use proto::record::ask::Attach;
+use proto::{DriverId, WallMs};
 use serde::Deserialize;
-use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -30,16 +38,21 @@ const MESSAGE_MAX: usize = 16 << 10;
 /// is half a gigabyte for 4,000 phones.
 const READ_BUFFER: usize = 4 << 10;
 /// The most pings in one message.
-const PINGS_MAX: usize = 100;
-/// How often it is found out whether the phone is still there.
+const PINGS_MAX: u32 = 100;
+/// Pings and other messages a second of one socket, and so many at once: a phone sends one a second,
+/// and a hundred at a time after a tunnel.
+const PINGS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("it is not zero");
+const PINGS_AT_ONCE: NonZeroU32 = NonZeroU32::new(4 * PINGS_MAX).expect("it is not zero");
+/// How often it is found out whether the phone is still there, and its token still good.
 const BEAT_EVERY: Duration = Duration::from_secs(5);
+/// Every so many beats, five minutes, the phone is told where it is, so that it does not come back
+/// from far behind.
+const BEATS_A_CURSOR: u32 = 60;
 /// How long a message may take to get into the phone's connection. A phone that takes longer is
 /// gone, or will be better off with a new connection.
 const SEND_WITHIN: Duration = Duration::from_secs(5);
 /// So many bad messages in a row, and the socket is closed: a broken client, not a slip.
 const BAD_MAX: u32 = 16;
-/// How many offers a socket remembers having shown: a driver has one at a time.
-const SHOWN_MAX: usize = 32;
 
 /// What a phone says.
 #[derive(Debug, Deserialize)]
@@ -56,40 +69,70 @@ enum End {
 }
 
 /// A WebSocket: positions up, offers and trip changes down.
+///
+/// **Up**, JSON texts: `{"type":"ping","lat":..,"lng":..,"ts":..}`, or up to a hundred of them as
+/// `{"type":"pings","pings":[..]}`; 20 a second, and 400 at once.
+///
+/// **Down**, JSON texts with a `type`, in this order and each once:
+///
+/// | type | when | fields |
+/// |---|---|---|
+/// | `hello` | first | `driver_id`, `node`, `afresh`: what follows is how things are, not what was missed |
+/// | `offer` | one is put before him, at once | as in `GET /v1/drivers/{id}/offers` |
+/// | `offer_ended` | it can't be answered any more, perhaps was never shown | `offer_id`, `booking_id`, `reason`: `FILLED_BY_ANOTHER_DRIVER`, `EXPIRED`, `DECLINED`, `CANCELLED` |
+/// | `trip` | his trip moved, whoever moved it | `trip_id`, `booking_id`, `sequence` (from 1), `from`, `status`, `by`, `reason`, `at_ms` |
+/// | `cursor` | every five minutes | |
+/// | `error` | a message was not taken | `code`, `detail` |
+///
+/// Most come with a `cursor`. A phone that comes back, to any node, with the last as `?cursor=` (or
+/// `Last-Event-ID`) is told all that it missed, in order, and goes on. With none, with one that is
+/// not known, or is older than 20 hours, it begins afresh. The socket is closed with 1008 when the
+/// token runs out or after 16 bad messages in a row, with 1013 when the phone reads too slowly or
+/// opens a ninth socket at this node.
 #[utoipa::path(
     get,
     path = "/v1/drivers/{id}/stream",
     tag = "drivers",
-    params(("id" = String, Path), api::ByDriver),
+    params(("id" = String, Path), Since, LastEvent, api::ByDriver),
     responses((status = 101, description = "The socket is open"), api::Stream),
 )]
 pub(super) async fn open(
     State(app): State<App>,
     call: Call,
     Id(driver): Id<DriverId>,
+    Asked(since): Asked<Since>,
+    headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Reply {
     call.identity().owns_driver(driver)?;
     let upgrade = upgrade.map_err(|error| Problem::bad("WebSocket", error.body_text()))?;
+    let place = since.place(&headers)?;
+    let after = place.and_then(|(_, text)| cursors::driver_after(app.clock.wall(), &text));
     let connection = app.sockets.open(driver, app.node, app.clock.wall());
     let session = connection.session;
     let context = call.context();
     // An unknown driver is refused before the upgrade, where a client sees the problem; one whose
     // partition is down is not: his socket waits for it, and is made known to it when it is back.
     let attach = app.router.served(Attach { driver, session }, context).await;
-    let before = match attach.result {
-        Ok(before) => before,
-        Err(refusal) if refusal.code.retryable() => Vec::new(),
-        Err(refusal) => {
-            return Err(Problem { refusal, served: Some((attach.by, attach.hops)) });
-        }
-    };
-    let held = Held { app, driver, connection, shown: VecDeque::new(), bad: 0 };
+    if let Err(refusal) = attach.result
+        && !refusal.code.retryable()
+    {
+        return Err(Problem { refusal, served: Some((attach.by, attach.hops)) });
+    }
+    // Only now: where pushes go is known, so that an offer's end comes here if its rider calls off
+    // while the log is read.
+    let line = app.streams.of_driver(driver, after).ok_or_else(|| {
+        let detail = format!("{SOCKETS_MAX} sockets are open here, ask another node");
+        Refusal::new(Code::Overloaded, detail)
+    })?;
+    let pace = Pace::new(PINGS_PER_SECOND, PINGS_AT_ONCE, Arc::clone(&app.clock));
+    let until = call.until();
+    let held = Held { app, driver, connection, line, pace, until, bad: 0 };
     let response = upgrade
         .read_buffer_size(READ_BUFFER)
         .max_message_size(MESSAGE_MAX)
         .max_frame_size(MESSAGE_MAX)
-        .on_upgrade(move |socket| held.talk(socket, before));
+        .on_upgrade(move |socket| held.talk(socket));
     Ok(response.into_response())
 }
 
@@ -98,57 +141,71 @@ struct Held {
     app: App,
     driver: DriverId,
     connection: Connection,
-    /// The last offers that were shown.
-    shown: VecDeque<OfferId>,
+    line: Line,
+    pace: Pace,
+    /// When its token runs out.
+    until: Option<WallMs>,
     bad: u32,
 }
 
 impl Held {
-    async fn talk(mut self, mut socket: WebSocket, before: Vec<Push>) {
-        if let Err(End::Closed(code, reason)) = self.converse(&mut socket, before).await {
+    async fn talk(mut self, mut socket: WebSocket) {
+        if let Err(End::Closed(code, reason)) = self.converse(&mut socket).await {
             let frame = CloseFrame { code, reason: reason.into() };
             let _ = timeout(SEND_WITHIN, socket.send(Message::Close(Some(frame)))).await;
         }
     }
 
-    async fn converse(&mut self, socket: &mut WebSocket, before: Vec<Push>) -> Result<(), End> {
-        send(socket, &Down::hello(self.driver, self.app.node)).await?;
-        for push in before {
-            self.show(socket, push).await?;
-        }
+    async fn converse(&mut self, socket: &mut WebSocket) -> Result<(), End> {
         let mut every = interval(BEAT_EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         every.tick().await; // the first is at once
+        let mut beats = 0;
         loop {
             tokio::select! {
                 message = socket.recv() => match message {
                     Some(Ok(message)) => self.hear(socket, message).await?,
                     Some(Err(_)) | None => return Err(End::Gone),
                 },
+                told = self.line.news.recv() => match told {
+                    Some(told) => self.show(socket, told).await?,
+                    None => {
+                        return Err(End::Closed(close_code::AGAIN, "come back with the last cursor"));
+                    }
+                },
                 push = self.connection.queue.recv() => match push {
-                    Some(push) => self.show(socket, push).await?,
+                    Some(push) => {
+                        self.line.pushed(push);
+                        // Whoever pushed is answered when the next push is asked for: what this one
+                        // says has been written then.
+                        while let Ok(told) = self.line.news.try_recv() {
+                            self.show(socket, told).await?;
+                        }
+                    }
                     None => return Err(End::Gone),
                 },
                 _ = every.tick() => {
-                    let beat = socket.send(Message::Ping(Default::default()));
-                    timeout(SEND_WITHIN, beat).await.map_err(|_| End::Gone)?.map_err(|_| End::Gone)?;
+                    beats += 1;
+                    self.beat(socket, beats).await?;
                 }
             }
         }
     }
 
-    /// Shows the phone something; an offer that it was shown before is not shown again.
-    async fn show(&mut self, socket: &mut WebSocket, push: Push) -> Result<(), End> {
-        if let Push::Offer(offer) = &push {
-            if self.shown.contains(&offer.id) {
-                return Ok(());
-            }
-            if self.shown.len() == SHOWN_MAX {
-                self.shown.pop_front();
-            }
-            self.shown.push_back(offer.id);
+    async fn beat(&self, socket: &mut WebSocket, beats: u32) -> Result<(), End> {
+        if self.until.is_some_and(|until| until < self.app.clock.wall()) {
+            return Err(End::Closed(close_code::POLICY, "the token has run out"));
         }
-        send(socket, &Down::push(self.app.clock.wall(), &push)).await
+        if beats.is_multiple_of(BEATS_A_CURSOR) {
+            self.line.still();
+        }
+        let beat = socket.send(Message::Ping(Default::default()));
+        timeout(SEND_WITHIN, beat).await.map_err(|_| End::Gone)?.map_err(|_| End::Gone)
+    }
+
+    async fn show(&self, socket: &mut WebSocket, told: Told) -> Result<(), End> {
+        let (now, node) = (self.app.clock.wall(), self.app.node);
+        send(socket, &Down::of(now, node, self.driver, told)).await
     }
 
     async fn hear(&mut self, socket: &mut WebSocket, message: Message) -> Result<(), End> {
@@ -178,10 +235,12 @@ impl Held {
             Up::Ping(fix) => vec![fix],
             Up::Pings { pings } => pings,
         };
-        if fixes.len() > PINGS_MAX {
-            let detail = format!("{} pings, a message takes {PINGS_MAX}", fixes.len());
+        let count = u32::try_from(fixes.len()).unwrap_or(u32::MAX);
+        if count > PINGS_MAX {
+            let detail = format!("{count} pings, a message takes {PINGS_MAX}");
             return Err(Refusal::new(Code::TooLarge, detail));
         }
+        self.pace.admit(NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN))?;
         for fix in fixes {
             let ping = fix.check(self.driver, now).map_err(|problem| problem.refusal)?;
             self.app.pings.take(ping);

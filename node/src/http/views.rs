@@ -1,15 +1,24 @@
 //! The JSON that goes out.
 
-use proto::WallMs;
+mod dispatch;
+mod trip;
+
+pub(super) use dispatch::{AttemptView, StoryView};
+pub(super) use trip::{DrivenView, ReceiptView, TrailView, TripView, trip_status};
+
+use crate::auth::Identity;
+use dispatch::MadeView;
+use proto::record::ask::Fix;
 use proto::record::booking::Offer;
 use proto::record::cell::Candidate;
 use proto::record::driver::{Capabilities, Commitment, DriverStatus};
-use proto::record::trip::{Driven, Transition};
+use proto::record::fare::ONE_BP;
 use proto::record::{
-    Actor, Booking, BookingState, Driver, Duty, OfferState, Place, Rider, Trip, TripState, Vehicle,
+    Actor, Booking, BookingState, Driver, Duty, OfferState, Phone, Place, Rider, Vehicle,
     VehicleType,
 };
 use proto::units::Point;
+use proto::{Code, WallMs};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -17,15 +26,20 @@ use utoipa::ToSchema;
 pub(super) struct RiderView {
     rider_id: String,
     name: String,
+    phone: Option<String>,
+    /// If it is in the past, it holds no more.
+    banned_until_ms: Option<u64>,
     active_booking_id: Option<String>,
 }
 
 impl From<Rider> for RiderView {
     fn from(rider: Rider) -> Self {
-        let Rider { id, name, active } = rider;
+        let Rider { id, name, active, profile, ban } = rider;
         Self {
             rider_id: id.to_string(),
             name,
+            phone: profile.phone.map(|Phone(number)| number),
+            banned_until_ms: ban.map(|ban| ban.until.0),
             active_booking_id: active.map(|booking| booking.to_string()),
         }
     }
@@ -52,12 +66,15 @@ struct VehicleView {
     seats: u8,
     capabilities: Vec<&'static str>,
     plate: String,
+    make: String,
+    model: String,
+    color: String,
 }
 
 impl From<Vehicle> for VehicleView {
     fn from(vehicle: Vehicle) -> Self {
-        let Vehicle { kind: of, seats, capabilities, plate } = vehicle;
-        Self { kind: kind(of), seats, capabilities: names(capabilities), plate }
+        let Vehicle { kind: of, seats, capabilities, plate, make, model, color } = vehicle;
+        Self { kind: kind(of), seats, capabilities: names(capabilities), plate, make, model, color }
     }
 }
 
@@ -73,6 +90,12 @@ pub(super) struct DriverView {
     current_offer_id: Option<String>,
     current_booking_id: Option<String>,
     current_trip_id: Option<String>,
+    phone: Option<String>,
+    /// If it is in the past, it holds no more.
+    banned_until_ms: Option<u64>,
+    /// How many of the last offers that he answered, or let pass, he accepted: 0 to 1.
+    #[schema(minimum = 0, maximum = 1)]
+    acceptance_rate: Option<f64>,
 }
 
 impl From<Driver> for DriverView {
@@ -92,7 +115,11 @@ impl From<Driver> for DriverView {
             (Some(Commitment::Held { .. }), _) | (None, true) => "online",
             (None, false) => "offline",
         };
+        let rate = actors::driver::acceptance_bp(&driver);
         Self {
+            acceptance_rate: rate.map(|bp| f64::from(bp) / f64::from(ONE_BP)),
+            phone: driver.profile.phone.map(|Phone(number)| number),
+            banned_until_ms: driver.ban.map(|ban| ban.until.0),
             driver_id: driver.id.to_string(),
             name: driver.name,
             city_id: driver.city.0,
@@ -187,28 +214,6 @@ impl OffersView {
     }
 }
 
-/// An offer as its booking sees it.
-#[derive(Debug, Serialize, ToSchema)]
-struct MadeView {
-    offer_id: String,
-    driver_id: String,
-    attempt: u16,
-    rank: u16,
-    status: &'static str,
-    distance_m: u32,
-    eta_sec: u32,
-}
-
-const fn offer_status(state: OfferState) -> &'static str {
-    match state {
-        OfferState::Pending => "PENDING",
-        OfferState::Accepted => "ACCEPTED",
-        OfferState::Declined => "DECLINED",
-        OfferState::Expired => "EXPIRED",
-        OfferState::Cancelled => "CANCELLED",
-    }
-}
-
 /// The name of who did something.
 pub(super) const fn actor(actor: Actor) -> &'static str {
     match actor {
@@ -231,6 +236,21 @@ pub(super) struct BookingView {
     capabilities: Vec<&'static str>,
     driver_id: Option<String>,
     trip_id: Option<String>,
+    payment_method: String,
+    /// What the ride costs if the estimate is right, tax included, in minor units.
+    estimated_fare_minor: u64,
+    estimated_distance_m: u32,
+    estimated_duration_sec: u32,
+    currency: String,
+    /// By what the fare is multiplied; fixed when the booking was made.
+    surge_multiplier: f64,
+    shown_estimate_minor: Option<u64>,
+    /// The booking that this one goes on for, because its driver called off.
+    replaces: Option<String>,
+    /// The booking that goes on for this one.
+    replaced_by: Option<String>,
+    /// The radii that were searched, with what came of each.
+    dispatch_attempts: Vec<AttemptView>,
     offers: Vec<MadeView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cancelled_by: Option<&'static str>,
@@ -238,8 +258,17 @@ pub(super) struct BookingView {
     updated_at_ms: u64,
 }
 
+/// As its rider may see it.
 impl From<Booking> for BookingView {
     fn from(booking: Booking) -> Self {
+        let rider = Identity::Rider(booking.rider);
+        Self::seen_by(rider, booking)
+    }
+}
+
+impl BookingView {
+    /// The booking without the drivers who do not concern `asker`.
+    pub(super) fn seen_by(asker: Identity, booking: Booking) -> Self {
         let (status, cancelled_by) = match &booking.state {
             BookingState::Open | BookingState::Offering => ("PENDING", None),
             BookingState::Assigned { .. } => ("ASSIGNED", None),
@@ -249,15 +278,6 @@ impl From<Booking> for BookingView {
             BookingState::Paid => ("PAID", None),
         };
         let won = booking.offers.iter().find(|(_, state)| *state == OfferState::Accepted);
-        let made = |(offer, state): &(Offer, OfferState)| MadeView {
-            offer_id: offer.id.to_string(),
-            driver_id: offer.driver.to_string(),
-            attempt: offer.attempt,
-            rank: offer.rank,
-            status: offer_status(*state),
-            distance_m: offer.distance_m,
-            eta_sec: offer.eta_s,
-        };
         Self {
             booking_id: booking.id.to_string(),
             rider_id: booking.rider.to_string(),
@@ -268,103 +288,22 @@ impl From<Booking> for BookingView {
             capabilities: names(booking.need.capabilities),
             driver_id: won.map(|(offer, _)| offer.driver.to_string()),
             trip_id: booking.trip.map(|trip| trip.to_string()),
-            offers: booking.offers.iter().map(made).collect(),
+            dispatch_attempts: AttemptView::all(&booking),
+            offers: MadeView::all(&booking, asker),
             cancelled_by,
+            payment_method: booking.payment_method,
+            estimated_fare_minor: booking.quote.total_minor,
+            estimated_distance_m: booking.quote.distance_m,
+            estimated_duration_sec: booking.quote.duration_s,
+            currency: booking.quote.tariff.currency.to_string(),
+            surge_multiplier: f64::from(booking.quote.surge_bp) / f64::from(ONE_BP),
+            shown_estimate_minor: booking.shown_estimate_minor,
+            replaces: booking.replaces.map(|id| id.to_string()),
+            replaced_by: booking.replaced_by.map(|id| id.to_string()),
             created_at_ms: booking.created_at.0,
             updated_at_ms: booking.updated_at.0,
             pickup: booking.pickup.into(),
             destination: booking.destination.into(),
-        }
-    }
-}
-
-/// The name of a trip's state.
-pub(super) const fn trip_status(state: TripState) -> &'static str {
-    match state {
-        TripState::Assigned => "DRIVER_ASSIGNED",
-        TripState::Arrived => "DRIVER_ARRIVED",
-        TripState::InProgress => "IN_PROGRESS",
-        TripState::Paused => "PAUSED",
-        TripState::Completed => "COMPLETED",
-        TripState::Cancelled => "CANCELLED",
-    }
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-struct TransitionView {
-    sequence: u32,
-    from: Option<&'static str>,
-    to: &'static str,
-    by: &'static str,
-    reason: String,
-    at_ms: u64,
-}
-
-impl From<Transition> for TransitionView {
-    fn from(transition: Transition) -> Self {
-        let Transition { sequence, from, to, by, reason, at } = transition;
-        Self {
-            sequence,
-            from: from.map(trip_status),
-            to: trip_status(to),
-            by: actor(by),
-            reason,
-            at_ms: at.0,
-        }
-    }
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct TripView {
-    trip_id: String,
-    booking_id: String,
-    rider_id: String,
-    driver_id: String,
-    status: &'static str,
-    pickup: PlaceView,
-    destination: PlaceView,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    odometer_km: Option<f64>,
-    transitions: Vec<TransitionView>,
-}
-
-impl From<Trip> for TripView {
-    fn from(trip: Trip) -> Self {
-        Self {
-            trip_id: trip.id.to_string(),
-            booking_id: trip.booking.to_string(),
-            rider_id: trip.rider.to_string(),
-            driver_id: trip.driver.to_string(),
-            status: trip_status(trip.state),
-            pickup: trip.pickup.into(),
-            destination: trip.destination.into(),
-            odometer_km: trip.odometer_m.map(|metres| f64::from(metres) / 1_000.0),
-            transitions: trip.transitions.into_iter().map(Into::into).collect(),
-        }
-    }
-}
-
-/// An ended trip as its driver's history has it.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct DrivenView {
-    booking_id: String,
-    trip_id: String,
-    status: &'static str,
-    pickup: PointView,
-    destination: PointView,
-    ended_at_ms: u64,
-}
-
-impl From<Driven> for DrivenView {
-    fn from(driven: Driven) -> Self {
-        let Driven { trip, booking, ended, pickup, destination, at } = driven;
-        Self {
-            booking_id: booking.to_string(),
-            trip_id: trip.to_string(),
-            status: trip_status(ended),
-            pickup: pickup.into(),
-            destination: destination.into(),
-            ended_at_ms: at.0,
         }
     }
 }
@@ -399,6 +338,65 @@ impl NearbyView {
             seen_at_ms: candidate.at.0,
         };
         Self { drivers: candidates.into_iter().map(seen).collect(), partial }
+    }
+}
+
+/// What is known of a driver at work.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct MetaView {
+    driver_id: String,
+    city_id: u16,
+    status: &'static str,
+    vehicle_type: &'static str,
+    #[serde(flatten)]
+    point: PointView,
+    /// How many of the last offers that he answered, or let pass, he accepted: 0 to 1.
+    #[schema(minimum = 0, maximum = 1)]
+    acceptance_rate: Option<f64>,
+    /// Trips that he completed today (UTC).
+    trip_count_today: u32,
+    /// When he was measured to be there.
+    last_updated_ms: u64,
+    current_booking_id: Option<String>,
+}
+
+impl MetaView {
+    pub(super) fn of(driver: Driver, fix: Fix, now: WallMs) -> Self {
+        let trip_count_today = actors::driver::trips_today(&driver, now);
+        let vehicle_type = kind(driver.vehicle.kind);
+        let DriverView { driver_id, city_id, status, acceptance_rate, current_booking_id, .. } =
+            driver.into();
+        Self {
+            driver_id,
+            city_id,
+            status,
+            vehicle_type,
+            point: fix.point.into(),
+            acceptance_rate,
+            trip_count_today,
+            last_updated_ms: fix.at.0,
+            current_booking_id,
+        }
+    }
+}
+
+/// Whether a party may take part in something new, and if not, why.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct MayView {
+    allowed: bool,
+    /// The code that it would be refused with.
+    code: Option<&'static str>,
+    detail: Option<&'static str>,
+}
+
+impl From<Result<(), Code>> for MayView {
+    fn from(may: Result<(), Code>) -> Self {
+        let code = may.err();
+        Self {
+            allowed: code.is_none(),
+            code: code.map(Code::as_str),
+            detail: code.map(|code| code.meaning().trim()),
+        }
     }
 }
 

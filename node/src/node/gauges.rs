@@ -12,6 +12,7 @@ pub(super) fn refresh(frame: &Frame) {
     let metrics = &frame.metrics;
     metrics.sockets.set(gauge(frame.sockets.count()));
     let dropped = frame.sockets.dropped();
+    metrics.stories_dropped.inner().store(frame.stories.dropped(), Ordering::Relaxed);
     metrics.pushes_dropped.inner().store(dropped, Ordering::Relaxed);
     metrics.peers_connected.set(gauge(frame.pool.peers_connected()));
     let view = frame.membership.view();
@@ -22,6 +23,13 @@ pub(super) fn refresh(frame: &Frame) {
         actors(metrics, runtime.counts());
     }
     ledger(metrics, &frame.ledger);
+}
+
+/// How many streams of riders and of drivers are open.
+pub(super) fn streams(metrics: &Metrics, (riders, drivers): (usize, usize)) {
+    for (kind, count) in [("rider", riders), ("driver", drivers)] {
+        metrics.streams.get_or_create(&KindLabels { kind }).set(gauge(count));
+    }
 }
 
 fn ledger(metrics: &Metrics, ledger: &Replicated) {

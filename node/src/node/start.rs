@@ -20,11 +20,13 @@ use crate::pings::Gatherer;
 use crate::router::NodeRouter;
 use crate::sessions::Keeper;
 use crate::sockets::SocketRegistry;
+use crate::stories::{self, StoryBook};
 use actors::runtime::world::Mint;
 use actors::runtime::{Runtime, World};
 use ledger::replicated::{Broken, DiskId, OpenReplicatedError, Parts, Settings};
 use ledger::{
-    DirectoryError, LogStore, MemoryPages, MemoryStore, Partitions, Replicated, SledPages,
+    DirectoryError, LogStore, MemoryPages, MemoryStore, Pages, Partitions, Replicated, SledPages,
+    StoreError,
 };
 use membership::generation::{GenerationError, next_generation};
 use membership::{Bootstrap, Member, Membership, MembershipError};
@@ -108,6 +110,7 @@ pub(super) struct Frame {
     pub(super) pool: Arc<Pool>,
     pub(super) router: Arc<NodeRouter>,
     pub(super) sockets: Arc<SocketRegistry>,
+    pub(super) stories: Arc<StoryBook>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) ledger: Replicated,
     /// Once the node knows what the cluster is.
@@ -122,6 +125,7 @@ pub(super) async fn start(config: Config, seams: Seams, build: Build) -> Result<
     let generation = count_start(&config, &storage)?;
     // Whose directory it is shows before anyone hears of this node.
     let stores = open_stores(&config, storage).await?;
+    let stories = open_stories(&config, &stores, &clock)?;
 
     let peers = bind(&*net, config.peer, "peers").await?;
     let peer = address(&*peers, config.peer);
@@ -193,6 +197,7 @@ pub(super) async fn start(config: Config, seams: Seams, build: Build) -> Result<
         router,
         ledger: ledger.clone(),
         sockets: Arc::default(),
+        stories,
         metrics,
         runtime: Arc::default(),
     });
@@ -201,6 +206,7 @@ pub(super) async fn start(config: Config, seams: Seams, build: Build) -> Result<
         let _ = failure.send(ledger.broken().await.into()).await;
     });
     tasks.spawn(Arc::clone(&frame).learn_and_employ());
+    tasks.spawn(Arc::clone(&frame.stories).run());
     if let Some(verifier) = &verifier {
         tasks.spawn(read_keys_again(Arc::clone(verifier)));
     }
@@ -214,7 +220,7 @@ pub(super) async fn start(config: Config, seams: Seams, build: Build) -> Result<
     if frame.config.auth_keys.is_none() {
         tracing::warn!(%http, "no keys for tokens: INSECURE, whoever reaches this port can be anybody");
     }
-    let Frame { membership, pool, router, ledger, runtime, .. } = &*frame;
+    let Frame { membership, pool, router, ledger, stories, runtime, .. } = &*frame;
     Ok(Node {
         http,
         peer,
@@ -222,6 +228,7 @@ pub(super) async fn start(config: Config, seams: Seams, build: Build) -> Result<
         pool: Arc::clone(pool),
         router: Arc::clone(router),
         ledger: ledger.clone(),
+        stories: Arc::clone(stories),
         runtime: Arc::clone(runtime),
         tasks,
         failures,
@@ -311,6 +318,23 @@ async fn open_stores(config: &Config, storage: Storage) -> Result<Stores, StartE
     }
 }
 
+/// Opens what is kept of dispatches, beside the stores.
+fn open_stories(
+    config: &Config,
+    stores: &Stores,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<StoryBook>, StartError> {
+    let dir = config.data_dir.join("stories");
+    let pages: Result<Box<dyn Pages>, StoreError> = match stores {
+        Stores::Disk { .. } => SledPages::open_with(&dir, stories::CACHE_BYTES)
+            .map(|pages| Box::new(pages) as Box<dyn Pages>),
+        Stores::Memory { .. } => Ok(Box::new(MemoryPages::default())),
+    };
+    pages
+        .and_then(|pages| StoryBook::open(pages, Arc::clone(clock)))
+        .map_err(|source| StartError::Directory { dir, source: source.into() })
+}
+
 /// Starts the replicas that live here, and the founding or joining of those that do not yet.
 async fn open_ledger(
     config: &Config,
@@ -371,6 +395,7 @@ impl Frame {
             membership: self.membership.clone(),
             router: Arc::clone(&self.router) as Arc<dyn actors::runtime::world::Router>,
             sockets: Arc::clone(&self.sockets) as Arc<dyn actors::runtime::world::Sockets>,
+            stories: Arc::clone(&self.stories) as Arc<dyn actors::runtime::world::Stories>,
             clock: Arc::clone(&self.clock),
             mint: Arc::clone(&self.mint) as Arc<dyn actors::runtime::world::Mint>,
             policy: Arc::new(self.config.policy.clone()),
@@ -431,7 +456,7 @@ impl Frame {
             policy: self.config.policy.clone(),
         });
         tasks.spawn(Arc::clone(&streams).run());
-        let frame = Arc::clone(self);
+        let (frame, open) = (Arc::clone(self), Arc::clone(&streams));
         let app = App::new(http::Parts {
             node: self.config.node,
             facts: self.facts(),
@@ -443,7 +468,10 @@ impl Frame {
             clock: Arc::clone(&self.clock),
             mint: Arc::clone(&self.mint) as Arc<dyn actors::runtime::world::Mint>,
             metrics: Arc::clone(&self.metrics),
-            refresh: Box::new(move || gauges::refresh(&frame)),
+            refresh: Box::new(move || {
+                gauges::refresh(&frame);
+                gauges::streams(&frame.metrics, open.counts());
+            }),
             verifier,
             rates: Rates::new(self.config.limits.rate_per_subject, Arc::clone(&self.clock)),
             limits: self.config.limits,

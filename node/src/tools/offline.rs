@@ -77,6 +77,7 @@ fn kind(key: &[u8]) -> &'static str {
         Ok(Key::RiderAnswer(..) | Key::DriverAnswer(..)) => "kept answers",
         Ok(Key::RiderBooking(..) | Key::DriverTrip(..)) => "entries of lists",
         Ok(Key::OldRiderAnswer(..) | Key::OldDriverAnswer(..)) => "old answers",
+        Ok(Key::TripTrail(..)) => "pieces of trails",
         Err(_) => "unknown",
     }
 }

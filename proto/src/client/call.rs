@@ -63,6 +63,8 @@ impl FromStr for Key {
 pub(super) enum Verb {
     /// It reads.
     Read,
+    /// It reads on, for as long as something comes.
+    Follow,
     /// It changes something, once, under its key.
     Change,
     /// It says where something is. Newer words replace older ones, so it has no key.
@@ -85,6 +87,10 @@ impl Request {
     pub(super) fn read(path: impl Into<String>) -> Self {
         let (verb, path) = (Verb::Read, path.into());
         Self { verb, path, party: None, slot: None, body: None, key: Key(0) }
+    }
+
+    pub(super) fn follow(path: impl Into<String>) -> Self {
+        Self { verb: Verb::Follow, ..Self::read(path) }
     }
 
     pub(super) fn change(path: impl Into<String>, body: &impl Serialize) -> Self {
@@ -153,7 +159,7 @@ impl<'a, T: DeserializeOwned + Send> Call<'a, T> {
     /// Method and path, for logs.
     pub fn name(&self) -> String {
         let method = match self.request.verb {
-            Verb::Read => "GET",
+            Verb::Read | Verb::Follow => "GET",
             Verb::Change => "POST",
             Verb::Report => "PUT",
         };

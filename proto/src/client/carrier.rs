@@ -3,6 +3,7 @@
 use super::call::{Party, Request, Verb};
 use super::watch::NoAnswer;
 use crate::ids::NodeId;
+use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, Response};
 use std::fmt;
@@ -55,8 +56,21 @@ pub(super) struct Answered {
     pub(super) served_by: Option<NodeId>,
     pub(super) hops: Option<u8>,
     pub(super) retry_after_ms: Option<u64>,
-    /// Nothing if it is longer than anybody should answer.
+    /// Nothing if it is longer than anybody should answer, or comes as a stream.
     pub(super) body: Option<Vec<u8>>,
+    /// What comes bit by bit, if that was asked for and the answer is no refusal.
+    pub(super) stream: Option<Stream>,
+}
+
+/// A body that goes on for as long as its node likes.
+#[derive(Debug)]
+pub(super) struct Stream(Response);
+
+impl Stream {
+    /// The next piece; nothing at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, NoAnswer> {
+        self.0.chunk().await.map_err(|error| why(&error))
+    }
 }
 
 /// The connections.
@@ -82,7 +96,7 @@ impl Carrier {
     /// Asks a node once. How long that may take is the caller's to say.
     pub(super) async fn send(&self, to: &str, request: &Request) -> Result<Answered, NoAnswer> {
         let method = match request.verb {
-            Verb::Read => Method::GET,
+            Verb::Read | Verb::Follow => Method::GET,
             Verb::Change => Method::POST,
             Verb::Report => Method::PUT,
         };
@@ -101,13 +115,20 @@ impl Carrier {
         let response = sent.send().await.map_err(|error| why(&error))?;
         let header = |name: &str| response.headers().get(name)?.to_str().ok();
         let seconds = header(RETRY_AFTER.as_str()).and_then(|text| text.parse::<u64>().ok());
-        Ok(Answered {
+        let mut answered = Answered {
             status: response.status().as_u16(),
             served_by: header("x-hansom-served-by").and_then(|node| node.parse().ok()),
             hops: header("x-hansom-hops").and_then(|hops| hops.parse().ok()),
             retry_after_ms: seconds.map(|seconds| seconds.saturating_mul(1_000)),
-            body: read(response).await?,
-        })
+            body: None,
+            stream: None,
+        };
+        if request.verb == Verb::Follow && response.status().is_success() {
+            answered.stream = Some(Stream(response));
+        } else {
+            answered.body = read(response).await?;
+        }
+        Ok(answered)
     }
 }
 

@@ -5,10 +5,12 @@ mod booking;
 mod cluster;
 mod party;
 mod position;
+mod story;
 mod trip;
 
 pub use booking::{Actor, Booking, BookingStatus, BookingsPage, Made, NewBooking, OfferStatus};
 pub use cluster::{Cluster, Lookup, Member};
 pub use party::{Driver, DriverStatus, NewDriver, Rider, Vehicle, VehicleType};
 pub use position::{Around, Counts, Fix, Nearby, Place, Seen};
+pub use story::{Position, Story};
 pub use trip::{Down, Driven, DrivenPage, Offer, OfferEnd, Offers, Transition, Trip, TripStatus};

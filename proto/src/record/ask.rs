@@ -5,11 +5,14 @@ use super::booking::Need;
 use super::cell::{Candidate, Demand, Ping, PingCounts};
 use super::command::{Idempotency, TripStep};
 use super::driver::{OfferEnd, Standing, Vehicle};
-use super::{Booking, CityId, Driver, Offer, Place, Rider, Trip};
+use super::explain::{Dropped, Explanation};
+use super::trail::TrailPiece;
+use super::{Ban, Booking, CityId, Driver, Offer, Place, Profile, Rider, Trip};
 use crate::envelope::Route;
 use crate::ids::{BookingId, DriverId, NodeId, OfferId, RiderId, TripId};
 use crate::record::event::What;
-use crate::record::trip::{Driven, TripState};
+use crate::record::trip::{Driven, DriverCard, Ended, TripState};
+use crate::slot::Slot;
 use crate::units::{Point, WallMs};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -60,10 +63,20 @@ macro_rules! asks {
 pub enum ClaimAnswer {
     /// The driver is reserved for the booking for a moment: start the offer.
     Granted,
-    /// A better claim won.
-    Lost,
-    /// The driver is off duty, held, taken or reserved.
-    Busy,
+    /// A better claim won: of this booking, where that is known.
+    Lost(Option<BookingId>),
+    /// The driver is off duty, held, taken or reserved: by this booking, where that is known.
+    Busy(Option<BookingId>),
+}
+
+impl ClaimAnswer {
+    /// The same, with the booking he is busy with if that was not known.
+    pub fn or_busy_with(self, booking: Option<BookingId>) -> Self {
+        match self {
+            Self::Busy(known) => Self::Busy(known.or(booking)),
+            Self::Granted | Self::Lost(_) => self,
+        }
+    }
 }
 
 /// What the driver's record says to a hold.
@@ -134,6 +147,9 @@ pub struct Found {
     pub candidates: Vec<Candidate>,
     /// Other bookings waiting on the boards of the searched cells.
     pub waiting: u32,
+    /// Drivers who were looked at and left out, where a booking searches; at most
+    /// [`DROPPED_MAX`](super::explain::DROPPED_MAX).
+    pub dropped: Vec<Dropped>,
 }
 
 /// A place in a partition's event log.
@@ -145,13 +161,35 @@ pub struct Mark {
     pub n: u32,
 }
 
-/// How far somebody who follows a booking has been told.
+/// Whose events are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Followee {
+    /// A booking's and its trip's.
+    Booking {
+        /// Which.
+        booking: BookingId,
+        /// Its trip, if the asker knows of one.
+        trip: Option<TripId>,
+    },
+    /// A driver's.
+    Driver(DriverId),
+}
+
+impl Followee {
+    /// Where its events are logged.
+    pub fn slot(self) -> Slot {
+        match self {
+            Self::Booking { booking, .. } => booking.slot(),
+            Self::Driver(driver) => driver.slot(),
+        }
+    }
+}
+
+/// How far somebody who follows events has been told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Following {
-    /// Which.
-    pub booking: BookingId,
-    /// Its trip, if the asker knows of one.
-    pub trip: Option<TripId>,
+    /// Whose.
+    pub of: Followee,
     /// What is newer is wanted; nothing to begin with how things are now.
     pub after: Option<Mark>,
     /// The records are wanted even if nothing happened, and the answer must know of everything that
@@ -170,7 +208,16 @@ pub struct Happened {
     pub what: What,
 }
 
-/// What whoever follows a booking has not been told.
+/// The records of what is followed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Now {
+    /// A booking and its trip.
+    Booking(Box<(Booking, Option<Trip>)>),
+    /// A driver.
+    Driver(Box<Driver>),
+}
+
+/// What whoever follows events has not been told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Followed {
     /// The place that the answer reaches to, to be named the next time.
@@ -179,10 +226,11 @@ pub struct Followed {
     pub afresh: bool,
     /// There may be more to tell already.
     pub more: bool,
-    /// What happened to the booking and its trip, oldest first.
+    /// What happened, oldest first.
     pub events: Vec<Happened>,
-    /// The records, at least as new as the newest event, if there is one or they were asked for.
-    pub now: Option<(Booking, Option<Trip>)>,
+    /// The records: as they are at `upto` if the answer is afresh; else at least as new as the newest
+    /// event, of a booking if something happened or they were asked for.
+    pub now: Option<Now>,
 }
 
 /// Where a driver was seen last.
@@ -208,6 +256,8 @@ asks! {
         vehicle: Vehicle,
         /// Whether his identity was verified.
         kyc_verified: bool,
+        /// What else is known of him.
+        profile: Profile,
         /// The client's key.
         idempotency: Option<Idempotency>,
     } -> Driver, |ask| Route::Slot(DriverId::of_name(&ask.name).slot());
@@ -268,7 +318,7 @@ asks! {
         /// Which offer.
         offer: OfferId,
         /// The trip that came of it and how it ended; nothing if none did.
-        ended: Option<(TripId, TripState)>,
+        ended: Option<Ended>,
     } -> (), |ask| Route::Slot(ask.driver.slot());
     /// Says through which socket a driver is reached. The answer is what is before him, so that a
     /// reconnecting phone misses nothing.
@@ -300,6 +350,8 @@ asks! {
     RegisterRider {
         /// Unique in the cluster.
         name: String,
+        /// What else is known of him.
+        profile: Profile,
         /// The client's key.
         idempotency: Option<Idempotency>,
     } -> Rider, |ask| Route::Slot(RiderId::of_name(&ask.name).slot());
@@ -351,6 +403,8 @@ asks! {
         offer: OfferId,
         /// Who accepted.
         driver: DriverId,
+        /// As the rider will see him.
+        card: DriverCard,
     } -> Trip, |ask| Route::Slot(ask.booking.slot());
     /// An offer ended at the driver.
     TellBooking {
@@ -492,7 +546,7 @@ asks! {
     } -> Vec<Driven>, |ask| Route::Slot(ask.driver.slot());
 
     // Streams.
-    /// What happened to bookings that somebody follows at the asking node. The answers are in the
+    /// What happened to bookings and drivers that somebody follows at the asking node. The answers are in the
     /// order of the questions; nothing where this node can't say.
     Follow {
         /// The node asked, which leads their partitions.
@@ -514,4 +568,62 @@ asks! {
         /// Who, and the ring key of the cell he was seen in.
         sought: Vec<(DriverId, u64)>,
     } -> Vec<Fix>, |ask| Route::Node(ask.node);
+
+    // Trips, further.
+    /// An operator moves a trip, without a code.
+    OperatorStep {
+        /// Which.
+        trip: TripId,
+        /// How.
+        step: TripStep,
+        /// The operator's key.
+        idempotency: Option<Idempotency>,
+    } -> Trip, |ask| Route::Slot(ask.trip.slot());
+    /// Adds to a trip's trail. The answer is the trip, once the points are durable.
+    AddTrail {
+        /// Which.
+        trip: TripId,
+        /// Whose car recorded it.
+        driver: DriverId,
+        /// The points.
+        piece: TrailPiece,
+    } -> Trip, |ask| Route::Slot(ask.trip.slot());
+    /// A trip's trail, newest piece first.
+    ReadTrail {
+        /// Which.
+        trip: TripId,
+        /// Only pieces that came before this.
+        before: Option<WallMs>,
+        /// At most so many pieces.
+        max: u16,
+    } -> Vec<(WallMs, TrailPiece)>, |ask| Route::Slot(ask.trip.slot());
+
+    // Explanations.
+    /// How the node asked looked for a booking's driver, once for each term that it remembers.
+    Explain {
+        /// The node asked.
+        node: NodeId,
+        /// Of which booking.
+        booking: BookingId,
+    } -> Vec<Explanation>, |ask| Route::Node(ask.node);
+
+    // Bans.
+    /// Bans a rider, or lifts it.
+    BanRider {
+        /// Who.
+        rider: RiderId,
+        /// Until when and why; nothing to lift it.
+        ban: Option<Ban>,
+        /// The operator's key.
+        idempotency: Option<Idempotency>,
+    } -> Rider, |ask| Route::Slot(ask.rider.slot());
+    /// Bans a driver, or lifts it.
+    BanDriver {
+        /// Who.
+        driver: DriverId,
+        /// Until when and why; nothing to lift it.
+        ban: Option<Ban>,
+        /// The operator's key.
+        idempotency: Option<Idempotency>,
+    } -> Driver, |ask| Route::Slot(ask.driver.slot());
 }

@@ -1,7 +1,8 @@
 //! A booking and the offers made for it.
 
 use super::driver::{Capabilities, VehicleType};
-use super::{Actor, CityId, Place};
+use super::fare::Quote;
+use super::{Actor, Attempt, CityId, Place};
 use crate::ids::{BookingId, DriverId, OfferId, RiderId, TripId};
 use crate::units::{Point, WallMs};
 use serde::{Deserialize, Serialize};
@@ -135,4 +136,16 @@ pub struct Booking {
     pub created_at: WallMs,
     /// When it last changed.
     pub updated_at: WallMs,
+    /// What the ride may cost.
+    pub quote: Quote,
+    /// The booking that this one goes on for, because its driver called off.
+    pub replaces: Option<BookingId>,
+    /// The booking that goes on for this one.
+    pub replaced_by: Option<BookingId>,
+    /// How many went before this one.
+    pub replacements: u8,
+    /// Drivers who are not asked: they called off.
+    pub passed_over: Vec<DriverId>,
+    /// How dispatch went, oldest first, at most [`ATTEMPTS_MAX`](super::attempt::ATTEMPTS_MAX).
+    pub attempts: Vec<Attempt>,
 }

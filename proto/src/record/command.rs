@@ -4,8 +4,11 @@
 
 use super::booking::{Need, Offer};
 use super::driver::Vehicle;
-use super::trip::TripState;
-use super::{Actor, Booking, CityId, Driver, Key, Place, Rider, Trip};
+use super::fare::Quote;
+use super::party::Pin;
+use super::trail::TrailPiece;
+use super::trip::{DriverCard, Ended, Ending};
+use super::{Actor, Attempt, Ban, Booking, CityId, Driver, Key, Place, Profile, Rider, Trip};
 use crate::code::Code;
 use crate::ids::{BookingId, DriverId, OfferId, RiderId, TripId};
 use crate::units::WallMs;
@@ -35,16 +38,16 @@ pub enum TripStep {
     /// The driver is at the pickup.
     Arrive,
     /// The rider is on board.
-    Start,
+    Start {
+        /// What he told the driver.
+        pin: Option<Pin>,
+    },
     /// A stop on the way.
     Pause,
     /// On again.
     Resume,
     /// Over.
-    End {
-        /// The driver's odometer, in metres.
-        odometer_m: Option<u32>,
-    },
+    End(Ending),
     /// Called off.
     Cancel {
         /// Why, in the client's words.
@@ -71,6 +74,8 @@ pub enum Command {
         rider: RiderId,
         /// Unique in the cluster.
         name: String,
+        /// What else is known of him.
+        profile: Profile,
     },
     /// Opens a booking for a rider who has none.
     CreateBooking {
@@ -90,12 +95,16 @@ pub enum Command {
         payment_method: String,
         /// What the rider was shown.
         shown_estimate_minor: Option<u64>,
+        /// What the ride may cost.
+        quote: Quote,
     },
     /// Records the intent to offer before any driver is held. A stale attempt or a driver offered
     /// before is refused.
     OfferStart {
         /// The offer; names booking, driver and attempt.
         offer: Offer,
+        /// How dispatch went so far.
+        attempts: Vec<Attempt>,
     },
     /// Ends a pending offer.
     OfferEnd {
@@ -110,6 +119,8 @@ pub enum Command {
     ExpireBooking {
         /// Which.
         booking: BookingId,
+        /// How dispatch went.
+        attempts: Vec<Attempt>,
     },
     /// Calls a booking off before it has a driver.
     CancelBooking {
@@ -119,6 +130,8 @@ pub enum Command {
         by: Actor,
         /// Why.
         reason: String,
+        /// How dispatch went, if that is at hand.
+        attempts: Vec<Attempt>,
     },
     /// Decides: the booking takes the driver who accepted, and the trip is born, in one entry.
     Assign {
@@ -130,6 +143,10 @@ pub enum Command {
         driver: DriverId,
         /// The id of the trip, if this is the first time.
         trip: TripId,
+        /// Who comes.
+        card: DriverCard,
+        /// What starts the trip.
+        code: CodeRule,
     },
     /// Moves a trip.
     StepTrip {
@@ -143,6 +160,8 @@ pub enum Command {
         driver: Option<DriverId>,
         /// The rider, where a rider moves it.
         rider: Option<RiderId>,
+        /// The booking that looks for another driver if this one calls off.
+        rebook: Option<BookingId>,
     },
     /// The driver of a finished trip has been released.
     Released {
@@ -162,6 +181,8 @@ pub enum Command {
         vehicle: Vehicle,
         /// Whether his identity was verified.
         kyc_verified: bool,
+        /// What else is known of him.
+        profile: Profile,
     },
     /// Goes on or off duty. Off duty declines an offer he holds; on a trip it is refused.
     SetDuty {
@@ -214,24 +235,59 @@ pub enum Command {
         /// Which offer.
         offer: OfferId,
         /// The trip that came of it and how it ended; nothing if none did.
-        ended: Option<(TripId, TripState)>,
+        ended: Option<Ended>,
     },
+
+    /// Adds to the trails of trips, whatever came in since the last batch.
+    TrailBatch {
+        /// Trips of one partition, their drivers, and what they recorded; never empty.
+        pieces: Vec<(TripId, DriverId, TrailPiece)>,
+    },
+    /// Bans a rider, or lets him book again.
+    BanRider {
+        /// Who.
+        rider: RiderId,
+        /// Until when and why; nothing to lift it.
+        ban: Option<Ban>,
+    },
+    /// Bans a driver, or lets him work again. An offer before him is declined; a trip goes on.
+    BanDriver {
+        /// Who.
+        driver: DriverId,
+        /// Until when and why; nothing to lift it.
+        ban: Option<Ban>,
+    },
+}
+
+/// What starts a trip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CodeRule {
+    /// The driver's word.
+    None,
+    /// These digits.
+    Trip(Pin),
+    /// The rider's own, or these digits if he has none.
+    RiderOr(Pin),
 }
 
 impl Command {
     /// The entity that it is about, and that must exist unless it makes it; of a booking to be made,
     /// its rider.
-    pub const fn subject(&self) -> Key {
+    pub fn subject(&self) -> Key {
         match self {
-            Self::RegisterRider { rider, .. } | Self::CreateBooking { rider, .. } => {
-                Key::Rider(*rider)
-            }
-            Self::OfferStart { offer } => Key::Booking(offer.booking),
+            Self::RegisterRider { rider, .. }
+            | Self::CreateBooking { rider, .. }
+            | Self::BanRider { rider, .. } => Key::Rider(*rider),
+            Self::OfferStart { offer, .. } => Key::Booking(offer.booking),
             Self::OfferEnd { booking, .. }
-            | Self::ExpireBooking { booking }
+            | Self::ExpireBooking { booking, .. }
             | Self::CancelBooking { booking, .. }
             | Self::Assign { booking, .. } => Key::Booking(*booking),
             Self::StepTrip { trip, .. } | Self::Released { trip } => Key::Trip(*trip),
+            // None are never proposed; they would be nobody's.
+            Self::TrailBatch { pieces } => {
+                Key::Trip(pieces.first().map_or(TripId::from_raw(0), |(trip, ..)| *trip))
+            }
             Self::Hold { offer } => Key::Driver(offer.driver),
             Self::RegisterDriver { driver, .. }
             | Self::SetDuty { driver, .. }
@@ -239,7 +295,8 @@ impl Command {
             | Self::Decline { driver, .. }
             | Self::Accept { driver, .. }
             | Self::Confirm { driver, .. }
-            | Self::Release { driver, .. } => Key::Driver(*driver),
+            | Self::Release { driver, .. }
+            | Self::BanDriver { driver, .. } => Key::Driver(*driver),
         }
     }
 }
@@ -257,6 +314,8 @@ pub enum Entity {
     Trip(Box<Trip>),
     /// The key was answered before; the answer has left for the archive and stands under this key.
     Kept(Key),
+    /// Of nobody in particular.
+    Nothing,
 }
 
 /// What a command came to: the entity as it now is, or a final refusal that changed nothing.

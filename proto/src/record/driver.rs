@@ -2,6 +2,8 @@
 
 use super::CityId;
 use super::booking::Offer;
+use super::party::{Ban, Profile};
+use super::trip::DriverCard;
 use crate::ids::{BookingId, DriverId, OfferId, TripId};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -57,6 +59,12 @@ pub struct Vehicle {
     pub capabilities: Capabilities,
     /// The number plate.
     pub plate: String,
+    /// Who built it; may be empty.
+    pub make: String,
+    /// Which of theirs it is; may be empty.
+    pub model: String,
+    /// Its colour; may be empty.
+    pub color: String,
 }
 
 /// Whether the driver works.
@@ -132,6 +140,12 @@ pub struct Driver {
     pub outcomes: VecDeque<(OfferId, OfferEnd)>,
     /// Grows with every change of his standing, so that a late message can't undo a newer one.
     pub version: u64,
+    /// What else is known of him.
+    pub profile: Profile,
+    /// He may take nothing for a while.
+    pub ban: Option<Ban>,
+    /// The last day on which he completed trips, in days since 1970 (UTC), and how many.
+    pub driven: (u32, u32),
 }
 
 /// Whether a driver can be matched.
@@ -182,6 +196,12 @@ impl Driver {
             seats_free,
             version: self.version,
         }
+    }
+    /// How he is shown to the rider he comes for.
+    pub fn card(&self) -> DriverCard {
+        let Self { name, profile, vehicle, .. } = self;
+        let (name, phone) = (name.clone(), profile.phone.clone());
+        DriverCard { name, phone, vehicle: vehicle.clone() }
     }
     /// The booking he accepted, if any.
     pub fn taken_booking(&self) -> Option<BookingId> {

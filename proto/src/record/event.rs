@@ -1,9 +1,10 @@
 //! Events: what happened, in the order of each partition's log. Streams, audit and notifications
 //! read nothing else.
 
+use super::booking::Offer;
 use super::trip::TripState;
 use super::{Actor, Key};
-use crate::ids::{DriverId, OfferId, TripId};
+use crate::ids::{BookingId, DriverId, OfferId, TripId};
 use crate::record::driver::{DriverStatus, OfferEnd};
 use serde::{Deserialize, Serialize};
 
@@ -65,5 +66,15 @@ pub enum What {
         to: TripState,
         /// By whom.
         by: Actor,
+    },
+    /// Another booking goes on for this one.
+    BookingReplaced {
+        /// Which.
+        by: BookingId,
+    },
+    /// An offer was put before the driver.
+    OfferPut {
+        /// All of it: his phone may have to be shown it when it has ended.
+        offer: Box<Offer>,
     },
 }

@@ -30,6 +30,8 @@ pub enum Key {
     OldRiderAnswer(RiderId, u64),
     /// The same, of a driver's partition.
     OldDriverAnswer(DriverId, u64),
+    /// A piece of a trip's trail, and when it came: its trail, in the order of arrival.
+    TripTrail(TripId, WallMs),
 }
 
 impl Key {
@@ -46,6 +48,7 @@ impl Key {
             Self::DriverTrip(id, ..) => id.slot(),
             Self::OldRiderAnswer(id, _) => id.slot(),
             Self::OldDriverAnswer(id, _) => id.slot(),
+            Self::TripTrail(id, _) => id.slot(),
         }
     }
     /// The key as stored: a kind byte and the id, big-endian, so that byte order is id order.
@@ -66,6 +69,9 @@ impl Key {
             }
             Self::OldRiderAnswer(id, key) => (9, pair(id.to_raw(), key)),
             Self::OldDriverAnswer(id, key) => (10, pair(id.to_raw(), key)),
+            Self::TripTrail(id, at) => {
+                (TRIP_TRAIL, [&id.to_raw().to_be_bytes()[..], &at.0.to_be_bytes()].concat())
+            }
         };
         [vec![kind], id].concat()
     }
@@ -103,12 +109,21 @@ impl Key {
             10 => wide()
                 .map(unpair)
                 .map(|(id, key)| Self::OldDriverAnswer(DriverId::from_raw(id), key)),
+            TRIP_TRAIL => {
+                let (trip, at) = id.split_first_chunk().ok_or_else(malformed)?;
+                let at = at.try_into().map(u64::from_be_bytes).map_err(|_| malformed())?;
+                Ok(Self::TripTrail(TripId::from_raw(u128::from_be_bytes(*trip)), WallMs(at)))
+            }
             _ => Err(malformed()),
         }
     }
     /// What the keys of all bookings of a rider begin with.
     pub fn of_rider(rider: RiderId) -> Vec<u8> {
         [&[RIDER_BOOKING], &rider.to_raw().to_be_bytes()[..]].concat()
+    }
+    /// What the keys of a trip's trail begin with.
+    pub fn of_trail(trip: TripId) -> Vec<u8> {
+        [&[TRIP_TRAIL], &trip.to_raw().to_be_bytes()[..]].concat()
     }
     /// What the keys of all ended trips of a driver begin with.
     pub fn of_driver(driver: DriverId) -> Vec<u8> {
@@ -118,6 +133,7 @@ impl Key {
 
 const RIDER_BOOKING: u8 = 7;
 const DRIVER_TRIP: u8 = 8;
+const TRIP_TRAIL: u8 = 11;
 
 fn pair(id: u64, key: u64) -> Vec<u8> {
     (u128::from(id) << 64 | u128::from(key)).to_be_bytes().into()
@@ -140,6 +156,7 @@ impl fmt::Debug for Key {
             Self::RiderBooking(id, booking) => write!(f, "{id}/{booking}"),
             Self::OldRiderAnswer(id, key) => write!(f, "{id}/{key:016x} (left)"),
             Self::OldDriverAnswer(id, key) => write!(f, "{id}/{key:016x} (left)"),
+            Self::TripTrail(id, at) => write!(f, "{id}/{}", at.0),
             Self::DriverTrip(id, at, trip) => write!(f, "{id}/{}/{trip}", at.0),
         }
     }
@@ -164,6 +181,7 @@ mod tests {
                 Key::DriverTrip(DriverId::from_raw(small), WallMs(key), TripId::from_raw(wide)),
                 Key::OldRiderAnswer(RiderId::from_raw(small), key),
                 Key::OldDriverAnswer(DriverId::from_raw(small), key),
+                Key::TripTrail(TripId::from_raw(wide), WallMs(key)),
             ] {
                 prop_assert_eq!(Key::from_bytes(&key.to_bytes()), Ok(key));
             }

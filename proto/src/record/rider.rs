@@ -1,5 +1,6 @@
 //! A rider.
 
+use super::party::{Ban, Profile};
 use crate::ids::{BookingId, RiderId};
 use serde::{Deserialize, Serialize};
 
@@ -12,4 +13,8 @@ pub struct Rider {
     pub name: String,
     /// The one booking under way, from its creation to the end of its trip.
     pub active: Option<BookingId>,
+    /// What else is known of him.
+    pub profile: Profile,
+    /// He may book nothing for a while.
+    pub ban: Option<Ban>,
 }

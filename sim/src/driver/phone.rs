@@ -1,5 +1,5 @@
 //! The driver's phone: one WebSocket to one node, positions up, offers down. When the socket drops
-//! it dials another node; what it missed is sent again there, so it asks for nothing.
+//! it dials another node with the last cursor; what it missed is told there, so it asks for nothing.
 
 use super::Me;
 use crate::client::seen;
@@ -41,13 +41,13 @@ pub(super) async fn carry(
     mut dice: Dice,
     jobs: mpsc::Sender<Trip>,
 ) {
-    let mut last = None;
+    let (mut last, mut cursor) = (None, None);
     loop {
         let node = dice.other_than(world.doors.seats(), last);
         last = Some(node);
-        if let Some(socket) = dial(&world, &me, node).await {
+        if let Some(socket) = dial(&world, &me, node, cursor.as_deref()).await {
             world.tally.sockets.up();
-            talk(&world, &me, node, socket, &mut dice, &jobs).await;
+            talk(&world, &me, (node, socket), &mut cursor, &mut dice, &jobs).await;
             world.tally.sockets.down();
             world.tally.sockets_lost.up();
         }
@@ -56,8 +56,9 @@ pub(super) async fn carry(
     }
 }
 
-async fn dial(world: &World, me: &Me, node: usize) -> Option<Socket> {
-    let url = format!("ws://{}/v1/drivers/{}/stream", world.doors.at(node), me.id);
+async fn dial(world: &World, me: &Me, node: usize, cursor: Option<&str>) -> Option<Socket> {
+    let cursor = cursor.map_or_else(String::new, |cursor| format!("?cursor={cursor}"));
+    let url = format!("ws://{}/v1/drivers/{}/stream{cursor}", world.doors.at(node), me.id);
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .max_message_size(Some(FRAME_MAX_BYTES))
@@ -67,12 +68,12 @@ async fn dial(world: &World, me: &Me, node: usize) -> Option<Socket> {
     Some(socket)
 }
 
-/// Reports and listens until the socket drops.
+/// Reports and listens until the socket drops; notes where to go on.
 async fn talk(
     world: &Arc<World>,
     me: &Arc<Me>,
-    node: usize,
-    mut socket: Socket,
+    (node, mut socket): (usize, Socket),
+    cursor: &mut Option<String>,
     dice: &mut Dice,
     jobs: &mpsc::Sender<Trip>,
 ) {
@@ -83,7 +84,11 @@ async fn talk(
     loop {
         tokio::select! {
             received = socket.next() => match received {
-                Some(Ok(Message::Text(text))) => hear(world, me, &text, dice, jobs),
+                Some(Ok(Message::Text(text))) => {
+                    if let Some(next) = hear(world, me, &text, dice, jobs) {
+                        *cursor = Some(next);
+                    }
+                }
                 Some(Ok(
                     Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_),
                 )) => {}
@@ -109,20 +114,28 @@ fn write_ping(frame: &mut String, at: Point, ts: u64) {
     let _infallible = write!(frame, r#"{{"type":"ping","lat":{lat:.7},"lng":{lng:.7},"ts":{ts}}}"#);
 }
 
-fn hear(world: &Arc<World>, me: &Arc<Me>, text: &str, dice: &mut Dice, jobs: &mpsc::Sender<Trip>) {
+/// Does what a message says; gives where to go on after it.
+fn hear(
+    world: &Arc<World>,
+    me: &Arc<Me>,
+    text: &str,
+    dice: &mut Dice,
+    jobs: &mpsc::Sender<Trip>,
+) -> Option<String> {
     let down = match serde_json::from_str::<Down>(text) {
         Ok(down) => down,
         Err(error) => {
             world.tally.outcome("unreadable frame");
             let (code, detail) = ("UNREADABLE".into(), format!("{error}: {text}"));
             world.history.note(What::Refused { request: "socket".into(), code, detail });
-            return;
+            return None;
         }
     };
+    let cursor = down.cursor().map(ToOwned::to_owned);
     match down {
-        Down::Offer(offer) => {
+        Down::Offer { offer, cursor: _ } => {
             if !me.is_news(offer.offer_id) {
-                return;
+                return cursor;
             }
             world.tally.offers.up();
             let (driver, booking) = (me.id, offer.booking_id);
@@ -131,17 +144,17 @@ fn hear(world: &Arc<World>, me: &Arc<Me>, text: &str, dice: &mut Dice, jobs: &mp
                 let (world, me, dice) = (Arc::clone(world), Arc::clone(me), dice.fork());
                 let jobs = jobs.clone();
                 tokio::spawn(async move {
-                    answer(&world, &me, offer, dice, &jobs).await;
+                    answer(&world, &me, *offer, dice, &jobs).await;
                     drop(hand);
                 });
             }
         }
-        Down::Trip { trip_id, status } if status.is_over() => {
+        Down::Trip { trip_id, status, cursor: _ } if status.is_over() => {
             me.called_off.send_replace(Some(trip_id));
         }
         // A trip we never heard of: the answer to our yes was lost for good. Not while a yes is on
         // its way, for that will bring the trip itself.
-        Down::Trip { trip_id, status: _ } => {
+        Down::Trip { trip_id, status: _, cursor: _ } => {
             let idle = me.answering.available_permits() == super::ANSWERS_MAX;
             if idle && !me.knows(trip_id) {
                 let (world, me, dice) = (Arc::clone(world), Arc::clone(me), dice.fork());
@@ -150,8 +163,9 @@ fn hear(world: &Arc<World>, me: &Arc<Me>, text: &str, dice: &mut Dice, jobs: &mp
             }
         }
         Down::Error { code, detail: _ } => world.tally.outcome(&format!("socket error {code}")),
-        Down::Hello { .. } | Down::OfferEnded { .. } | Down::Unknown => {}
+        Down::Hello { .. } | Down::OfferEnded { .. } | Down::Cursor { .. } | Down::Unknown => {}
     }
+    cursor
 }
 
 /// Looks at an offer for a moment, then says yes or no until that is settled.

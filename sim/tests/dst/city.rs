@@ -103,13 +103,7 @@ impl City {
     /// A whole day: opens when the cluster is ready and at rest, ends when every rider has arrived,
     /// every record was read back and all nodes see the same cluster.
     pub(crate) async fn live(self: Rc<Self>) -> turmoil::Result {
-        for node in 0..NODES {
-            until("a node is ready", async || {
-                matches!(get_once(node, "/readyz").await, Ok((200, _))).then_some(())
-            })
-            .await;
-            until("partitions are led by whom they should be", async || at_rest(node).await).await;
-        }
+        open().await;
         let drivers: Vec<_> =
             (0..DRIVERS).map(|n| spawn_local(drive(Rc::clone(&self), n))).collect();
         let riders: Vec<_> = (0..RIDERS).map(|n| spawn_local(Rc::clone(&self).ride(n))).collect();
@@ -240,6 +234,17 @@ impl City {
     }
 }
 
+/// Waits until the cluster is ready and at rest.
+pub(crate) async fn open() {
+    for node in 0..NODES {
+        until("a node is ready", async || {
+            matches!(get_once(node, "/readyz").await, Ok((200, _))).then_some(())
+        })
+        .await;
+        until("partitions are led by whom they should be", async || at_rest(node).await).await;
+    }
+}
+
 /// Whether every partition is led by whom it should be, as a node sees it.
 async fn at_rest(node: usize) -> Option<()> {
     let (_, view) = get_once(node, "/v1/cluster/partitions").await.ok()?;
@@ -248,7 +253,7 @@ async fn at_rest(node: usize) -> Option<()> {
 }
 
 /// Looks until there is something.
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     for _ in 0..LOOKS_MAX {
         if let Some(found) = look().await {
             return found;

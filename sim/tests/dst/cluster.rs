@@ -45,16 +45,18 @@ struct CommandLine {
     args: node::Args,
 }
 
-fn config(index: usize) -> Config {
+fn config(index: usize, flags: &[&str]) -> Config {
     let initial: Vec<String> = (0..NODES).map(|n| format!("{}={}:7101", n + 1, ip(n))).collect();
     let (id, http) = ((index + 1).to_string(), http(index).to_string());
     let words = ["--node-id", &id, "--initial-nodes", &initial.join(","), "--http", &http];
     let words = words.into_iter().chain(["--partitions", PARTITIONS]);
-    let line = CommandLine::parse_from(["node"].into_iter().chain(words).chain([
-        "--cluster-key",
-        "known to all who read this",
-        "--insecure-dev-auth",
-    ]));
+    let line = CommandLine::parse_from(
+        ["node"]
+            .into_iter()
+            .chain(words)
+            .chain(["--cluster-key", "known to all who read this", "--insecure-dev-auth"])
+            .chain(flags.iter().copied()),
+    );
     line.args.into_config().expect("a configuration that makes sense")
 }
 
@@ -69,6 +71,7 @@ struct Disks {
 pub(crate) struct Machine {
     index: usize,
     seed: u64,
+    flags: &'static [&'static str],
     disks: RefCell<Disks>,
     sync_takes: Duration,
     starts: Cell<u64>,
@@ -77,12 +80,13 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    fn new(index: usize, seed: u64) -> Self {
+    fn new(index: usize, seed: u64, flags: &'static [&'static str]) -> Self {
         // From a good disk to a poor one.
         let sync_takes = Dice::of(seed, "disks").ms(2..120);
         Self {
             index,
             seed,
+            flags,
             disks: RefCell::default(),
             sync_takes,
             starts: Cell::new(0),
@@ -107,7 +111,7 @@ impl Machine {
             mint: Arc::new(SeededMint::from_seed(chance)),
             storage: Storage::Memory { log, snapshots, sync_takes, generation },
         };
-        let mut node = Node::start(config(self.index), seams).await?;
+        let mut node = Node::start(config(self.index, self.flags), seams).await?;
         let why = node.failed().await;
         let mut said = why.to_string();
         let mut cause = why.source();
@@ -126,9 +130,15 @@ impl Machine {
 pub(crate) struct Cluster(Vec<Rc<Machine>>);
 
 impl Cluster {
-    /// Puts three machines into a simulation and switches them on.
-    pub(crate) fn start(sim: &mut turmoil::Sim<'_>, seed: u64) -> Self {
-        let machines: Vec<_> = (0..NODES).map(|index| Rc::new(Machine::new(index, seed))).collect();
+    /// Puts three machines into a simulation and switches them on, with these flags more than what
+    /// the simulation needs.
+    pub(crate) fn start(
+        sim: &mut turmoil::Sim<'_>,
+        seed: u64,
+        flags: &'static [&'static str],
+    ) -> Self {
+        let machines: Vec<_> =
+            (0..NODES).map(|index| Rc::new(Machine::new(index, seed, flags))).collect();
         for machine in &machines {
             assert_eq!(sim.lookup(name(machine.index)).to_string(), ip(machine.index));
             let machine = Rc::clone(machine);

@@ -3,6 +3,7 @@
 //!
 //! * `SIM_SEED=7 cargo test --workspace --test dst` runs that one seed.
 //! * `SIM_SEEDS=100 ...` runs that many.
+//! * `RACES=1000 cargo test --workspace --test dst races` runs each race that often.
 //! * `SIM_TRACES=<dir> ...` writes the traces that differ there, for `diff`.
 
 #[cfg(not(tokio_unstable))]
@@ -18,6 +19,7 @@ mod driver;
 mod net;
 mod outside;
 mod phone;
+mod races;
 mod run;
 mod trace;
 
@@ -33,7 +35,7 @@ const SEEDS: u64 = 12;
 /// Tells this binary, run again by itself, whose trace to print.
 const TRACE_OF: &str = "SIM_TRACE_OF";
 
-fn number(variable: &str) -> Option<u64> {
+pub(crate) fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }
 

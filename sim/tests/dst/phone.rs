@@ -70,6 +70,10 @@ impl Phone {
     pub(crate) fn sign_in(&mut self, party: Party) {
         self.party = party;
     }
+    /// Whose it is.
+    pub(crate) const fn party(&self) -> &Party {
+        &self.party
+    }
     /// Its owner's dice.
     pub(crate) fn dice(&mut self) -> &mut Dice {
         &mut self.dice

@@ -7,6 +7,7 @@ use crate::outside;
 use crate::trace::Trace;
 use node::clock::SystemClock;
 use proto::units::Clock;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -149,23 +150,11 @@ impl Run {
 }
 
 fn simulate(seed: u64, mut storm: Option<Storm>, trace: Trace) -> Run {
-    // First of all: whatever asks for chance before (tokio, making a runtime) would keep the real.
-    outside::begin(seed);
-    align_task_ids();
+    begin(seed);
     let _logs =
         tracing::subscriber::set_default(tracing_subscriber::registry().with(trace.clone()));
-    let mut sim = turmoil::Builder::new()
-        .rng_seed(seed)
-        .epoch(SystemTime::UNIX_EPOCH + outside::EPOCH)
-        .simulation_duration(DAY_MAX)
-        .tick_duration(TICK)
-        .min_message_latency(Duration::from_millis(1))
-        .max_message_latency(Duration::from_millis(8))
-        .udp_capacity(1024)
-        .tcp_capacity(1024)
-        .enable_random_order()
-        .build();
-    let cluster = Cluster::start(&mut sim, seed);
+    let mut sim = network(seed, DAY_MAX);
+    let cluster = Cluster::start(&mut sim, seed, &[]);
     let city = City::new(seed);
     sim.client("city", Rc::clone(&city).live());
     let mut syncs = Vec::new();
@@ -194,6 +183,51 @@ fn simulate(seed: u64, mut storm: Option<Storm>, trace: Trace) -> Run {
         Crash { due, down, victim, kept, forgot }
     });
     Run { trace, evidence, syncs, crash, said, took, wall: Duration::ZERO }
+}
+
+/// First of all: whatever asks for chance before (tokio, making a runtime) would keep the real.
+fn begin(seed: u64) {
+    outside::begin(seed);
+    align_task_ids();
+}
+
+/// An empty network, for at most so long.
+fn network(seed: u64, longest: Duration) -> turmoil::Sim<'static> {
+    turmoil::Builder::new()
+        .rng_seed(seed)
+        .epoch(SystemTime::UNIX_EPOCH + outside::EPOCH)
+        .simulation_duration(longest)
+        .tick_duration(TICK)
+        .min_message_latency(Duration::from_millis(1))
+        .max_message_latency(Duration::from_millis(8))
+        .udp_capacity(1024)
+        .tcp_capacity(1024)
+        .enable_random_order()
+        .build()
+}
+
+/// A calm day of a cluster with these settings, for as long as a client is busy with it; how long
+/// that was. For what needs no trace.
+pub(crate) fn visit(
+    seed: u64,
+    flags: &'static [&'static str],
+    longest: Duration,
+    visitor: impl FnOnce() -> Pin<Box<dyn Future<Output = turmoil::Result>>> + Send + 'static,
+) -> Duration {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let thread = std::thread::spawn(move || {
+        begin(seed);
+        let mut sim = network(seed, longest);
+        let _cluster = Cluster::start(&mut sim, seed, flags);
+        sim.client("visitor", visitor());
+        let over = |sim: &mut turmoil::Sim<'_>| {
+            outside::set_now(sim.elapsed());
+            sim.step().unwrap_or_else(|error| panic!("{error}"))
+        };
+        while !over(&mut sim) {}
+        sim.elapsed()
+    });
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Brings tokio's task numbers to the same place, modulo more than the number of lists into which

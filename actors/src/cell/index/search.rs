@@ -3,11 +3,12 @@
 //! nobody or belong to another ring key.
 
 use super::{Bucket, Entry, Known, Supply};
-use crate::cell::meets;
-use crate::geo::{SEARCH_RADIUS_MAX_M, distance_within};
+use crate::cell::unmet;
+use crate::geo::{SEARCH_RADIUS_MAX_M, distance_m, distance_within};
 use proto::record::booking::Need;
 use proto::record::cell::Candidate;
 use proto::record::driver::{DriverStatus, Standing};
+use proto::record::explain::{DROPPED_MAX, Dropped, Filter};
 use proto::{MonoMs, Point};
 
 /// What is searched for.
@@ -30,6 +31,26 @@ pub struct Query {
 impl Supply {
     /// The drivers in a circle, nearest first, then by id. Those without a standing are left out.
     pub fn search(&mut self, query: &Query, now: MonoMs) -> Vec<Candidate> {
+        self.find(query, now, None)
+    }
+
+    /// The same, and whom it left out of those it looked at, at most [`DROPPED_MAX`] of them.
+    pub fn search_and_tell(
+        &mut self,
+        query: &Query,
+        now: MonoMs,
+    ) -> (Vec<Candidate>, Vec<Dropped>) {
+        let mut dropped = Vec::new();
+        let found = self.find(query, now, Some(&mut dropped));
+        (found, dropped)
+    }
+
+    fn find(
+        &mut self,
+        query: &Query,
+        now: MonoMs,
+        mut dropped: Option<&mut Vec<Dropped>>,
+    ) -> Vec<Candidate> {
         self.counts.searches += 1;
         let max = usize::from(query.max);
         let radius_m = query.radius_m.min(SEARCH_RADIUS_MAX_M);
@@ -48,8 +69,19 @@ impl Supply {
                 break;
             }
             self.counts.cells_touched += 1;
-            let entries = bucket.slots.iter().map(|slot| &self.entries[*slot as usize]);
-            found.extend(entries.filter_map(|entry| entry.candidate(query, radius_m, now)));
+            for slot in &bucket.slots {
+                let entry = &self.entries[*slot as usize];
+                match entry.candidate(query, radius_m, now) {
+                    Ok(candidate) => found.push(candidate),
+                    Err(filter) => {
+                        if let Some(dropped) = dropped.as_deref_mut()
+                            && dropped.len() < DROPPED_MAX
+                        {
+                            dropped.push(entry.dropped(query, filter));
+                        }
+                    }
+                }
+            }
             found.sort_unstable_by_key(|candidate| (candidate.distance_m, candidate.driver));
             found.truncate(max);
         }
@@ -58,19 +90,30 @@ impl Supply {
 }
 
 impl Entry {
-    /// The entry as a search's answer, if it is one.
-    fn candidate(&self, query: &Query, radius_m: u32, now: MonoMs) -> Option<Candidate> {
-        let Known { version, capabilities, kind, status, seats_free } = self.known?;
+    /// The entry as a search's answer, or what keeps it from being one.
+    fn candidate(&self, query: &Query, radius_m: u32, now: MonoMs) -> Result<Candidate, Filter> {
+        let known = self.known.ok_or(Filter::Unknown)?;
+        let Known { version, capabilities, kind, status, seats_free } = known;
         let Self { driver, point, at, seen, .. } = *self;
         if query.free_only && status != DriverStatus::Free {
-            return None;
+            return Err(match status {
+                DriverStatus::Offline => Filter::Offline,
+                DriverStatus::Free | DriverStatus::Held | DriverStatus::Taken => Filter::Busy,
+            });
+        }
+        if now.since(seen) > u64::from(query.fresh_ms) {
+            return Err(Filter::Stale);
         }
         let standing = Standing { driver, status, kind, capabilities, seats_free, version };
-        let stale = now.since(seen) > u64::from(query.fresh_ms);
-        if stale || query.need.is_some_and(|need| !meets(&standing, &need)) {
-            return None;
+        if let Some(need) = query.need {
+            unmet(&standing, &need).map_or(Ok(()), Err)?;
         }
-        let distance_m = distance_within(query.center, point, radius_m)?;
-        Some(Candidate { driver, point, at, distance_m, status, version })
+        let distance_m = distance_within(query.center, point, radius_m).ok_or(Filter::TooFar)?;
+        Ok(Candidate { driver, point, at, distance_m, status, version })
+    }
+
+    fn dropped(&self, query: &Query, filter: Filter) -> Dropped {
+        let distance_m = distance_m(query.center, self.point);
+        Dropped { driver: self.driver, filter, distance_m }
     }
 }

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use proto::record::booking::Need;
 use proto::record::cell::Candidate;
 use proto::record::driver::{Capabilities, DriverStatus, Standing, VehicleType};
+use proto::record::explain::{DROPPED_MAX, Filter};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
 const CHILD_SEAT: Capabilities = Capabilities(1);
@@ -81,6 +82,51 @@ fn a_ping_from_the_same_cell_moves_nothing_but_is_fresh() {
     assert_eq!(supply.fix(driver(1)).map(|fix| fix.seen), Some(MonoMs(100_000)));
     assert!(supply.expire(MonoMs(110_000), 10_000, 10).is_empty());
     supply.check_invariants();
+}
+
+#[test]
+fn a_search_tells_whom_it_left_out_and_why() {
+    let mut supply = free_at(&[around(10, 0); 8]);
+    let mut restand = |id, change: fn(&mut Standing)| {
+        let mut standing = standing(id, DriverStatus::Free, 2);
+        standing.capabilities = CHILD_SEAT;
+        change(&mut standing);
+        supply.restand(&standing, MonoMs(0));
+    };
+    restand(1, |it| it.status = DriverStatus::Offline);
+    restand(2, |it| it.status = DriverStatus::Held);
+    restand(3, |it| it.kind = VehicleType::Bike);
+    restand(4, |it| it.seats_free = 1);
+    restand(5, |it| it.capabilities = Capabilities(2));
+    for id in [6, 7, 8] {
+        restand(id, |_| {});
+    }
+    let heard = |id, point| ping(id, point, 9);
+    for id in [1, 2, 3, 4, 5, 8] {
+        supply.ping(&heard(id, around(10, 0)), MonoMs(20_000), everywhere);
+    }
+    supply.ping(&heard(7, around(700, 0)), MonoMs(20_000), everywhere);
+    supply.ping(&heard(9, around(10, 0)), MonoMs(20_000), everywhere);
+    let need = Need { kind: VehicleType::Sedan, capabilities: CHILD_SEAT, seats: 2 };
+    let query = Query { need: Some(need), radius_m: 650, ..query() };
+    let (found, mut dropped) = supply.search_and_tell(&query, MonoMs(20_000));
+    assert_eq!(ids(&found), [8]);
+    dropped.sort_by_key(|dropped| dropped.driver);
+    use Filter::{Busy, Capability, Offline, Seats, Stale, TooFar, Unknown, Vehicle};
+    let filters: Vec<_> = dropped.iter().map(|it| (it.driver.to_raw(), it.filter)).collect();
+    let told = [Offline, Busy, Vehicle, Seats, Capability, Stale, TooFar].into_iter();
+    let told: Vec<_> = (1..).zip(told).chain([(9, Unknown)]).collect();
+    assert_eq!(filters, told);
+    assert_eq!(dropped[6].distance_m, distance_m(query.center, around(700, 0)));
+}
+
+#[test]
+fn a_search_tells_of_so_many_and_no_more() {
+    let mut supply = free_at(&vec![around(10, 0); 3 * DROPPED_MAX]);
+    let need = Need { kind: VehicleType::Bike, capabilities: Capabilities(0), seats: 1 };
+    let (found, dropped) =
+        supply.search_and_tell(&Query { need: Some(need), ..query() }, MonoMs(0));
+    assert_eq!((found.len(), dropped.len()), (0, DROPPED_MAX));
 }
 
 #[test]

@@ -57,15 +57,17 @@ impl Seen {
             if self.offers.insert(made.offer_id, made.status) == Some(made.status) {
                 continue;
             }
-            let (status, driver) = (word(&made.status), made.driver_id);
+            let status = word(&made.status);
+            let driver = made.driver_id.map(|driver| driver.to_string());
+            let to = driver.as_ref().map_or("a driver", |driver| driver);
             let away = format!("{} m and {} s away", made.distance_m, made.eta_sec);
             news.push(News {
                 event: "offer",
                 about: json!({
-                    "offer_id": made.offer_id.to_string(), "driver_id": driver.to_string(),
+                    "offer_id": made.offer_id.to_string(), "driver_id": driver,
                     "status": status,
                 }),
-                text: format!("offer to {driver}, {away}: {status}"),
+                text: format!("offer to {to}, {away}: {status}"),
             });
         }
         if self.status != Some(booking.status) {

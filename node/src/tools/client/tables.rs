@@ -93,7 +93,8 @@ pub(super) fn booking(booking: &Booking, now: WallMs) -> String {
     let asked = |made: &Made| {
         let Made { offer_id, driver_id, attempt, distance_m, .. } = made;
         let status = word(&made.status);
-        format!("{status} {offer_id} to {driver_id}, {distance_m} m away, attempt {attempt}")
+        let driver = maybe(*driver_id).unwrap_or_else(|| "a driver".to_owned());
+        format!("{status} {offer_id} to {driver}, {distance_m} m away, attempt {attempt}")
     };
     let offers: Vec<String> = booking.offers.iter().map(asked).collect();
     record([

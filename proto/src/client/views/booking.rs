@@ -165,9 +165,9 @@ pub struct Made {
     /// Which.
     #[serde(with = "text")]
     pub offer_id: OfferId,
-    /// Who was asked.
-    #[serde(with = "text")]
-    pub driver_id: DriverId,
+    /// Who was asked; only the driver who comes is named to a rider.
+    #[serde(default, deserialize_with = "text::maybe::deserialize")]
+    pub driver_id: Option<DriverId>,
     /// In which attempt.
     pub attempt: u16,
     /// As which candidate, from 1.

@@ -155,10 +155,13 @@ pub enum OfferEnd {
     Expired,
     /// The driver said no.
     Declined,
-    /// The booking was filled or called off.
-    Taken,
-    /// The trip that came of it is over.
-    Done,
+    /// Another driver has the booking.
+    FilledByAnotherDriver,
+    /// The booking was called off.
+    Cancelled,
+    /// Something newer than this client.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What comes down a driver's socket, `GET /v1/drivers/{id}/stream`.
@@ -173,16 +176,32 @@ pub enum Down {
         /// Where.
         #[serde(with = "text")]
         node: NodeId,
+        /// What follows is how things are, not what was missed.
+        #[serde(default)]
+        afresh: bool,
+        /// Where to go on after it, at any node: as `?cursor=`.
+        #[serde(default)]
+        cursor: Option<String>,
     },
     /// An offer to answer.
-    Offer(Offer),
-    /// An offer that can no longer be answered.
+    Offer {
+        /// The offer.
+        #[serde(flatten)]
+        offer: Box<Offer>,
+        /// Where to go on after it.
+        #[serde(default)]
+        cursor: Option<String>,
+    },
+    /// An offer that can no longer be answered; it may never have been shown.
     OfferEnded {
         /// Which.
         #[serde(with = "text")]
         offer_id: OfferId,
         /// Why.
         reason: OfferEnd,
+        /// Where to go on after it.
+        #[serde(default)]
+        cursor: Option<String>,
     },
     /// A trip moved.
     Trip {
@@ -191,6 +210,15 @@ pub enum Down {
         trip_id: TripId,
         /// Where it stands.
         status: TripStatus,
+        /// Where to go on after it.
+        #[serde(default)]
+        cursor: Option<String>,
+    },
+    /// Nothing happened for a while.
+    Cursor {
+        /// Where to go on.
+        #[serde(default)]
+        cursor: Option<String>,
     },
     /// The last frame was not understood.
     Error {
@@ -202,6 +230,21 @@ pub enum Down {
     /// Something newer than this client.
     #[serde(other)]
     Unknown,
+}
+
+impl Down {
+    /// Where to go on after it: the phone that comes back with the last one, to any node, is told
+    /// what it missed.
+    pub fn cursor(&self) -> Option<&str> {
+        match self {
+            Self::Hello { cursor, .. }
+            | Self::Offer { cursor, .. }
+            | Self::OfferEnded { cursor, .. }
+            | Self::Trip { cursor, .. }
+            | Self::Cursor { cursor } => cursor.as_deref(),
+            Self::Error { .. } | Self::Unknown => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -221,8 +264,15 @@ mod tests {
             "distance_m":10,"eta_sec":4,"created_at_ms":1,"expires_in_ms":15000,"shown_ms":10000}}"#
         );
         let down: Down = serde_json::from_str(&text).unwrap();
-        assert!(matches!(down, Down::Offer(ref got) if got.offer_id == offer), "{down:?}");
+        let Down::Offer { offer: got, cursor: None } = down else { panic!("{down:?}") };
+        assert_eq!(got.offer_id, offer);
         let news = r#"{"type":"weather","rain":true}"#;
         assert_eq!(serde_json::from_str::<Down>(news).unwrap(), Down::Unknown);
+        let ended = format!(
+            r#"{{"type":"offer_ended","offer_id":"{offer}","reason":"TOO_HOT","cursor":"7"}}"#
+        );
+        let ended: Down = serde_json::from_str(&ended).unwrap();
+        assert_eq!(ended.cursor(), Some("7"));
+        let Down::OfferEnded { reason: OfferEnd::Unknown, .. } = ended else { panic!("{ended:?}") };
     }
 }

@@ -1,0 +1,161 @@
+//! What a dispatch makes of the answers that come: of a search, a claim, a record, a hold, a board.
+
+use super::{Dispatch, Doing, Effect, Findings, OFFER_GRACE_MS, REBID_MS, Ranked, candidates_max};
+use crate::geo;
+use proto::record::Offer;
+use proto::record::ask::{ClaimAnswer, HoldAnswer};
+use proto::record::cell::Candidate;
+use proto::record::command::OfferFate;
+use proto::record::explain::{Dropped, Fate, Filter};
+use proto::{DriverId, MonoMs, OfferId};
+
+impl Dispatch {
+    pub(super) fn found(&mut self, now: MonoMs, mut findings: Findings) {
+        if self.doing != Doing::Searching {
+            return;
+        }
+        self.doing = Doing::Nothing;
+        self.rounds_lost = 0;
+        self.contended = findings.waiting > 0;
+        let (mut ranked, mut unfit) = (Vec::new(), Vec::new());
+        for candidate in &findings.candidates {
+            match self.appraise(candidate) {
+                Ok(fit) => ranked.push(fit),
+                Err(filter) => {
+                    let Candidate { driver, distance_m, .. } = *candidate;
+                    unfit.push(Dropped { driver, filter, distance_m });
+                }
+            }
+        }
+        ranked.sort_by_key(|candidate| (candidate.cost_ms, candidate.driver));
+        ranked.dedup_by_key(|candidate| candidate.driver);
+        for (place, candidate) in (1..).zip(&mut ranked) {
+            candidate.rank = place;
+        }
+        self.steps.found(findings.candidates.len());
+        let search = (self.steps.now().number, self.radius_m(), self.age_ms(now));
+        self.trace.searched(search, &mut findings, &ranked, unfit);
+        self.candidates = ranked;
+        self.found_some = !self.candidates.is_empty();
+        if self.candidates.is_empty() {
+            self.silent.clear();
+        }
+        // Nobody here: look farther at once, unless somebody may yet say yes. Nobody anywhere: wait
+        // for the boards, or a moment.
+        let nobody = self.candidates.is_empty() && self.flight.nothing_out();
+        let wider = nobody && self.steps.widen(now);
+        self.next_search_at = match (wider, self.found_some) {
+            (true, _) => now,
+            (false, false) => self.rebid_at(now, REBID_MS),
+            (false, true) => now.plus_ms(REBID_MS),
+        };
+    }
+
+    /// What a candidate costs, or why he may not be offered this booking.
+    fn appraise(&self, candidate: &Candidate) -> Result<Ranked, Filter> {
+        let Candidate { driver, distance_m, .. } = *candidate;
+        let eta_ms = geo::eta_ms(distance_m, self.policy.speed_cms, self.policy.detour_pct);
+        if self.passed_over.contains(&driver) {
+            return Err(Filter::OfferedBefore);
+        }
+        if self.silent.contains(&driver) {
+            return Err(Filter::Silent);
+        }
+        if eta_ms > u64::from(self.policy.pickup_cap_ms) {
+            return Err(Filter::PickupCap);
+        }
+        let eta_s = u32::try_from(eta_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
+        let cost_ms = i64::try_from(eta_ms).unwrap_or(i64::MAX);
+        Ok(Ranked { driver, rank: 1, distance_m, eta_s, cost_ms })
+    }
+
+    pub(super) fn claimed(
+        &mut self,
+        now: MonoMs,
+        driver: DriverId,
+        answer: Option<ClaimAnswer>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(candidate) = self.flight.claimed(driver) else { return };
+        let fate = match answer {
+            Some(ClaimAnswer::Granted) => Fate::Granted,
+            Some(ClaimAnswer::Lost(to)) => Fate::Lost(to),
+            Some(ClaimAnswer::Busy(with)) => Fate::Busy(with),
+            None => Fate::Silent,
+        };
+        self.trace.fate(driver, fate);
+        if fate == Fate::Granted {
+            self.flight.start(driver);
+            out.push(Effect::Start { candidate, attempt: self.steps.now().number });
+            return;
+        }
+        if fate == Fate::Silent {
+            self.silent.insert(driver);
+        }
+        self.rounds_lost += 1;
+        if self.rounds_lost == self.rounds_max() {
+            self.candidates.clear();
+            let pause_ms = u64::from(self.policy.claim_reserve_ms);
+            self.next_search_at = self.rebid_at(now, pause_ms.min(REBID_MS));
+        }
+    }
+
+    pub(super) fn started(
+        &mut self,
+        now: MonoMs,
+        driver: DriverId,
+        offer: Option<Offer>,
+        out: &mut Vec<Effect>,
+    ) {
+        if !self.flight.started(driver) {
+            return;
+        }
+        // A refusal means the booking was settled, and that event is on its way.
+        let Some(offer) = offer else {
+            self.next_search_at = self.rebid_at(now, REBID_MS);
+            return;
+        };
+        self.fruitless = 0;
+        self.offers_made += 1;
+        self.passed_over.insert(driver);
+        self.candidates.retain(|candidate| candidate.driver != driver);
+        self.trace.offered(driver, offer.id);
+        self.flight.hold(offer.id);
+        self.out(now, &offer);
+        out.push(Effect::Hold(Box::new(offer)));
+    }
+
+    pub(super) fn held(
+        &mut self,
+        now: MonoMs,
+        offer: OfferId,
+        answer: Option<HoldAnswer>,
+        out: &mut Vec<Effect>,
+    ) {
+        self.flight.held(offer);
+        match answer {
+            Some(HoldAnswer::Held) => {
+                let wait_ms = u64::from(self.policy.offer_ttl_ms) + OFFER_GRACE_MS;
+                self.flight.wait_until(offer, now.plus_ms(wait_ms));
+            }
+            Some(HoldAnswer::Busy | HoldAnswer::Gone) => {
+                self.end_offer(offer, OfferFate::Declined, out);
+            }
+            // Nobody answered: he may hold it all the same, then his own timer frees him.
+            None => self.end_offer(offer, OfferFate::Expired, out),
+        }
+    }
+
+    pub(super) fn woken(&mut self, candidate: Candidate) {
+        let Ok(ranked) = self.appraise(&candidate) else { return };
+        if self.candidates.iter().all(|known| known.driver != ranked.driver) {
+            // Others were woken by the same car.
+            self.contended = true;
+            self.rounds_lost = 0;
+            let place = self.candidates.partition_point(|known| known.cost_ms <= ranked.cost_ms);
+            self.candidates.insert(place, ranked);
+            self.candidates.truncate(candidates_max(&self.policy).into());
+            self.trace.woken(&ranked);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What a dispatch is told and what it asks for.
+
+use proto::record::Offer;
+use proto::record::ask::{ClaimAnswer, HoldAnswer, OfferNews};
+use proto::record::cell::Candidate;
+use proto::record::command::OfferFate;
+use proto::record::explain::{Asked, Dropped};
+use proto::{DriverId, MonoMs, OfferId};
+use std::collections::BTreeSet;
+
+/// A candidate with what the matcher thinks of him.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ranked {
+    /// Who.
+    pub driver: DriverId,
+    /// His place in the search, from 1.
+    pub rank: u16,
+    /// Straight-line metres to the pickup.
+    pub distance_m: u32,
+    /// Estimated seconds to the pickup.
+    pub eta_s: u32,
+    /// What the matcher orders by, in milliseconds.
+    pub cost_ms: i64,
+}
+
+/// What a search brought; nothing of it if nobody answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Who was found.
+    pub candidates: Vec<Candidate>,
+    /// Other bookings waiting there.
+    pub waiting: u32,
+    /// Some owner did not answer in time.
+    pub partial: bool,
+    /// Who was asked.
+    pub asked: Vec<Asked>,
+    /// Whom the owners left out, of those they looked at.
+    pub dropped: Vec<Dropped>,
+}
+
+/// What the booking's record says when a dispatch begins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Start {
+    /// How old the booking is, in milliseconds.
+    pub age_ms: u64,
+    /// The attempt it was in; 0 before the first.
+    pub attempt: u16,
+    /// Offers made so far.
+    pub offers_made: usize,
+    /// Drivers who are not offered it: they were before, or called it off.
+    pub passed_over: BTreeSet<DriverId>,
+    /// Offers that were out when the last shell died.
+    pub pending: Vec<Offer>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A search came back.
+    Found(Findings),
+    /// A claim on a driver came back; with nothing if nobody answered.
+    Claimed(DriverId, Option<ClaimAnswer>),
+    /// The offer to a driver is recorded, or was refused.
+    Started(DriverId, Option<Offer>),
+    /// The driver was asked to hold; nothing if nobody answered.
+    Held(OfferId, Option<HoldAnswer>),
+    /// The driver's side says an offer ended.
+    News(OfferId, OfferNews),
+    /// A car came free nearby.
+    Woken(Candidate),
+    /// The booking no longer looks for a driver: won by an offer, or called off or expired.
+    Settled(Option<OfferId>),
+    /// Time passed.
+    Tick,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Ask the cells within a radius, and stand on their boards. Answered by `Found`.
+    Search {
+        /// In metres.
+        radius_m: u32,
+    },
+    /// Claim a driver. Answered by `Claimed`.
+    Claim {
+        /// Who and at what cost.
+        candidate: Ranked,
+        /// How long the booking has waited, in milliseconds.
+        age_ms: u32,
+        /// Whether others wait nearby.
+        contended: bool,
+    },
+    /// Mint and record an offer. Answered by `Started`.
+    Start {
+        /// To whom.
+        candidate: Ranked,
+        /// In which attempt.
+        attempt: u16,
+    },
+    /// Put a recorded offer before its driver. Answered by `Held`.
+    Hold(Box<Offer>),
+    /// Record that an offer ended.
+    EndOffer(OfferId, OfferFate),
+    /// Free the driver of an offer that can no longer become a trip.
+    Release(DriverId, OfferId),
+    /// Record that the booking gave up. Answered by `Settled`.
+    Expire,
+    /// Come off the boards, and stop.
+    Finish,
+    /// Send a `Tick` then.
+    WakeAt(MonoMs),
+}

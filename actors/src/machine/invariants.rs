@@ -1,0 +1,41 @@
+//! What must hold between the registers.
+
+use super::Machine;
+use crate::{booking, history};
+use proto::record::BookingState;
+
+impl Machine {
+    /// Asserts what must hold between the registers after every command.
+    ///
+    /// # Panics
+    /// If it does not: that is a bug, never a client's mistake.
+    pub fn check_invariants(&self) {
+        for rider in self.riders.values() {
+            if let Some(active) = rider.active {
+                let booking = &self.bookings[&active];
+                assert_eq!(booking.rider, rider.id, "{active} is another rider's");
+                let over = !booking.state.is_searching()
+                    && !matches!(booking.state, BookingState::Assigned { .. });
+                assert!(!over, "{} holds {active}, which has ended", rider.id);
+            }
+        }
+        for booking in self.bookings.values() {
+            let pending = booking::pending(booking).count();
+            assert_eq!(booking.state == BookingState::Offering, pending > 0, "{booking:?}");
+            if let BookingState::Assigned { trip, driver, .. } = booking.state {
+                let born = &self.trips[&trip];
+                assert_eq!((born.booking, born.driver), (booking.id, driver), "{booking:?}");
+                assert!(!born.state.is_over(), "{trip} is over, its booking is not");
+            }
+        }
+        for key in self.keys() {
+            assert_eq!(self.open.contains(&key), self.is_open(key), "{key:?} and open work");
+        }
+        for (at, id) in &self.ended {
+            let booking = &self.bookings[id];
+            assert_eq!(*at, booking.updated_at, "{booking:?} has two places among those to leave");
+            let trip = booking.trip.map(|trip| &self.trips[&trip]);
+            assert!(history::has_ended(booking, trip), "{booking:?} is to leave");
+        }
+    }
+}
