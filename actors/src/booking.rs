@@ -122,8 +122,18 @@ pub fn cancel(
     attempts: &[Attempt],
     what: &mut Vec<What>,
 ) -> Result<(), Code> {
-    if let BookingState::Cancelled { .. } = booking.state {
-        return Ok(());
+    match booking.state {
+        // Its rider waits for the one that goes on for it, and must call off that.
+        BookingState::Cancelled { .. } if booking.replaced_by.is_some() => {
+            return Err(Code::BookingEnded);
+        }
+        BookingState::Cancelled { .. } => return Ok(()),
+        BookingState::Open
+        | BookingState::Offering
+        | BookingState::Assigned { .. }
+        | BookingState::Expired
+        | BookingState::Completed
+        | BookingState::Paid => {}
     }
     searching(booking)?;
     end_offers(booking);

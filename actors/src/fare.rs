@@ -8,7 +8,7 @@
 //! ```
 
 use proto::record::fare::{Bill, Fare, Measure, ONE_BP, Quote, Tariff};
-use proto::record::trip::{Ending, Trip};
+use proto::record::trip::{Ending, TRIES_MAX, Trip};
 use proto::record::{Actor, TripState};
 use proto::{Point, WallMs};
 
@@ -20,6 +20,8 @@ const MINUTE_MS: u64 = 60_000;
 const ODOMETER_SLACK_M: u64 = 500;
 /// A trail of fewer points says nothing about the way.
 const TRAIL_MIN: u32 = 2;
+/// Nor does one that ends before so many percent of the trip's time.
+const COVERED_PCT: u64 = 50;
 
 /// The fare for a distance in millimetres and times in milliseconds.
 pub fn fare(
@@ -66,7 +68,7 @@ pub fn bill(trip: &Trip, trail_mm: u64) -> Option<Bill> {
     match trip.state {
         TripState::Completed => {
             let (moving_ms, paused_ms) = times(trip);
-            let known = trip.meter.taken >= TRAIL_MIN;
+            let known = covers(trip, ended.at);
             let quoted_mm = u64::from(trip.quote.distance_m) * 1_000;
             let (distance_mm, measure) =
                 if known { (trail_mm, Measure::Trail) } else { (quoted_mm, Measure::Quote) };
@@ -89,13 +91,24 @@ pub fn bill(trip: &Trip, trail_mm: u64) -> Option<Bill> {
             let assigned_at = trip.transitions.first()?.at;
             let late = ended.at.since(assigned_at) > trip.quote.tariff.cancel_free_ms.into();
             let fee_minor = trip.quote.tariff.cancel_fee_minor.into();
-            (late && ended.by == Actor::Rider && fee_minor > 0)
+            // Nobody is charged for a driver who did not know the code.
+            let locked = trip.code.is_some_and(|code| code.wrong >= TRIES_MAX);
+            (late && !locked && ended.by == Actor::Rider && fee_minor > 0)
                 .then_some(Bill::Cancellation { fee_minor })
         }
         TripState::Assigned | TripState::Arrived | TripState::InProgress | TripState::Paused => {
             None
         }
     }
+}
+
+/// Whether a trip's trail says how far it was, and is no fragment.
+fn covers(trip: &Trip, ended_at: WallMs) -> bool {
+    let Some(started_at) = started_at(trip) else { return false };
+    let (whole_ms, known_ms) =
+        (ended_at.since(started_at), trip.meter.settled_at.since(started_at));
+    trip.meter.taken >= TRAIL_MIN
+        && u128::from(known_ms) * 100 >= u128::from(whole_ms) * u128::from(COVERED_PCT)
 }
 
 /// How long a trip was on its way and how long it paused, in milliseconds.

@@ -16,6 +16,10 @@ use proto::{Point, WallMs};
 const ACCURACY_MAX_M: u16 = 100;
 /// Nobody drives faster, in metres a second: 252 km/h. A point that says so is wrong.
 const SPEED_MAX_MPS: u64 = 70;
+/// So many points in a row that agree with each other, and not with the way so far, are the way.
+const ASTRAY_MAX: usize = 3;
+/// The most points of one trip: a day at one in two seconds. What comes then counts as late.
+const TAKEN_MAX: u32 = 43_200;
 /// A parked car seems to wander: steps shorter than this are none, in millimetres.
 const STEP_MIN_MM: u64 = 10_000;
 /// The length of 1e-7 degrees of latitude, in micrometres, on H3's sphere.
@@ -25,27 +29,32 @@ const E7_UM_FRACTION: i128 = 505_197_523;
 /// What cosines are multiplied by.
 const COS_ONE: i128 = 1 << 30;
 
-/// Takes a point that was recorded while the trip was on its way.
-pub fn add(meter: &mut Meter, point: TrailPoint) {
+/// Takes a point that was recorded while the trip was on its way; says whether it is new and may be
+/// true.
+pub fn add(meter: &mut Meter, point: TrailPoint) -> bool {
     if point.accuracy_m > ACCURACY_MAX_M {
         meter.doubted = meter.doubted.saturating_add(1);
-        return;
+        return false;
     }
-    if point.recorded_at <= meter.settled_at {
+    if point.recorded_at <= meter.settled_at || meter.taken >= TAKEN_MAX {
         meter.late = meter.late.saturating_add(1);
-        return;
+        return false;
     }
     match meter.waiting.binary_search_by_key(&point.recorded_at, |known| known.recorded_at) {
-        Ok(_) => meter.repeated = meter.repeated.saturating_add(1),
+        Ok(_) => {
+            meter.repeated = meter.repeated.saturating_add(1);
+            return false;
+        }
         Err(place) => {
             meter.waiting.insert(place, point);
-            meter.taken = meter.taken.saturating_add(1);
+            meter.taken += 1;
         }
     }
     if meter.waiting.len() > WAITING_MAX {
         let oldest = meter.waiting.remove(0);
         settle(meter, oldest);
     }
+    true
 }
 
 /// Settles what waits and gives the whole distance, in millimetres.
@@ -69,12 +78,36 @@ fn settle(meter: &mut Meter, point: TrailPoint) {
     };
     let step_mm = distance_mm(anchor.point, point.point);
     let within_ms = point.recorded_at.since(anchor.recorded_at);
+    // Metres a second are millimetres a millisecond.
     if step_mm > within_ms.saturating_mul(SPEED_MAX_MPS) {
-        // Metres a second are millimetres a millisecond.
-        meter.doubted = meter.doubted.saturating_add(1);
-    } else if step_mm >= STEP_MIN_MM {
+        doubt(meter, point);
+        return;
+    }
+    meter.astray.clear();
+    if step_mm >= STEP_MIN_MM {
         meter.settled_mm = meter.settled_mm.saturating_add(step_mm);
         meter.anchor = Some(point);
+    } else {
+        // He is still there: how far he can be next counts from now.
+        meter.anchor = Some(TrailPoint { recorded_at: point.recorded_at, ..anchor });
+    }
+}
+
+/// Passes over a point that is too far away. If some of them in a row agree with each other, it was
+/// the anchor that was wrong, and the way goes on from here.
+fn doubt(meter: &mut Meter, point: TrailPoint) {
+    meter.doubted = meter.doubted.saturating_add(1);
+    if let Some(last) = meter.astray.last() {
+        let (step_mm, within_ms) =
+            (distance_mm(last.point, point.point), point.recorded_at.since(last.recorded_at));
+        if step_mm > within_ms.saturating_mul(SPEED_MAX_MPS) {
+            meter.astray.clear();
+        }
+    }
+    meter.astray.push(point);
+    if meter.astray.len() == ASTRAY_MAX {
+        meter.anchor = Some(point);
+        meter.astray.clear();
     }
 }
 

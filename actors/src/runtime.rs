@@ -63,6 +63,8 @@ pub const IN_FLIGHT_MAX: usize = 4_096;
 const BACKGROUND_MS: u32 = 1_000;
 /// The first pause of a step that must be driven to its end, and the longest, in milliseconds.
 const REDRIVE_MS: (u64, u64) = (50, 1_000);
+/// How often open work without a shell is looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// The pause before the open work of a group is read again, if it could not be.
 const TAKE_OVER_AGAIN: Duration = Duration::from_millis(200);
 
@@ -152,6 +154,8 @@ struct Inner {
     soft: soft::Soft,
     verifier: verifier::Verifier,
     admission: Semaphore,
+    /// For pieces of trails, which wait a second: they must not fill the rest.
+    trail_places: Semaphore,
     tally: Tally,
     /// What runs beside the shells; ends with [`Runtime::stop`].
     tasks: Mutex<JoinSet<()>>,
@@ -174,6 +178,7 @@ impl Runtime {
             soft: soft::Soft::default(),
             verifier,
             admission: Semaphore::new(IN_FLIGHT_MAX),
+            trail_places: Semaphore::new(IN_FLIGHT_MAX / 4),
             tally: Tally::default(),
             tasks: Mutex::new(JoinSet::new()),
             world,
@@ -181,6 +186,7 @@ impl Runtime {
         let mut tasks = runtime.tasks();
         tasks.spawn(runtime.clone().follow_leadership());
         tasks.spawn(runtime.clone().verify(questions));
+        tasks.spawn(runtime.clone().sweep());
         drop(tasks);
         runtime
     }
@@ -296,27 +302,54 @@ impl Runtime {
             }
         };
         let count = open.len();
-        for key in open {
-            match Key::from_bytes(&key) {
-                Ok(Key::Booking(id)) => self.take_up_booking(id),
-                Ok(Key::Driver(id)) => self.tell_driver(id, driver::Message::TakeUp),
-                Ok(Key::Trip(id)) => self.tell_trip(id, trip::Message::TakeUp),
-                Ok(
-                    Key::Rider(_)
-                    | Key::RiderAnswer(..)
-                    | Key::DriverAnswer(..)
-                    | Key::RiderBooking(..)
-                    | Key::DriverTrip(..)
-                    | Key::OldRiderAnswer(..)
-                    | Key::OldDriverAnswer(..)
-                    | Key::TripTrail(..),
-                ) => {}
-                Err(error) => warn!(%group, %error, "open work names no entity"),
-            }
-        }
+        open.iter().for_each(|key| self.take_up(group, key));
         if count > 0 {
             info!(%group, count, "open work taken up");
         }
         true
+    }
+
+    fn take_up(&self, group: GroupId, key: &[u8]) {
+        match Key::from_bytes(key) {
+            Ok(Key::Booking(id)) => self.take_up_booking(id),
+            Ok(Key::Driver(id)) => self.tell_driver(id, driver::Message::TakeUp),
+            Ok(Key::Trip(id)) => self.tell_trip(id, trip::Message::TakeUp),
+            Ok(
+                Key::Rider(_)
+                | Key::RiderAnswer(..)
+                | Key::DriverAnswer(..)
+                | Key::RiderBooking(..)
+                | Key::DriverTrip(..)
+                | Key::OldRiderAnswer(..)
+                | Key::OldDriverAnswer(..)
+                | Key::TripTrail(..),
+            ) => {}
+            Err(error) => warn!(%group, %error, "open work names no entity"),
+        }
+    }
+
+    /// Looks every few seconds for open work that nobody does: a command may be committed long after
+    /// its proposer gave up on it, and then no shell was told.
+    async fn sweep(self) {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            let ledger = self.world().partitions.ledger();
+            let led: Vec<GroupId> = ledger.leadership().borrow().keys().copied().collect();
+            for group in led {
+                let Ok(open) = ledger.open_work(group).await else { continue };
+                let left = open.iter().filter(|key| !self.is_attended(key));
+                left.for_each(|key| self.take_up(group, key));
+            }
+        }
+    }
+
+    /// Whether a shell lives for an entity.
+    fn is_attended(&self, key: &[u8]) -> bool {
+        match Key::from_bytes(key) {
+            Ok(Key::Booking(id)) => self.0.bookings.has(id),
+            Ok(Key::Driver(id)) => self.0.drivers.has(id),
+            Ok(Key::Trip(id)) => self.0.trips.has(id),
+            Ok(_) | Err(_) => true,
+        }
     }
 }

@@ -14,7 +14,7 @@ use proto::record::booking::{Booking, Offer};
 use proto::record::command::{CodeRule, TripStep};
 use proto::record::event::What;
 use proto::record::party::Pin;
-use proto::record::trail::{Meter, TrailPiece};
+use proto::record::trail::{Meter, TrailPiece, TrailPoint};
 use proto::record::trip::{
     DriverCard, Earned, RiderCard, StartCode, TRIES_MAX, Transition, Trip, TripState,
 };
@@ -197,20 +197,18 @@ fn unlock(trip: &mut Trip, given: Option<Pin>) -> Result<(), Code> {
     }
 }
 
-/// Adds to a trip's trail what its driver recorded on the way. Points from before the start and of
-/// trips that are over count nothing. Says whether the piece belongs to this trip.
-pub fn trail(trip: &mut Trip, driver: DriverId, piece: &TrailPiece, at: WallMs) -> bool {
+/// Adds to a trip's trail what its driver recorded on the way; gives what is new of it. Points from
+/// before the start and of trips that are over count nothing.
+pub fn trail(trip: &mut Trip, driver: DriverId, piece: &TrailPiece, at: WallMs) -> Vec<TrailPoint> {
+    let Some(started_at) = fare::started_at(trip) else { return Vec::new() };
     if driver != trip.driver || trip.state.is_over() {
-        return false;
+        return Vec::new();
     }
-    if let Some(started_at) = fare::started_at(trip) {
-        for point in piece.points() {
-            if meter::belongs(&point, started_at, at) {
-                meter::add(&mut trip.meter, point);
-            }
-        }
-    }
-    true
+    let mut points = piece.points();
+    points.retain(|point| {
+        meter::belongs(point, started_at, at) && meter::add(&mut trip.meter, *point)
+    });
+    points
 }
 
 /// What a trip that is over brings.

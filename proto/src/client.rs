@@ -54,7 +54,7 @@
 //!         for offer in client.offers(grace).await?.offers {
 //!             let trip = client.accept(grace, offer.offer_id).await?.trip_id;
 //!             client.arrive(grace, trip).await?;
-//!             client.start(grace, trip).await?;
+//!             client.start(grace, trip, None).await?;
 //!             client.end(grace, trip, None).await?;
 //!         }
 //!         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
@@ -89,9 +89,9 @@ pub use follow::{Follow, RideNews, Said};
 pub use patience::Patience;
 pub use views::{
     Actor, Around, Booking, BookingStatus, BookingsPage, Cluster, Counts, Down, Driven, DrivenPage,
-    Driver, DriverStatus, Fix, Lookup, Made, Member, Nearby, NewBooking, NewDriver, Offer,
-    OfferEnd, OfferStatus, Offers, Place, Position, Rider, Seen, Story, Transition, Trip,
-    TripStatus, Vehicle, VehicleType,
+    Driver, DriverStatus, Fare, Fix, Lookup, Made, Member, Nearby, NewBooking, NewDriver, Offer,
+    OfferEnd, OfferStatus, Offers, Place, Position, Processed, Receipt, Recorded, Rider, Seen,
+    Story, Transition, Trip, TripStatus, Vehicle, VehicleType,
 };
 pub use watch::{Came, NoAnswer, Tried, Watch};
 

@@ -111,7 +111,7 @@ impl Answer {
     /// Whether it says that nobody could answer yet: a partition changes its leader, a node starts.
     pub(crate) fn says_again(&self) -> bool {
         let code = self.json["code"].as_str();
-        self.status == 503 && matches!(code, Some("RETRY" | "NOT_READY"))
+        self.status == 503 && matches!(code, Some("RETRY" | "NOT_READY" | "NOT_OWNER"))
     }
     /// Fails unless it has this status.
     pub(crate) fn expect(self, status: u16) -> Self {

@@ -5,6 +5,7 @@ use crate::nodes::{Cluster, eventually, within};
 use crate::people::{At, By, SQUARE, north_of, now_ms};
 use crate::phone::Phone;
 use futures_util::future::join_all;
+use proto::{DriverId, RiderId};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -20,18 +21,20 @@ const OFFERED_WITHIN: Duration = Duration::from_secs(3);
 /// How soon the losers must be free again.
 const FREE_WITHIN: Duration = Duration::from_secs(1);
 
+/// A driver who works.
+async fn on_duty(cluster: &Cluster, name: &str) -> String {
+    let vehicle = json!({ "type": "SEDAN" });
+    let body = json!({ "name": name, "vehicle": vehicle, "kyc_verified": true });
+    let registered = cluster.ask(cluster.any(), "POST /v1/drivers").json(&body).send().await;
+    let driver = registered.expect(201).text("driver_id");
+    let online = format!("POST /v1/drivers/{driver}/online");
+    cluster.ask(cluster.any(), &online).send().await.expect(200);
+    driver
+}
+
 /// Drivers on duty around a place, all of them seen there.
 async fn crowd(cluster: &Cluster, count: usize, (lat, lng): At) -> Vec<String> {
-    let one = async |n: usize| {
-        let name = format!("driver {n} of {count}");
-        let vehicle = json!({ "type": "SEDAN" });
-        let body = json!({ "name": name, "vehicle": vehicle, "kyc_verified": true });
-        let registered = cluster.ask(cluster.any(), "POST /v1/drivers").json(&body).send().await;
-        let driver = registered.expect(201).text("driver_id");
-        let online = format!("POST /v1/drivers/{driver}/online");
-        cluster.ask(cluster.any(), &online).send().await.expect(200);
-        driver
-    };
+    let one = async |n: usize| on_duty(cluster, &format!("driver {n} of {count}")).await;
     let drivers = join_all((0..count).map(one)).await;
     let nearby = format!("/v1/nearby?lat={lat}&lng={lng}&radius_m=1000&limit=200&free_only=true");
     eventually("all drivers are seen", async || {
@@ -224,4 +227,62 @@ async fn a_cancel_is_acknowledged_when_the_driver_is_free_though_his_node_stands
     assert_eq!(phone.wait_for("offer_ended").await["offer_id"], offer["offer_id"]);
     cluster.settled().await;
     cluster.becomes(&path, "can_accept_bookings", true).await;
+}
+
+/// The nodes that should have a replica of what an id names.
+async fn replicas(cluster: &Cluster, id: &str) -> Vec<u64> {
+    let found = cluster.get(1, &format!("/v1/cluster/lookup?key={id}")).await.expect(200).json;
+    let all = cluster.partitions(1).await.unwrap();
+    let of = all.iter().find(|partition| found["group"] == partition.group).unwrap();
+    of.wanted.clone()
+}
+
+#[tokio::test]
+async fn a_cancel_whose_driver_nobody_can_reach_says_so_and_is_acknowledged_once_he_is_free() {
+    let mut cluster = Cluster::start(5, &[]).await;
+    cluster.spread().await;
+    // They take the majority of the driver's partition along, and nothing of the rider's.
+    let away = [4, 5];
+    let (mut driver, mut rider) = (None, None);
+    for n in 0..500 {
+        let name = format!("dee {n}");
+        let of = replicas(&cluster, &DriverId::of_name(&name).to_string()).await;
+        if driver.is_none() && away.iter().all(|node| of.contains(node)) {
+            driver = Some(name);
+        }
+        let name = format!("ada {n}");
+        let of = replicas(&cluster, &RiderId::of_name(&name).to_string()).await;
+        if rider.is_none() && away.iter().all(|node| !of.contains(node)) {
+            rider = Some(name);
+        }
+        if driver.is_some() && rider.is_some() {
+            break;
+        }
+    }
+    let driver = on_duty(&cluster, &driver.unwrap()).await;
+    let ask = cluster.ask(1, "POST /v1/riders").json(&json!({ "name": rider.unwrap() }));
+    let rider = ask.send().await.expect(201).text("rider_id");
+    cluster.ping(&driver, SQUARE).await;
+    let booking = cluster.book(&rider, SQUARE).await;
+    cluster.offer_before(&driver).await;
+
+    away.iter().for_each(|node| cluster.pause(*node));
+    let path = format!("/v1/bookings/{booking}");
+    let cancel = |cluster: &Cluster| {
+        let ask = cluster.ask(1, &format!("POST {path}/cancel")).rider(&rider);
+        ask.key("no").json(&json!({}))
+    };
+    eventually("the cancel is recorded", async || {
+        cancel(&cluster).send_once().await.problem(503, "RETRY");
+        let read = cluster.get(1, &path).await;
+        (read.json["status"] == "CANCELLED").then_some(())
+    })
+    .await;
+    cancel(&cluster).send_once().await.problem(503, "RETRY");
+    away.iter().for_each(|node| cluster.resume(*node));
+    let cancelled = cancel(&cluster).send().await.expect(200);
+    assert_eq!(cancelled.json["status"], "CANCELLED");
+    let before = cluster.get(1, &format!("/v1/drivers/{driver}/offers")).await.expect(200);
+    assert_eq!(before.json["offers"], json!([]));
+    cluster.settled().await;
 }

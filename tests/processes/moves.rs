@@ -74,7 +74,7 @@ fn said(message: &Value) -> String {
     let word = |word: &Value| match word {
         Value::String(word) => word.clone(),
         Value::Number(number) => number.to_string(),
-        _ => String::new(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => String::new(),
     };
     let words = fields.into_iter().map(word).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ")

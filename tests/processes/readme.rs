@@ -14,7 +14,6 @@ fn commands(heading: &str) -> &'static str {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stderr, reason = "a test that can't run says so")]
 async fn the_ride_by_curl_ends_with_its_booking_completed() {
     if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err() {
         eprintln!("SKIPPED: there is no curl on this machine");

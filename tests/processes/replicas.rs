@@ -15,9 +15,9 @@ const AT_END: Duration = Duration::from_secs(1);
 /// A partition as one node sees it.
 #[derive(Debug)]
 pub(crate) struct Partition {
-    group: u64,
+    pub(crate) group: u64,
     pub(crate) leader: Option<u64>,
-    wanted: Vec<u64>,
+    pub(crate) wanted: Vec<u64>,
     /// Nothing from a node without a replica of it, here and below.
     voters: Option<Vec<u64>>,
     /// Up to which command, and the digest of the state there.

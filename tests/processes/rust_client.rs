@@ -2,12 +2,12 @@
 //! node that dies costs its user nothing but a second.
 
 use crate::nodes::{Cluster, eventually};
-use crate::people::SQUARE;
+use crate::people::{SQUARE, north_of};
 use node::clock::SystemClock;
 use proto::Point;
 use proto::client::{
-    Around, BookingStatus, Came, Client, Config, DriverStatus, Fix, NewBooking, NewDriver, Tried,
-    TripStatus, Vehicle, VehicleType, Watch,
+    Around, BookingStatus, Came, Client, Config, DriverStatus, Fix, NewBooking, NewDriver, Party,
+    Recorded, Tried, TripStatus, Vehicle, VehicleType, Watch,
 };
 use proto::units::Clock;
 use std::sync::Arc;
@@ -80,9 +80,23 @@ async fn a_ride_goes_straight_to_those_who_decide_it_and_around_one_who_dies() {
     let leader = cluster.owner(&booking.to_string()).await;
     cluster.kill(leader);
     client.arrive(dee, trip.trip_id).await.unwrap();
-    client.start(dee, trip.trip_id).await.unwrap();
+    assert_eq!(client.trip_of(ada, trip.trip_id).await.unwrap().otp, None, "no code is wanted");
+    let started = client.start(dee, trip.trip_id, None).await.unwrap();
+    let started_ms = started.transitions.last().unwrap().at_ms;
+    let on_the_way: Vec<Recorded> = (0..4_u32)
+        .map(|n| {
+            let (lat, lng) = north_of(SQUARE, 50.0 * f64::from(n));
+            let recorded_at_ms = started_ms + 5_000 * u64::from(n);
+            Recorded { lat, lng, accuracy_m: Some(5), recorded_at_ms }
+        })
+        .collect();
+    let told = client.trail(dee, trip.trip_id, &on_the_way).await.unwrap();
+    assert_eq!((told.processed, told.trip_status), (4, TripStatus::InProgress));
     let trip = client.end(dee, trip.trip_id, Some(3.25)).await.unwrap();
     assert_eq!((trip.status, trip.odometer_km), (TripStatus::Completed, Some(3.25)));
+    assert_eq!(trip.distance_m, 150);
+    let receipt = client.receipt(Party::Rider(ada), trip.trip_id).await.unwrap();
+    assert_eq!((receipt.fare, receipt.driver_minor), (trip.fare, None));
     let steps: Vec<TripStatus> = trip.transitions.iter().map(|step| step.to).collect();
     assert_eq!(steps.len(), 4, "a step was made twice: {steps:?}");
     assert_eq!(client.booking(booking).await.unwrap().status, BookingStatus::Completed);

@@ -2,8 +2,12 @@
 
 use crate::nodes::{Cluster, eventually};
 use crate::people::{At, SQUARE, booking_body, north_of};
-use reqwest::{Client, Response};
+use node::clock::SystemClock;
+use proto::client::{BookingStatus, Client, Config, Said, TripStatus};
+use proto::units::Clock;
+use reqwest::Response;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -44,7 +48,7 @@ impl Follower {
         after: Option<&str>,
     ) -> Self {
         let url = format!("http://{}/v1/bookings/{booking}/stream", cluster.http(node));
-        let client = Client::builder().no_proxy().build().unwrap();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let response = eventually("a stream opens", async || {
             let ask = client.get(&url);
             let ask = after.into_iter().fold(ask, |ask, id| ask.header("last-event-id", id));
@@ -225,4 +229,40 @@ async fn a_stream_begins_with_how_things_are_unless_it_is_told_from_where() {
     late.end().await;
     let what: Vec<String> = late.stories().into_iter().map(|(_, what)| what).collect();
     assert_eq!(what, ["booking SNAPSHOT", "end END"]);
+}
+
+#[tokio::test]
+async fn a_program_follows_a_ride_to_its_end_though_the_node_it_knew_dies() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    let clock = Arc::new(SystemClock::new());
+    let seeds = vec![cluster.http(1).to_string()];
+    let client = Client::new(Config::new(seeds, u128::from(clock.wall().0)), clock).unwrap();
+    let rider = cluster.rider_at(2, "ada").await;
+    let booking = cluster.book(&rider, SQUARE).await;
+    let mut follow = client.follow(booking.parse().unwrap(), None);
+    let snapshot = follow.next().await.unwrap().expect("it begins");
+    assert!(matches!(snapshot.said, Said::Booking(_)), "{snapshot:?}");
+    let driver = cluster.free_driver_at(3, "dee", north_of(SQUARE, 300.0)).await;
+    let trip = cluster.accept(&driver).await;
+    cluster.kill(1);
+    cluster.step(&driver, &trip, &["arrive", "start", "end"]).await;
+    let mut told = Vec::new();
+    while let Some(news) = follow.next().await.unwrap() {
+        match news.said {
+            Said::Trip(story) => told.extend(story.to),
+            Said::End(story) => {
+                let booking = story.booking.expect("how things are");
+                assert_eq!(booking.status, BookingStatus::Completed);
+            }
+            Said::Booking(_) | Said::Position(_) => {}
+            Said::Replaced(_) | Said::Unknown => panic!("{news:?}"),
+        }
+    }
+    let steps = [
+        TripStatus::DriverAssigned,
+        TripStatus::DriverArrived,
+        TripStatus::InProgress,
+        TripStatus::Completed,
+    ];
+    assert_eq!(told, steps);
 }

@@ -168,9 +168,13 @@ impl Machine {
         let mut by_trip: BTreeMap<TripId, Vec<TrailPoint>> = BTreeMap::new();
         for (id, driver, piece) in pieces {
             let Some(trip) = self.trips.get_mut(&id) else { continue };
-            if trip::trail(trip, driver, &piece, at) {
+            let before = trip.meter.clone();
+            let new = trip::trail(trip, driver, &piece, at);
+            if trip.meter != before {
                 effects.changed(Key::Trip(id), Vec::new());
-                by_trip.entry(id).or_default().extend(piece.points());
+            }
+            if !new.is_empty() {
+                by_trip.entry(id).or_default().extend(new);
             }
         }
         for (id, points) in by_trip {

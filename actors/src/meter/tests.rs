@@ -18,7 +18,9 @@ fn drive(n: u32) -> Vec<TrailPoint> {
 
 fn measured(points: &[TrailPoint]) -> (u64, Meter) {
     let mut meter = Meter::default();
-    points.iter().for_each(|point| add(&mut meter, *point));
+    for point in points {
+        add(&mut meter, *point);
+    }
     (finish(&mut meter), meter)
 }
 
@@ -57,6 +59,24 @@ fn a_jump_is_doubted_and_the_way_goes_on() {
     let whole = measured(&drive(100)).0;
     assert!(mm.abs_diff(whole) < 1_000, "{mm} {whole}");
     assert_eq!(meter.doubted, 2);
+}
+
+#[test]
+fn a_stale_first_fix_is_left_behind_and_costs_nothing() {
+    let mut points = drive(100);
+    points[0] = at(40.9, -73.98, points[0].recorded_at.0); // where he was an hour ago
+    let (mm, meter) = measured(&points);
+    let whole = measured(&drive(100)).0;
+    assert!(mm <= whole && whole - mm < 100_000, "{mm} {whole}");
+    assert_eq!(meter.doubted, 3);
+}
+
+#[test]
+fn a_long_wait_does_not_make_a_jump_believable() {
+    let mut points: Vec<_> = (0..600).map(|s| at(40.75, -73.98, 1_000 * (s + 1))).collect();
+    points.push(at(40.88, -73.98, 601_000)); // 14 km away, a second later
+    points.extend((602..620).map(|s| at(40.75, -73.98, 1_000 * s)));
+    assert_eq!(measured(&points).0, 0);
 }
 
 #[test]

@@ -58,6 +58,11 @@ impl<K: Ord + Copy, M: Send + 'static> Registry<K, M> {
         self.shells().get(&key).is_some_and(|shell| shell.cast(message).is_ok())
     }
 
+    /// Whether a shell of `key` lives.
+    pub(super) fn has(&self, key: K) -> bool {
+        self.shells().contains_key(&key)
+    }
+
     /// Takes a shell off the table. What was sent to it before is still worked off.
     pub(super) fn retire(&self, key: K, shell: &ActorRef<M>) {
         let mut shells = self.shells();

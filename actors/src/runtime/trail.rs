@@ -7,15 +7,18 @@ use proto::record::ask::{AddTrail, ReadTrail};
 use proto::record::command::Command;
 use proto::record::trail::TrailPiece;
 use proto::record::{Key, Trip};
-use proto::{DriverId, GroupId, MonoMs, TripId, WallMs};
+use proto::{DriverId, GroupId, MonoMs, TripId, WallMs, codec};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// A partition's batches are so far apart at least, in milliseconds.
 const EVERY_MS: u64 = 1_000;
-/// The most points in a batch, some 60 KB of log; 1,600 trips at five points a second.
-const POINTS_MAX: usize = 8_000;
+/// The largest batch, in bytes: some 12,000 points of cars on their way, and below what the log takes
+/// as one command.
+const BATCH_BYTES_MAX: usize = 128 << 10;
+/// What a piece takes beside its points, at most, in bytes.
+const ENTRY_BYTES: usize = 40;
 /// A shell without a point for this long leaves.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -36,7 +39,7 @@ pub(super) struct Shell {
 #[derive(Default)]
 pub(super) struct State {
     pieces: Vec<(TripId, DriverId, TrailPiece)>,
-    points: usize,
+    bytes: usize,
     waiters: Vec<oneshot::Sender<Stored>>,
     /// When the last batch was proposed.
     flushed_at: Option<MonoMs>,
@@ -66,12 +69,15 @@ impl Actor for Shell {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             Message::Add { trip, driver, piece, reply } => {
-                if state.points + piece.len() > POINTS_MAX {
+                // One piece of a trip at a time, so that none takes the others' room.
+                let again = state.pieces.iter().any(|(queued, ..)| *queued == trip);
+                let bytes = codec::encode(&piece).len() + ENTRY_BYTES;
+                if again || state.bytes + bytes > BATCH_BYTES_MAX {
                     let _caller_gone = reply.send(Err(Code::Overloaded.into()));
                     return Ok(());
                 }
                 state.used_since_idle = true;
-                state.points += piece.len();
+                state.bytes += bytes;
                 state.pieces.push((trip, driver, piece));
                 state.waiters.push(reply);
                 if !state.due {
@@ -100,7 +106,7 @@ impl Shell {
     async fn flush(&self, state: &mut State) {
         state.due = false;
         state.flushed_at = Some(self.runtime.world().clock.mono());
-        state.points = 0;
+        state.bytes = 0;
         let pieces = std::mem::take(&mut state.pieces);
         let Some((first, ..)) = pieces.first() else { return };
         let slot = first.slot();
@@ -123,6 +129,9 @@ impl Runtime {
         if before.state.is_over() || piece.is_empty() {
             return Ok(before);
         }
+        let Ok(_place) = self.0.trail_places.try_acquire() else {
+            return Err(Code::Overloaded.into());
+        };
         let (reply, stored) = oneshot::channel();
         let group = self.world().partitions.group(trip.slot());
         let message = Message::Add { trip, driver, piece, reply };

@@ -69,17 +69,19 @@ impl Actor for Shell {
                 state.stepped_since_idle = true;
                 let stepped =
                     self.runtime.propose_trip(self.id.slot(), idempotency, *command).await;
-                if let Ok(trip) = &stepped {
-                    self.release_if_due(&myself, state, trip);
-                    if let Some(booking) = trip.replaced_by {
-                        // If this is lost with the node, the next leader finds the booking open.
-                        self.runtime.take_up_booking(booking);
+                match &stepped {
+                    Ok(trip) => self.follow_up(&myself, state, trip),
+                    // It may have happened all the same.
+                    Err(refusal) if refusal.code.retryable() => {
+                        let pause = Duration::from_millis(REDRIVE_MS.1);
+                        myself.send_after(pause, || Message::TakeUp);
                     }
+                    Err(_) => {}
                 }
                 let _caller_gone = reply.send(stepped);
             }
             Message::TakeUp => match self.runtime.trip(self.id).await {
-                Ok(trip) => self.release_if_due(&myself, state, &trip),
+                Ok(trip) => self.follow_up(&myself, state, &trip),
                 Err(refusal) => {
                     warn!(trip = %self.id, %refusal, "a trip could not be taken up");
                     let pause = Duration::from_millis(REDRIVE_MS.1);
@@ -110,6 +112,15 @@ impl Actor for Shell {
 }
 
 impl Shell {
+    /// Sees to what a trip that is over leaves to be done.
+    fn follow_up(&self, myself: &ActorRef<Message>, state: &mut State, trip: &Trip) {
+        self.release_if_due(myself, state, trip);
+        if let Some(booking) = trip.replaced_by {
+            // If this is lost with the node, the next leader finds the booking open.
+            self.runtime.take_up_booking(booking);
+        }
+    }
+
     /// Tells the driver's shell until it has stored that he is free.
     fn release_if_due(&self, myself: &ActorRef<Message>, state: &mut State, trip: &Trip) {
         if !trip.release_due || state.releasing {

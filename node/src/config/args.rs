@@ -14,9 +14,10 @@ use std::path::PathBuf;
 /// look at the cluster needs none. Everybody can read it here: it keeps nobody out.
 const LOOPBACK_SECRET: &str = "hansom on loopback, known to all";
 /// What is logged if nothing else is said. tarpc's span around each call costs more than the call;
-/// openraft logs the errors that it returns, and the ledger knows which of them are none.
+/// openraft logs the errors that it returns, and the ledger knows which of them are none; and that a
+/// heartbeat was under way when a replica was stopped.
 const LOG: &str = "info,tarpc=warn,chitchat=warn,fjall=warn,lsm_tree=warn,openraft=error,\
-                   openraft::raft=off";
+                   openraft::raft=off,openraft::core::heartbeat=off";
 /// The peer port of a cluster of one, and the first in the documentation's examples.
 const PEER_DEFAULT: &str = "127.0.0.1:7101";
 

@@ -82,6 +82,10 @@ impl Call {
     pub(super) fn rider(&self) -> Result<RiderId, Problem> {
         self.rider.ok_or_else(|| Problem::bad("header X-User-ID", "is missing"))
     }
+    /// The rider who asks, if nobody says that a driver does.
+    pub(super) fn only_rider(&self) -> Option<RiderId> {
+        self.rider.filter(|_| self.driver.is_none())
+    }
     /// The party who asks, a driver first.
     pub(super) fn party(&self) -> Result<Party, Problem> {
         match (self.driver, self.rider) {

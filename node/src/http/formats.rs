@@ -1,8 +1,8 @@
 //! How ids look, written into the document wherever one stands: by the name of the field, and in a
-//! path by what it is a path of.
+//! path by what it is a path of. And that numbers which are never negative have 64 bits of their own.
 
 use utoipa::openapi::path::{Operation, ParameterIn};
-use utoipa::openapi::schema::{Array, ArrayItems, Object};
+use utoipa::openapi::schema::{ArrayItems, KnownFormat, Object, SchemaFormat};
 use utoipa::openapi::{OpenApi, RefOr, Schema};
 
 /// Digits of Crockford's base32; small letters are read as well.
@@ -24,30 +24,21 @@ struct Kind {
 
 const KINDS: [Kind; 5] = [
     Kind { prefix: "rdr", digits: NARROW, under: "riders", names: &["rider_id", "X-User-ID"] },
-    Kind {
-        prefix: "drv",
-        digits: NARROW,
-        under: "drivers",
-        names: &["driver_id", "X-Driver-ID"],
-    },
+    Kind { prefix: "drv", digits: NARROW, under: "drivers", names: &["driver_id", "X-Driver-ID"] },
     Kind {
         prefix: "bkg",
         digits: WIDE,
         under: "bookings",
-        names: &["booking_id", "active_booking_id", "current_booking_id", "replaces", "replaced_by"],
+        names: &[
+            "booking_id",
+            "active_booking_id",
+            "current_booking_id",
+            "replaces",
+            "replaced_by",
+        ],
     },
-    Kind {
-        prefix: "trp",
-        digits: WIDE,
-        under: "trips",
-        names: &["trip_id", "current_trip_id"],
-    },
-    Kind {
-        prefix: "off",
-        digits: WIDE,
-        under: "offers",
-        names: &["offer_id", "current_offer_id"],
-    },
+    Kind { prefix: "trp", digits: WIDE, under: "trips", names: &["trip_id", "current_trip_id"] },
+    Kind { prefix: "off", digits: WIDE, under: "offers", names: &["offer_id", "current_offer_id"] },
 ];
 
 impl Kind {
@@ -61,13 +52,8 @@ pub(super) fn say_formats(document: &mut OpenApi) {
     for (path, item) in &mut document.paths.paths {
         let first = path.strip_prefix("/v1/").and_then(|path| path.split('/').next());
         let under = KINDS.iter().find(|kind| Some(kind.under) == first);
-        let operations = [
-            &mut item.get,
-            &mut item.put,
-            &mut item.post,
-            &mut item.delete,
-            &mut item.patch,
-        ];
+        let operations =
+            [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         for operation in operations.into_iter().flatten() {
             of_operation(operation, under);
         }
@@ -82,10 +68,14 @@ fn of_operation(operation: &mut Operation, under: Option<&Kind>) {
     for parameter in operation.parameters.iter_mut().flatten() {
         let kind = match parameter.parameter_in {
             ParameterIn::Path => under.filter(|_| parameter.name == "id"),
-            ParameterIn::Query | ParameterIn::Header | ParameterIn::Cookie => named(&parameter.name),
+            ParameterIn::Query | ParameterIn::Header | ParameterIn::Cookie => {
+                named(&parameter.name)
+            }
         };
         if let (Some(kind), Some(RefOr::T(Schema::Object(text)))) = (kind, &mut parameter.schema) {
             text.pattern = Some(kind.pattern());
+        } else if let Some(schema) = &mut parameter.schema {
+            of_schema(schema);
         }
     }
 }
@@ -98,7 +88,7 @@ fn of_schema(schema: &mut RefOr<Schema>) {
     let RefOr::T(schema) = schema else { return };
     match schema {
         Schema::Object(object) => of_object(object),
-        Schema::Array(Array { items: ArrayItems::RefOrSchema(items), .. }) => of_schema(items),
+        Schema::Array(array) => of_items(&mut array.items),
         Schema::AllOf(all) => all.items.iter_mut().for_each(of_schema),
         Schema::OneOf(one) => one.items.iter_mut().for_each(of_schema),
         Schema::AnyOf(any) => any.items.iter_mut().for_each(of_schema),
@@ -106,7 +96,19 @@ fn of_schema(schema: &mut RefOr<Schema>) {
     }
 }
 
+fn of_items(items: &mut ArrayItems) {
+    if let ArrayItems::RefOrSchema(schema) = items {
+        of_schema(schema);
+    }
+}
+
 fn of_object(object: &mut Object) {
+    // `int64` means at most 2^63 - 1 to whoever takes it at its word.
+    if object.format == Some(SchemaFormat::KnownFormat(KnownFormat::Int64))
+        && object.minimum.is_some()
+    {
+        object.format = Some(SchemaFormat::Custom("uint64".to_owned()));
+    }
     for (name, property) in &mut object.properties {
         match (named(name), &mut *property) {
             (Some(kind), RefOr::T(Schema::Object(text))) => text.pattern = Some(kind.pattern()),

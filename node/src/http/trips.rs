@@ -97,7 +97,7 @@ pub(super) async fn start(
 ) -> Reply {
     let idempotency = call.idempotency(&sent);
     let step = TripStep::Start { pin: sent.value.pin()? };
-    if call.driver().is_err() && call.identity().operates().is_ok() {
+    if call.driver().is_err() && call.rider().is_err() && call.identity().operates().is_ok() {
         return operator_step(&app, &call, trip, step, idempotency).await;
     }
     driver_step(&app, &call, trip, step, idempotency).await

@@ -33,7 +33,8 @@ macro_rules! locate {
         $(#[doc = $doc]
         ///
         /// Send what was recorded since the last answer, also after an hour without a connection: the
-        /// order does not matter, and what came twice counts once. The answer comes within some two
+        /// oldest first. Disorder of up to 128 positions does not matter, and what came twice counts
+        /// once. The answer comes within some two
         /// seconds, when the positions are durable. The newest moves the driver on the map too.
         #[utoipa::path(
             $method,
@@ -61,11 +62,11 @@ locate! {
 
 async fn add_trail(app: &App, call: &Call, trip: TripId, sent: LocationsIn) -> Reply {
     let driver = call.driver()?;
-    let (points, newest) = sent.check(driver)?;
+    let (points, newest) = sent.check(driver, app.clock.wall())?;
     let ask = AddTrail { trip, driver, piece: TrailPiece::pack(&points) };
     let context = call.context().within_ms(TRAIL_WITHIN_MS);
     let served = app.router.served(ask, context).await;
-    if served.result.is_ok() {
+    if matches!(&served.result, Ok(trip) if !trip.state.is_over()) {
         app.pings.take(newest);
     }
     show(StatusCode::ACCEPTED, served, |trip: Trip| ProcessedView {
@@ -76,6 +77,9 @@ async fn add_trail(app: &App, call: &Call, trip: TripId, sent: LocationsIn) -> R
 
 /// How long a batch of positions may take, in milliseconds: they wait up to a second for others.
 const TRAIL_WITHIN_MS: u32 = 2_500;
+
+/// Pieces in a page, at most: of a thousand points each they fit a frame.
+const PIECES_MAX: u16 = 20;
 
 /// Where a trip went, page by page, what came last first.
 #[utoipa::path(
@@ -91,7 +95,7 @@ pub(super) async fn trail(
     Id(trip): Id<TripId>,
     Asked(page): Asked<PageIn>,
 ) -> Reply {
-    let (before, max) = (page.cursor::<u64>()?.map(WallMs), page.limit()?);
+    let (before, max) = (page.cursor::<u64>()?.map(WallMs), page.limit()?.min(PIECES_MAX));
     let read = app.router.served(GetTrip { trip }, call.context()).await;
     let may = |trip: Trip| call.identity().concerns(trip.rider, [trip.driver].into_iter());
     let Served { result, by, hops } = read;
@@ -141,8 +145,7 @@ pub(super) async fn trip(
     let may = |trip: &Trip| call.identity().concerns(trip.rider, [trip.driver].into_iter());
     let (served, old) = stale::find(&app, &call, freshness, read, may).await;
     let at = on_its_way(&app, &served).await;
-    let rider_asks = call.rider().is_ok();
-    stale::tell(served, old, |trip| TripView::seen_by(call.identity(), rider_asks, trip).at(at))
+    stale::tell(served, old, |trip| TripView::seen_by(call.only_rider(), trip).at(at))
 }
 
 /// Where the driver of a trip under way is, and how long he takes to where he goes, in seconds.
@@ -187,9 +190,8 @@ pub(super) async fn active(State(app): State<App>, call: Call) -> Reply {
         }
         Served { result: Err(refusal), by, hops } => Served { result: Err(refusal), by, hops },
     };
-    let rider_asks = call.rider().is_ok();
     let at = on_its_way(&app, &served).await;
-    show(StatusCode::OK, served, |trip| TripView::seen_by(call.identity(), rider_asks, trip).at(at))
+    show(StatusCode::OK, served, |trip| TripView::seen_by(call.only_rider(), trip).at(at))
 }
 
 fn trip_of(driver: &Driver) -> Option<TripId> {

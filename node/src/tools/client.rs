@@ -14,7 +14,7 @@ mod trouble;
 use super::print;
 use args::{
     AnswerArgs, CancelArgs, DriverArgs, EndArgs, HistoryArgs, Keyed, NewDriverArgs, Reaching,
-    RiderArgs, StepArgs, WishArgs, place,
+    RiderArgs, StartArgs, StepArgs, WishArgs, place,
 };
 use hand::Hand;
 use proto::{BookingId, DriverId, Point, RiderId, TripId};
@@ -123,7 +123,7 @@ enum Command {
     /// The driver is at the pickup.
     Arrive(StepArgs),
     /// The rider is aboard.
-    Start(StepArgs),
+    Start(StartArgs),
     /// The car stands for a while.
     Pause(StepArgs),
     /// It goes on.

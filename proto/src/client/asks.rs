@@ -4,7 +4,7 @@ use super::Client;
 use super::call::{Call, Party, Request};
 use super::views::{
     Around, Booking, BookingsPage, Cluster, Counts, DrivenPage, Driver, Fix, Lookup, Nearby,
-    NewBooking, NewDriver, Offers, Rider, Trip,
+    NewBooking, NewDriver, Offers, Processed, Receipt, Recorded, Rider, Trip,
 };
 use crate::ids::{BookingId, DriverId, NodeId, OfferId, RiderId, TripId};
 use serde::Serialize;
@@ -130,9 +130,31 @@ impl Client {
     pub fn arrive(&self, driver: DriverId, trip: TripId) -> Call<'_, Trip> {
         self.step(driver, trip, "arrive", &json!({}))
     }
-    /// The rider is aboard.
-    pub fn start(&self, driver: DriverId, trip: TripId) -> Call<'_, Trip> {
-        self.step(driver, trip, "start", &json!({}))
+    /// The same as its rider: he sees the code that starts it.
+    pub fn trip_of(&self, rider: RiderId, trip: TripId) -> Call<'_, Trip> {
+        let request = Request::read(format!("/v1/trips/{trip}"));
+        self.call(request.of(trip.slot()).by(Party::Rider(rider)))
+    }
+    /// Says where a driver was on the way: at most a thousand positions, in any order, and what was
+    /// sent before may be sent again.
+    pub fn trail(
+        &self,
+        driver: DriverId,
+        trip: TripId,
+        recorded: &[Recorded],
+    ) -> Call<'_, Processed> {
+        let path = format!("/v1/trips/{trip}/location");
+        let request = Request::change(path, &json!({ "locations": recorded }));
+        self.call(request.of(trip.slot()).by(Party::Driver(driver)))
+    }
+    /// What a trip that is over costs.
+    pub fn receipt(&self, by: Party, trip: TripId) -> Call<'_, Receipt> {
+        let request = Request::read(format!("/v1/trips/{trip}/receipt"));
+        self.call(request.of(trip.slot()).by(by))
+    }
+    /// The rider is aboard, and told the driver his code if the trip wants one.
+    pub fn start(&self, driver: DriverId, trip: TripId, otp: Option<&str>) -> Call<'_, Trip> {
+        self.step(driver, trip, "start", &json!({ "otp": otp }))
     }
     /// Stands for a while.
     pub fn pause(&self, driver: DriverId, trip: TripId) -> Call<'_, Trip> {

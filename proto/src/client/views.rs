@@ -13,4 +13,7 @@ pub use cluster::{Cluster, Lookup, Member};
 pub use party::{Driver, DriverStatus, NewDriver, Rider, Vehicle, VehicleType};
 pub use position::{Around, Counts, Fix, Nearby, Place, Seen};
 pub use story::{Position, Story};
-pub use trip::{Down, Driven, DrivenPage, Offer, OfferEnd, Offers, Transition, Trip, TripStatus};
+pub use trip::{
+    Down, Driven, DrivenPage, Fare, Offer, OfferEnd, Offers, Processed, Receipt, Recorded,
+    Transition, Trip, TripStatus,
+};

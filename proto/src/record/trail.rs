@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 /// The most points that a phone may send at once.
 pub const PIECE_MAX: usize = 1_000;
-/// How many points a trip keeps back, newest last, to put right what comes in disorder: half a
-/// minute at two a second, five minutes at one in five seconds.
-pub const WAITING_MAX: usize = 64;
+/// How many points a trip keeps back, newest last, to put right what comes in disorder: a minute at
+/// two a second, ten minutes at one in five seconds.
+pub const WAITING_MAX: usize = 128;
 
 /// One recorded position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +80,8 @@ pub struct Meter {
     pub settled_at: WallMs,
     /// Points not settled yet, by time, at most [`WAITING_MAX`].
     pub waiting: Vec<TrailPoint>,
+    /// The last points that were too far away, as long as they agree with each other.
+    pub astray: Vec<TrailPoint>,
     /// Points taken.
     pub taken: u32,
     /// Points that were here already, by the time they were recorded at.

@@ -95,7 +95,7 @@ async fn step(
     let (driver, api) = (me.id, &world.client.api);
     let call = match step {
         Step::Arrive => api.arrive(driver, trip),
-        Step::Start => api.start(driver, trip),
+        Step::Start => api.start(driver, trip, None),
         Step::End => api.end(driver, trip, None),
     };
     let name = call.name();

@@ -31,6 +31,7 @@ const TTL_MS: u64 = 1_500;
 type Ending = (String, String);
 
 /// Runs a race often; says how often it ended how.
+#[expect(clippy::print_stdout, reason = "how often is what a person wants to know")]
 fn endings<F>(
     flags: &'static [&'static str],
     race: impl Fn(Town) -> F + Copy + Send + 'static,

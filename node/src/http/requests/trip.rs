@@ -1,6 +1,6 @@
 //! What comes in about trips.
 
-use super::{free_text, id, measured, point};
+use super::{AHEAD_MAX_MS, free_text, id, measured, point};
 use crate::http::problem::Problem;
 use proto::Code;
 use proto::code::Refusal;
@@ -150,6 +150,9 @@ pub(in crate::http) struct LocationsIn {
     /// In any order; what was sent before may be sent again.
     #[schema(min_items = 1, max_items = 1000)]
     locations: Vec<LocationIn>,
+    /// What the phone's clock says as it sends this. If it is wrong, the positions' times are put right
+    /// by as much.
+    sent_at_ms: Option<u64>,
 }
 
 impl LocationsIn {
@@ -157,11 +160,17 @@ impl LocationsIn {
     pub(in crate::http) fn check(
         self,
         driver: DriverId,
+        now: WallMs,
     ) -> Result<(Vec<TrailPoint>, Ping), Problem> {
         if self.locations.len() > PIECE_MAX {
             let detail = format!("{} positions, a request takes {PIECE_MAX}", self.locations.len());
             return Err(Refusal::new(Code::TooLarge, detail).into());
         }
+        // What the phone's clock is behind or ahead of this node's.
+        let (behind_ms, ahead_ms) = self
+            .sent_at_ms
+            .map_or((0, 0), |sent| (now.0.saturating_sub(sent), sent.saturating_sub(now.0)));
+        let recorded_at = |ms: u64| WallMs(ms.saturating_add(behind_ms).saturating_sub(ahead_ms));
         let mut pings = Vec::with_capacity(self.locations.len());
         for (n, it) in self.locations.into_iter().enumerate() {
             let field = |name: &str| format!("locations[{n}].{name}");
@@ -171,11 +180,12 @@ impl LocationsIn {
                 heading_deg: measured(&field("bearing"), it.bearing, 1.0)? % 360,
                 speed_cms: measured(&field("speed_kmh"), it.speed_kmh, 100.0 / 3.6)?,
                 accuracy_m: measured(&field("accuracy_m"), it.accuracy_m, 1.0)?,
-                at: WallMs(it.recorded_at_ms),
+                at: recorded_at(it.recorded_at_ms),
             });
         }
         pings.sort_by_key(|ping| ping.at);
-        let newest = *pings.last().ok_or_else(|| Problem::bad("locations", "is empty"))?;
+        let mut newest = *pings.last().ok_or_else(|| Problem::bad("locations", "is empty"))?;
+        newest.at = newest.at.min(now.plus_ms(AHEAD_MAX_MS));
         let recorded = |ping: &Ping| TrailPoint {
             point: ping.point,
             recorded_at: ping.at,

@@ -1,7 +1,7 @@
 //! Trips as they go out: the trip, its receipt, its trail.
 
 use super::{PlaceView, PointView, VehicleView, actor};
-use crate::auth::Identity;
+use proto::RiderId;
 use proto::record::ask::Fix;
 use proto::record::fare::{Bill, Measure, ONE_BP};
 use proto::record::trail::{TrailPiece, TrailPoint};
@@ -162,11 +162,11 @@ pub(in crate::http) struct TripView {
 }
 
 impl TripView {
-    /// The trip as `identity` may see it.
-    pub(in crate::http) fn seen_by(identity: Identity, rider_asks: bool, trip: Trip) -> Self {
+    /// The trip as a rider may see it; others see the same without its code.
+    pub(in crate::http) fn seen_by(rider: Option<RiderId>, trip: Trip) -> Self {
         let otp = trip.code.filter(|_| {
             let waits = matches!(trip.state, TripState::Assigned | TripState::Arrived);
-            waits && (rider_asks || matches!(identity, Identity::Rider(_)))
+            waits && rider == Some(trip.rider)
         });
         Self { otp: otp.map(|code| code.pin.to_string()), ..Self::from(trip) }
     }

@@ -86,6 +86,16 @@ pub(super) struct StepArgs {
     pub(super) keyed: Keyed,
 }
 
+/// The step with which a trip begins.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct StartArgs {
+    #[command(flatten)]
+    pub(super) step: StepArgs,
+    /// What the rider told the driver, where the cluster wants that.
+    #[arg(long, value_name = "CODE")]
+    pub(super) otp: Option<String>,
+}
+
 /// The last step of a trip.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct EndArgs {

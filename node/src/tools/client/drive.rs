@@ -260,7 +260,9 @@ impl Car<'_> {
         let (client, driver, id) = (&self.play.hand.client, self.driver, trip.trip_id);
         let call = match trip.status {
             TripStatus::DriverAssigned => client.arrive(driver, id),
-            TripStatus::DriverArrived => client.start(driver, id),
+            // Only his rider knows the code: the one at the keyboard starts it.
+            TripStatus::DriverArrived if trip.otp_required => return Ok(()),
+            TripStatus::DriverArrived => client.start(driver, id, None),
             TripStatus::InProgress => client.end(driver, id, None),
             // Whoever stopped the car lets it go on.
             TripStatus::Paused | TripStatus::Completed | TripStatus::Cancelled => return Ok(()),

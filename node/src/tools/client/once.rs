@@ -1,7 +1,8 @@
 //! The commands that ask one thing, looking up what was not named.
 
 use super::args::{
-    AnswerArgs, CancelArgs, Cancelled, DriverArgs, EndArgs, Freshness, Keyed, RiderArgs, StepArgs,
+    AnswerArgs, CancelArgs, Cancelled, DriverArgs, EndArgs, Freshness, Keyed, RiderArgs, StartArgs,
+    StepArgs,
 };
 use super::hand::Hand;
 use super::trouble::Trouble;
@@ -59,7 +60,10 @@ pub(super) async fn run(hand: &Hand, command: Command) -> Result<String, Trouble
             about(found, hand.change(call, keyed, tables::driver).await)
         }
         Command::Arrive(args) => step(hand, args, Client::arrive).await,
-        Command::Start(args) => step(hand, args, Client::start).await,
+        Command::Start(StartArgs { step: args, otp }) => {
+            step(hand, args, |client, driver, trip| client.start(driver, trip, otp.as_deref()))
+                .await
+        }
         Command::Pause(args) => step(hand, args, Client::pause).await,
         Command::Resume(args) => step(hand, args, Client::resume).await,
         Command::End(EndArgs { step: args, odometer }) => {

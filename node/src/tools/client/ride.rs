@@ -39,6 +39,8 @@ struct Seen {
     status: Option<BookingStatus>,
     offers: BTreeMap<OfferId, OfferStatus>,
     steps: u32,
+    /// The code was shown.
+    code: bool,
 }
 
 impl Seen {
@@ -81,6 +83,22 @@ impl Seen {
             });
         }
         news
+    }
+}
+
+impl Seen {
+    /// The code to tell the driver, once.
+    fn code(&mut self, trip: &Trip) -> Option<News> {
+        let code = trip.otp.as_ref().filter(|_| !self.code)?;
+        self.code = true;
+        let (trip, driver) = (trip.trip_id, trip.driver_id);
+        Some(News {
+            event: "code",
+            about: json!({ "trip_id": trip.to_string(), "otp": code }),
+            text: format!(
+                "tell the driver {code}; hansom client start --driver {driver} --otp {code}"
+            ),
+        })
     }
 }
 
@@ -136,7 +154,7 @@ async fn ride(
         None => call,
     };
     let booking = play.hand.ask(call).await?;
-    let id = booking.booking_id;
+    let mut id = booking.booking_id;
     play.say(News {
         event: "booked",
         about: json!({ "booking_id": id.to_string(), "rider_id": rider.to_string() }),
@@ -153,7 +171,8 @@ async fn ride(
         if let Some(booking) = play.heard(client.booking(id).ask().await)? {
             let (mut news, mut over) = (seen.news(&booking), true);
             if let Some(trip_id) = booking.trip_id {
-                if let Some(now) = play.heard(client.trip(trip_id).ask().await)? {
+                if let Some(now) = play.heard(client.trip_of(rider, trip_id).ask().await)? {
+                    news.extend(seen.code(&now));
                     let steps = steps(&mut seen.steps, &now);
                     // A trip begins after its booking is assigned and is over before that ends.
                     let at = if booking.status.is_terminal() { 0 } else { news.len() };
@@ -164,7 +183,15 @@ async fn ride(
             }
             news.into_iter().try_for_each(|news| play.say(news))?;
             if over && booking.status.is_terminal() {
-                return Ok((booking, trip));
+                let Some(next) = booking.replaced_by else { return Ok((booking, trip)) };
+                // The driver called off: the ride goes on as another booking.
+                (id, trip) = (next, None);
+                seen = Seen { status: Some(BookingStatus::Pending), ..Seen::default() };
+                play.say(News {
+                    event: "replaced",
+                    about: json!({ "booking_id": id.to_string() }),
+                    text: format!("goes on as {id}"),
+                })?;
             }
         }
         tokio::time::sleep(LOOK_EVERY).await;

@@ -143,6 +143,15 @@ pub struct Booking {
     /// Who called it off.
     #[serde(default)]
     pub cancelled_by: Option<Actor>,
+    /// What it costs if the estimate is right, tax included, in minor units.
+    #[serde(default)]
+    pub estimated_fare_minor: u64,
+    /// In which currency; empty if the cluster does not say.
+    #[serde(default)]
+    pub currency: String,
+    /// The booking that goes on for this one, because its driver called off.
+    #[serde(default, with = "text::maybe")]
+    pub replaced_by: Option<BookingId>,
     /// When it was made, by the cluster's clocks, in milliseconds since 1970.
     pub created_at_ms: u64,
     /// When it changed last, by the same.

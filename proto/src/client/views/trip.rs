@@ -75,8 +75,100 @@ pub struct Trip {
     /// What the odometer showed at the end.
     #[serde(default)]
     pub odometer_km: Option<f64>,
+    /// Whether the driver must be told a code before he may start.
+    #[serde(default)]
+    pub otp_required: bool,
+    /// That code, where the rider asks and the trip has not been started.
+    #[serde(default)]
+    pub otp: Option<String>,
+    /// How long the driver takes to his rider, or to the destination, in seconds.
+    #[serde(default)]
+    pub eta_sec: Option<u32>,
+    /// How far it has come, by its trail.
+    #[serde(default)]
+    pub distance_m: u32,
+    /// What it costs, once it is completed.
+    #[serde(default)]
+    pub fare: Option<Fare>,
+    /// What calling it off costs the rider, once it was called off.
+    #[serde(default)]
+    pub cancellation_fee_minor: Option<u64>,
+    /// The booking that looks for another driver, because this one called off.
+    #[serde(default, with = "text::maybe")]
+    pub replaced_by: Option<BookingId>,
     /// What it went through.
     pub transitions: Vec<Transition>,
+}
+
+/// What a trip costs, line by line, in minor units.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Fare {
+    /// For getting in.
+    pub base_minor: u64,
+    /// For the way.
+    pub distance_minor: u64,
+    /// For the time on the way.
+    pub time_minor: u64,
+    /// For pauses.
+    pub paused_minor: u64,
+    /// What surge adds.
+    pub surge_minor: u64,
+    /// What was missing to the least a ride costs.
+    pub minimum_minor: u64,
+    /// The sum so far.
+    pub subtotal_minor: u64,
+    /// Tax on it.
+    pub tax_minor: u64,
+    /// What the rider pays.
+    pub total_minor: u64,
+    /// In which currency.
+    pub currency: String,
+}
+
+/// A position that was recorded on a trip.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Recorded {
+    /// Latitude in degrees.
+    pub lat: f64,
+    /// Longitude in degrees.
+    pub lng: f64,
+    /// How far off it may be, in metres.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy_m: Option<u16>,
+    /// When, by the phone's clock, in milliseconds since 1970.
+    pub recorded_at_ms: u64,
+}
+
+/// How a batch of them fared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Processed {
+    /// How many are durable now; 0 if the trip was over before they came.
+    pub processed: usize,
+    /// Where the trip stands.
+    pub trip_status: TripStatus,
+}
+
+/// What a trip that is over costs.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Receipt {
+    /// Of which trip.
+    #[serde(with = "text")]
+    pub trip_id: TripId,
+    /// How it ended.
+    pub status: TripStatus,
+    /// The lines, of a ride.
+    #[serde(default)]
+    pub fare: Option<Fare>,
+    /// The fee, of a trip that was called off.
+    #[serde(default)]
+    pub cancellation_fee_minor: Option<u64>,
+    /// What the rider pays.
+    pub total_minor: u64,
+    /// What the driver is left with; not told to riders.
+    #[serde(default)]
+    pub driver_minor: Option<u64>,
+    /// In which currency.
+    pub currency: String,
 }
 
 /// An ended trip as its driver's history has it.
