@@ -209,6 +209,7 @@ impl Dispatch {
             return;
         }
         if over {
+            self.next_search_at = self.expires_at; // no more of them
             return self.wake(out);
         }
         self.claim_next(now, out);

@@ -347,7 +347,8 @@ impl Runtime {
     fn is_attended(&self, key: &[u8]) -> bool {
         match Key::from_bytes(key) {
             Ok(Key::Booking(id)) => self.0.bookings.has(id),
-            Ok(Key::Driver(id)) => self.0.drivers.has(id),
+            // His shell looks by itself whether it does all that it should; it lives while it does.
+            Ok(Key::Driver(_)) => false,
             Ok(Key::Trip(id)) => self.0.trips.has(id),
             Ok(_) | Err(_) => true,
         }

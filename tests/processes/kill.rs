@@ -192,3 +192,23 @@ async fn a_node_that_is_told_to_stop_says_goodbye_and_comes_back() {
     cluster.all_serve_all(&[rider]).await;
     cluster.equal().await;
 }
+
+#[tokio::test]
+async fn an_offer_outlives_the_node_that_led_both_its_booking_and_its_driver() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    for (n, dead) in [(0, 2), (1, 3), (2, 1)] {
+        let at = north_of(SQUARE, 15_000.0 * f64::from(n));
+        let driver = cluster.free_driver_at(dead, &format!("dee {n}"), at).await;
+        let rider = cluster.rider_at(dead, &format!("ada {n}")).await;
+        let booking = cluster.book(&rider, at).await;
+        let offer = cluster.offer_before(&driver).await;
+        cluster.kill(dead);
+        cluster.serving().await;
+        let now = cluster.get(cluster.any(), &format!("/v1/bookings/{booking}")).await.json;
+        assert_eq!(now["offers"][0]["status"], "PENDING", "{now}");
+        let yes = json!({ "offer_id": offer["offer_id"] });
+        cluster.post("/v1/trips/accept", By::Driver(&driver), &yes).await.expect(201);
+        cluster.restart(dead).await;
+        cluster.spread().await;
+    }
+}

@@ -21,6 +21,9 @@ use tracing::{debug, warn};
 
 /// How long a claim may take beyond its window, in milliseconds: a network round trip with room.
 const CLAIM_GRACE_MS: u32 = 100;
+/// How long the driver of an offer that was taken up is asked for, in milliseconds: a takeover of his
+/// partition, with room.
+const TAKEN_UP_MS: u64 = 4_000;
 /// How long a hold may take, in milliseconds: one commit, even on a busy disk.
 const HOLD_MS: u32 = 1_000;
 
@@ -92,6 +95,10 @@ impl Actor for Shell {
                     self.begin(&myself, state, booking).await;
                 }
                 Ok(_) => self.runtime.0.bookings.retire(self.id, &myself),
+                Err(refusal) if refusal.code == Code::NotOwner => {
+                    // Whoever leads the partition now takes it up.
+                    self.runtime.0.bookings.retire(self.id, &myself);
+                }
                 Err(refusal) if refusal.code.retryable() => {
                     let pause = Duration::from_millis(REDRIVE_MS.1);
                     myself.send_after(pause, || Message::TakeUp);
@@ -190,7 +197,12 @@ impl Shell {
                 Effect::Start { candidate, attempt } => {
                     self.start(myself, running, candidate, attempt);
                 }
-                Effect::Hold(offer) => self.hold(myself, *offer),
+                Effect::Hold(offer) => {
+                    // One that was out when the last shell died may be before its driver, whose
+                    // partition may have lost its leader with ours: that takes a while to mend.
+                    let known = booking::pending(&running.booking).any(|out| out.id == offer.id);
+                    self.hold(myself, *offer, if known { TAKEN_UP_MS } else { 0 });
+                }
                 Effect::EndOffer(offer, fate) => {
                     let command = Command::OfferEnd { booking: self.id, offer, fate };
                     let ended = self.runtime.propose_booking(self.id.slot(), None, command).await;
@@ -295,12 +307,22 @@ impl Shell {
         });
     }
 
-    fn hold(&self, myself: &ActorRef<Message>, offer: Offer) {
+    /// Puts an offer before its driver; asks again for so long if nobody answers.
+    fn hold(&self, myself: &ActorRef<Message>, offer: Offer, patience_ms: u64) {
         let (runtime, myself) = (self.runtime.clone(), myself.clone());
         tokio::spawn(async move {
             let id = offer.id;
-            let context = runtime.background().within_ms(HOLD_MS);
-            let answer = runtime.world().router.ask(HoldDriver { offer }, context).await.ok();
+            let until = runtime.world().clock.mono().plus_ms(patience_ms);
+            let answer = loop {
+                let context = runtime.background().within_ms(HOLD_MS);
+                let ask = HoldDriver { offer: offer.clone() };
+                let answer = runtime.world().router.ask(ask, context).await.ok();
+                let over = runtime.world().clock.mono() >= until;
+                if answer.is_some() || over || myself.get_status() > ractor::ActorStatus::Running {
+                    break answer;
+                }
+                tokio::time::sleep(Duration::from_millis(REDRIVE_MS.0)).await;
+            };
             let _shell_gone = myself.cast(Message::Happened(Event::Held(id, answer)));
         });
     }

@@ -6,8 +6,8 @@ mod accepts;
 mod claims;
 mod offers;
 
-use super::Runtime;
 use super::phone::Phone;
+use super::{REDRIVE_MS, Runtime};
 use crate::claim::Claims;
 use proto::code::{Code, Refusal};
 use proto::record::ask::{ClaimAnswer, HoldAnswer, OfferNews, Push, Restand, TellBooking};
@@ -60,7 +60,8 @@ pub(super) enum Message {
         idempotency: Option<Idempotency>,
         reply: Reply<Driver>,
     },
-    /// Someone must act for him: this node has just begun to lead his partition.
+    /// Someone must act for him: this node has just begun to lead his partition, or what was asked for
+    /// him may have happened without anybody's knowing. His record says what is to be done.
     TakeUp,
     /// The booking gave its definite answer to an accepted offer.
     Decided {
@@ -89,6 +90,8 @@ pub(super) struct State {
     /// The accept that the booking is being asked about, and who waits for it.
     deciding: Option<(OfferId, Vec<Reply<Trip>>)>,
     phone: Phone,
+    /// The offer whose time this shell watches.
+    timed: Option<OfferId>,
     busy_since_idle: bool,
 }
 
@@ -114,6 +117,7 @@ impl Actor for Shell {
             next_ticket: 0,
             deciding: None,
             phone: Phone::default(),
+            timed: None,
             busy_since_idle: false,
         })
     }
@@ -133,6 +137,9 @@ impl Actor for Shell {
             match self.runtime.driver(self.id).await {
                 Ok(driver) => state.driver = Some(driver),
                 Err(refusal) => {
+                    if matches!(message, Message::TakeUp) && refusal.code.retryable() {
+                        take_up_later(&myself);
+                    }
                     refuse(message, refusal);
                     return Ok(());
                 }
@@ -147,11 +154,13 @@ impl Actor for Shell {
                 let answer = self.hold(&myself, state, *offer).await;
                 reply(to, answer);
             }
-            Message::OfferDue(offer) => self.offer_due(state, offer).await,
+            Message::OfferDue(offer) => self.offer_due(&myself, state, offer).await,
             Message::Accept { offer, idempotency, reply } => {
                 self.accept(&myself, state, offer, idempotency, reply).await;
             }
-            Message::Decided { offer, decision } => self.decided(state, offer, *decision).await,
+            Message::Decided { offer, decision } => {
+                self.decided(&myself, state, offer, *decision).await;
+            }
             Message::Decline { offer, idempotency, reply: to } => {
                 let answer = self.decline(state, offer, idempotency).await;
                 reply(to, answer);
@@ -174,7 +183,10 @@ impl Actor for Shell {
                 let answer = self.set_duty(state, *command, idempotency).await;
                 reply(to, answer);
             }
-            Message::TakeUp => self.take_up(&myself, state),
+            Message::TakeUp => {
+                self.refresh(state).await;
+                self.take_up(&myself, state);
+            }
             Message::Idle => {}
         }
         Ok(())
@@ -234,23 +246,29 @@ impl Shell {
         Ok(driver)
     }
 
-    /// Goes on where the last leader of this partition stopped.
+    /// Does what his record asks for and nobody does yet: goes on where the last leader of this
+    /// partition stopped, or with what happened unnoticed.
     fn take_up(&self, myself: &ActorRef<Message>, state: &mut State) {
         let Some(driver) = &state.driver else { return };
         match driver.current.clone() {
-            Some(Commitment::Held { offer }) => {
+            Some(Commitment::Held { offer }) if state.timed != Some(offer.id) => {
                 // The timer starts over: a hold lasts at most its time once per leader.
-                let (id, ttl_ms) = (offer.id, offer.ttl_ms);
-                myself.send_after(Duration::from_millis(ttl_ms.into()), move || {
-                    Message::OfferDue(id)
-                });
+                watch(myself, state, &offer);
                 state.phone.push(&self.runtime, self.id, Push::Offer(offer));
             }
-            Some(Commitment::Taken { offer, trip: None, .. }) if state.deciding.is_none() => {
+            Some(Commitment::Taken { offer, trip: None, .. }) => {
+                let deciding = state.deciding.as_ref().map(|(deciding, _)| *deciding);
+                if deciding == Some(offer.id) {
+                    return;
+                }
                 self.decide(myself, offer.booking, offer.id, driver.card());
-                state.deciding = Some((offer.id, Vec::new()));
+                // Who waits for another offer's end is answered by asking again.
+                let waiters = state.deciding.replace((offer.id, Vec::new()));
+                for to in waiters.into_iter().flat_map(|(_, waiters)| waiters) {
+                    reply(to, Err(Code::Retry.into()));
+                }
             }
-            Some(Commitment::Taken { .. }) | None => {}
+            Some(Commitment::Held { .. } | Commitment::Taken { .. }) | None => {}
         }
     }
 
@@ -308,6 +326,18 @@ impl Shell {
             let _lost = runtime.world().router.ask(ask, runtime.background()).await;
         });
     }
+}
+
+/// Looks at an offer again when its time is up.
+fn watch(myself: &ActorRef<Message>, state: &mut State, offer: &Offer) {
+    let (id, ttl_ms) = (offer.id, offer.ttl_ms);
+    state.timed = Some(id);
+    myself.send_after(Duration::from_millis(ttl_ms.into()), move || Message::OfferDue(id));
+}
+
+/// Looks in a moment at what his record asks for: nobody knows whether something happened.
+fn take_up_later(myself: &ActorRef<Message>) {
+    myself.send_after(Duration::from_millis(REDRIVE_MS.1), || Message::TakeUp);
 }
 
 /// Whether he holds or has taken this very offer.

@@ -41,6 +41,8 @@ const PAGES_MAX: usize = 64;
 /// Events after a place of a log.
 struct Page {
     upto: Mark,
+    /// There may be more in the log than this holds.
+    full: bool,
     events: Vec<(Mark, WallMs, Event)>,
 }
 
@@ -63,7 +65,8 @@ impl Page {
             let event = codec::decode(&logged.event).ok()?;
             Some((mark(logged.cursor), logged.at, event))
         };
-        Self { upto, events: logged.iter().filter_map(read).collect() }
+        let full = logged.len() >= EVENTS_MAX;
+        Self { upto, full, events: logged.iter().filter_map(read).collect() }
     }
 
     /// What happened to somebody, of all that happened in his partition, and how far that reaches.
@@ -198,7 +201,7 @@ impl Runtime {
             Entry::Vacant(place) => place.insert(self.page(question.of, after).await?),
         };
         let (events, upto) = page.told(question.of);
-        let more = page.upto != mark(after);
+        let more = page.full || upto != page.upto;
         Some(Followed { upto, afresh: false, more, events, now: None })
     }
 
@@ -297,7 +300,7 @@ mod tests {
         assert_eq!(places(page.told(of(mine, None))), [1, 5, 6]);
         assert_eq!(places(page.told(of(other, None))), [2, 3, 4, 7]);
         assert_eq!(places(page.told(Followee::Driver(dee))), [8]);
-        let late = Page { upto: page.upto, events: page.events[5..].to_vec() };
+        let late = Page { upto: page.upto, full: false, events: page.events[5..].to_vec() };
         assert_eq!(places(late.told(of(mine, Some(ride)))), [6], "who knows the trip");
     }
 

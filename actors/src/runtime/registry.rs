@@ -1,7 +1,7 @@
 //! Which shells live on this node. Our own table rather than ractor's, which is one per process
 //! and would let two nodes in one simulation collide.
 
-use ractor::{Actor, ActorRef, ActorRuntime};
+use ractor::{Actor, ActorRef, ActorRuntime, ActorStatus};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracing::error;
@@ -60,7 +60,8 @@ impl<K: Ord + Copy, M: Send + 'static> Registry<K, M> {
 
     /// Whether a shell of `key` lives.
     pub(super) fn has(&self, key: K) -> bool {
-        self.shells().contains_key(&key)
+        let running = |shell: &ActorRef<M>| shell.get_status() <= ActorStatus::Running;
+        self.shells().get(&key).is_some_and(running)
     }
 
     /// Takes a shell off the table. What was sent to it before is still worked off.

@@ -82,6 +82,9 @@ impl Actor for Shell {
             }
             Message::TakeUp => match self.runtime.trip(self.id).await {
                 Ok(trip) => self.follow_up(&myself, state, &trip),
+                Err(refusal) if refusal.code == Code::NotOwner => {
+                    self.runtime.0.trips.retire(self.id, &myself);
+                }
                 Err(refusal) => {
                     warn!(trip = %self.id, %refusal, "a trip could not be taken up");
                     let pause = Duration::from_millis(REDRIVE_MS.1);

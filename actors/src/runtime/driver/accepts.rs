@@ -1,7 +1,7 @@
 //! An accept, driven to its end: once the record says *taken*, the booking is asked until it gives a
 //! definite answer.
 
-use super::{Message, Reply, Shell, State, holds, reply};
+use super::{Message, Reply, Shell, State, holds, reply, take_up_later};
 use crate::runtime::REDRIVE_MS;
 use proto::code::{Code, Refusal};
 use proto::record::Trip;
@@ -35,6 +35,9 @@ impl Shell {
             Ok(accepted) => accepted,
             Err(refusal) => {
                 self.refresh(state).await;
+                if refusal.code.retryable() {
+                    take_up_later(myself);
+                }
                 return reply(to, Err(refusal));
             }
         };
@@ -55,7 +58,10 @@ impl Shell {
                     reply(to, Err(Code::Overloaded.into()));
                 }
             }
-            Some(_) => reply(to, Err(Code::Retry.into())),
+            Some(_) => {
+                take_up_later(myself);
+                reply(to, Err(Code::Retry.into()));
+            }
             None => {
                 state.deciding = Some((offer, vec![to]));
                 self.decide(myself, booking, offer, card);
@@ -102,6 +108,7 @@ impl Shell {
     /// Keeps or frees him by the booking's answer, and only then tells his phone.
     pub(super) async fn decided(
         &self,
+        myself: &ActorRef<Message>,
         state: &mut State,
         offer: OfferId,
         decision: Result<Trip, Refusal>,
@@ -122,7 +129,8 @@ impl Shell {
             }
         };
         if let Err(refusal) = stored {
-            // Still taken: the phone asks again, or the next leader takes it up.
+            // Still taken: the booking is asked again.
+            take_up_later(myself);
             warn!(%driver, %offer, %refusal, "a decision could not be stored");
             for to in waiters {
                 reply(to, Err(refusal.clone()));

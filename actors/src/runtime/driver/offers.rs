@@ -1,8 +1,8 @@
 //! The offer before a driver: held, run out, declined, taken back.
 
-use super::{Message, Shell, State, holds};
+use super::{Message, Shell, State, holds, take_up_later, watch};
 use crate::driver;
-use crate::runtime::count;
+use crate::runtime::{REDRIVE_MS, count};
 use proto::OfferId;
 use proto::code::{Code, Refusal};
 use proto::record::ask::{HoldAnswer, OfferNews, Push};
@@ -23,7 +23,7 @@ impl Shell {
     ) -> Result<HoldAnswer, Refusal> {
         let tally = &self.runtime.0.tally;
         count(&tally.holds);
-        let (id, booking, ttl_ms) = (offer.id, offer.booking, offer.ttl_ms);
+        let booking = offer.booking;
         let holder = state.claims.holder(self.runtime.world().clock.mono());
         if holder.is_some_and(|holder| holder != booking) {
             count(&tally.holds_refused);
@@ -33,9 +33,7 @@ impl Shell {
         state.claims.settle(booking);
         match held {
             Ok(()) => {
-                myself.send_after(Duration::from_millis(ttl_ms.into()), move || {
-                    Message::OfferDue(id)
-                });
+                watch(myself, state, &offer);
                 state.phone.push(&self.runtime, self.id, Push::Offer(offer));
                 Ok(HoldAnswer::Held)
             }
@@ -44,7 +42,10 @@ impl Shell {
                 let answer = match (busy, refusal.code == Code::OfferExpired) {
                     (true, _) => HoldAnswer::Busy,
                     (false, true) => HoldAnswer::Gone,
-                    (false, false) => return Err(refusal),
+                    (false, false) => {
+                        take_up_later(myself);
+                        return Err(refusal);
+                    }
                 };
                 count(&tally.holds_refused);
                 Ok(answer)
@@ -54,7 +55,12 @@ impl Shell {
 
     /// The offer's time is up. A timer that comes early, late or twice is harmless: the register
     /// frees a driver who holds this offer and nobody else.
-    pub(super) async fn offer_due(&self, state: &mut State, offer: OfferId) {
+    pub(super) async fn offer_due(
+        &self,
+        myself: &ActorRef<Message>,
+        state: &mut State,
+        offer: OfferId,
+    ) {
         let driver = self.id;
         let booking = match state.driver.as_ref().and_then(|driver| driver.current.as_ref()) {
             Some(Commitment::Held { offer: held }) if held.id == offer => held.booking,
@@ -67,7 +73,10 @@ impl Shell {
         };
         if let Err(refusal) = self.propose(state, None, Command::ExpireHold { driver, offer }).await
         {
-            return warn!(%driver, %offer, %refusal, "an offer could not be expired");
+            warn!(%driver, %offer, %refusal, "an offer could not be expired");
+            let pause = Duration::from_millis(REDRIVE_MS.1);
+            myself.send_after(pause, move || Message::OfferDue(offer));
+            return;
         }
         if state.driver.as_ref().is_some_and(|driver| driver.current.is_none()) {
             self.tell_booking(booking, offer, OfferNews::Expired);
