@@ -1,0 +1,198 @@
+//! What comes back to a request, where it is no entity, and what requests are made of.
+
+use crate::ids::{BookingId, DriverId, NodeId, OfferId, TripId};
+use crate::record::cell::Candidate;
+use crate::record::driver::{OfferEnd, Standing};
+use crate::record::event::What;
+use crate::record::explain::Dropped;
+use crate::record::trip::TripState;
+use crate::record::{Booking, Driver, Offer, Trip};
+use crate::slot::Slot;
+use crate::units::{Point, WallMs};
+use serde::{Deserialize, Serialize};
+
+/// What the driver's shell says to a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClaimAnswer {
+    /// The driver is reserved for the booking for a moment: start the offer.
+    Granted,
+    /// A better claim won: of this booking, where that is known.
+    Lost(Option<BookingId>),
+    /// The driver is off duty, held, taken or reserved: by this booking, where that is known.
+    Busy(Option<BookingId>),
+}
+
+impl ClaimAnswer {
+    /// The same, with the booking he is busy with if that was not known.
+    pub fn or_busy_with(self, booking: Option<BookingId>) -> Self {
+        match self {
+            Self::Busy(known) => Self::Busy(known.or(booking)),
+            Self::Granted | Self::Lost(_) => self,
+        }
+    }
+}
+
+/// What the driver's record says to a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HoldAnswer {
+    /// The offer is before him.
+    Held,
+    /// He is held or taken by another, or off duty.
+    Busy,
+    /// The offer ended for him before.
+    Gone,
+}
+
+/// How drivers stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stand {
+    /// Of those who are registered.
+    pub standings: Vec<Standing>,
+    /// Those who are not.
+    pub unregistered: Vec<DriverId>,
+}
+
+/// How an offer went with its driver, as told to the booking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OfferNews {
+    /// He said no.
+    Declined,
+    /// His time ran out.
+    Expired,
+}
+
+/// What goes down a driver's socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Push {
+    /// An offer to answer.
+    Offer(Offer),
+    /// An offer that can no longer be answered.
+    OfferEnded {
+        /// Which.
+        offer: OfferId,
+        /// Why.
+        how: OfferEnd,
+    },
+    /// A trip moved.
+    Trip {
+        /// Which.
+        trip: TripId,
+        /// Where it stands.
+        state: TripState,
+    },
+}
+
+/// The socket through which a party is reached. The newest epoch wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Session {
+    /// When it was opened, by its node's wall clock, in milliseconds.
+    pub epoch: u64,
+    /// The node that holds it.
+    pub node: NodeId,
+    /// Which of that node's connections.
+    pub connection: u64,
+}
+
+/// What a search found at one owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Nearest first.
+    pub candidates: Vec<Candidate>,
+    /// Other bookings waiting on the boards of the searched cells.
+    pub waiting: u32,
+    /// Drivers who were looked at and left out, where a booking searches; at most
+    /// [`DROPPED_MAX`](crate::record::explain::DROPPED_MAX).
+    pub dropped: Vec<Dropped>,
+}
+
+/// A place in a partition's event log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Mark {
+    /// The log index of a command.
+    pub index: u64,
+    /// The number of the event within the command.
+    pub n: u32,
+}
+
+/// Whose events are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Followee {
+    /// A booking's and its trip's.
+    Booking {
+        /// Which.
+        booking: BookingId,
+        /// Its trip, if the asker knows of one.
+        trip: Option<TripId>,
+    },
+    /// A driver's.
+    Driver(DriverId),
+}
+
+impl Followee {
+    /// Where its events are logged.
+    pub fn slot(self) -> Slot {
+        match self {
+            Self::Booking { booking, .. } => booking.slot(),
+            Self::Driver(driver) => driver.slot(),
+        }
+    }
+}
+
+/// How far somebody who follows events has been told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Following {
+    /// Whose.
+    pub of: Followee,
+    /// What is newer is wanted; nothing to begin with how things are now.
+    pub after: Option<Mark>,
+    /// The records are wanted even if nothing happened, and the answer must know of everything that
+    /// was acknowledged before the question.
+    pub confirm: bool,
+}
+
+/// Something that happened, and where it stands in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Happened {
+    /// Where.
+    pub mark: Mark,
+    /// When.
+    pub at: WallMs,
+    /// What.
+    pub what: What,
+}
+
+/// The records of what is followed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Now {
+    /// A booking and its trip.
+    Booking(Box<(Booking, Option<Trip>)>),
+    /// A driver.
+    Driver(Box<Driver>),
+}
+
+/// What whoever follows events has not been told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Followed {
+    /// The place that the answer reaches to, to be named the next time.
+    pub upto: Mark,
+    /// The answer begins with how things are now, because the question named no place in this log.
+    pub afresh: bool,
+    /// There may be more to tell already.
+    pub more: bool,
+    /// What happened, oldest first.
+    pub events: Vec<Happened>,
+    /// The records: as they are at `upto` if the answer is afresh; else at least as new as the newest
+    /// event, of a booking if something happened or they were asked for.
+    pub now: Option<Now>,
+}
+
+/// Where a driver was seen last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fix {
+    /// Who.
+    pub driver: DriverId,
+    /// Where.
+    pub point: Point,
+    /// When his phone measured it.
+    pub at: WallMs,
+}
