@@ -30,7 +30,7 @@ mod image;
 mod journal;
 mod keeper;
 mod level;
-mod log;
+pub(crate) mod log;
 mod network;
 pub mod offline;
 mod reads;

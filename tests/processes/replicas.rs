@@ -91,9 +91,14 @@ impl Compared {
     /// Takes what nodes say now, fails if two differ, and says whether that was all.
     fn look(&mut self, said: Vec<(u64, Vec<Partition>)>) -> bool {
         let mut at: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+        // Partitions that a node should hold, and has nothing of yet.
+        let mut lacking = BTreeSet::new();
         for (node, partitions) in said {
-            for Partition { group, state, .. } in partitions {
-                let Some((applied, digest)) = state else { continue };
+            for Partition { group, state, wanted, .. } in partitions {
+                let Some((applied, digest)) = state else {
+                    lacking.extend(wanted.contains(&node).then_some(group));
+                    continue;
+                };
                 at.entry(group).or_default().insert(applied);
                 let first = self.known.entry((group, applied));
                 let (theirs, other) = first.or_insert_with(|| (node, digest.clone()));
@@ -103,9 +108,12 @@ impl Compared {
                 );
             }
         }
-        let at_one = at.iter().filter(|(_, applied)| applied.len() == 1);
-        self.together.extend(at_one.map(|(group, _)| *group));
-        !at.is_empty() && at.keys().all(|group| self.together.contains(group))
+        let at_one = |(group, applied): &(&u64, &BTreeSet<u64>)| {
+            applied.len() == 1 && !lacking.contains(*group)
+        };
+        self.together.extend(at.iter().filter(at_one).map(|(group, _)| *group));
+        let mut seen = at.keys().chain(&lacking);
+        !at.is_empty() && seen.all(|group| self.together.contains(group))
     }
 }
 
@@ -141,7 +149,9 @@ fn parse(view: &Value) -> Option<Vec<Partition>> {
     let partition = |partition: &Value| {
         let voters = nodes(&partition["voters"]);
         // A replica without members was called into being by a late word, and holds nothing.
-        let holds = voters.as_ref().is_some_and(|voters| !voters.is_empty());
+        // One of group 0 holds nothing before it was told how the cluster was founded.
+        let founded = partition["group"] != 0 || partition["values"] != 0;
+        let holds = founded && voters.as_ref().is_some_and(|voters| !voters.is_empty());
         let digest = partition["digest"].as_str().map(ToOwned::to_owned);
         Some(Partition {
             group: partition["group"].as_u64()?,
