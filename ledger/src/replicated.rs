@@ -30,7 +30,7 @@ mod image;
 mod journal;
 mod keeper;
 mod level;
-pub(crate) mod log;
+mod log;
 mod network;
 pub mod offline;
 mod reads;

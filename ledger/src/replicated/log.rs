@@ -10,7 +10,6 @@
 //! | `v` group u16 | the vote |
 //! | `p` group u16 | the last purged entry's id |
 
-use super::cluster::Change;
 use super::faults::{Fault, Faults};
 use super::image::Image;
 use super::journal::Journal;
@@ -135,18 +134,6 @@ impl Tail {
     /// Whether this is what a replica that was removed leaves behind: its vote at most.
     pub(crate) fn is_left(&self) -> bool {
         self.entries.is_empty() && self.purged.is_none()
-    }
-
-    /// Whether this log of group 0 goes back to the founding of the cluster, or beyond a snapshot
-    /// that does.
-    pub(crate) fn is_founded(&self) -> bool {
-        let founding = |entry: &Entry| match &entry.payload {
-            EntryPayload::Normal(stamped) => {
-                matches!(codec::decode(&stamped.command), Ok(Change::Found(_)))
-            }
-            EntryPayload::Blank | EntryPayload::Membership(_) => false,
-        };
-        self.purged.is_some() || self.entries.values().any(founding)
     }
 
     /// The highest level stamped into an entry.

@@ -3,7 +3,7 @@
 
 use super::cluster::{Change, ClusterMachine, DiskId, META};
 use super::level::{self, TooOld};
-use super::log::{self, Facts, Tail};
+use super::log::{self, Facts};
 use super::settings::Retention;
 use super::state::State;
 use super::types::Stamped;
@@ -37,11 +37,6 @@ pub enum OfflineError {
     /// A newer build wrote it.
     #[error(transparent)]
     TooOld(#[from] TooOld),
-    /// It can't go on alone: what the cluster is was agreed without it.
-    #[error(
-        "this disk has not heard yet what the cluster agreed on when it was founded; recover another one"
-    )]
-    Unfounded,
 }
 
 /// A group's replica in a directory.
@@ -157,8 +152,7 @@ pub fn inspect(
 
 /// Makes the node of this directory the only voter of each of its groups, and says so in group 0.
 /// What a majority had agreed on and this node had not heard of is lost. Says how many groups it
-/// now has the only word in. Changes nothing if the directory can't be opened, or lacks what group 0
-/// agreed on at the founding: without that nobody would ever lead.
+/// now has the only word in.
 pub fn go_on_alone(data_dir: &Path) -> Result<usize, OfflineError> {
     let Open { identity, mut log, snapshots: _held } = open(data_dir)?;
     let (batch, groups) = alone(&log, identity.node)?;
@@ -168,11 +162,8 @@ pub fn go_on_alone(data_dir: &Path) -> Result<usize, OfflineError> {
 }
 
 /// What has to be written for that, and in how many groups.
-pub(crate) fn alone<S: Store>(log: &S, me: NodeId) -> Result<(Batch, usize), OfflineError> {
+pub(crate) fn alone<S: Store>(log: &S, me: NodeId) -> Result<(Batch, usize), StoreError> {
     let mut tails = log::load(log)?;
-    if !tails.get(&META).is_some_and(Tail::is_founded) {
-        return Err(OfflineError::Unfounded);
-    }
     let mut batch = Batch::default();
     // Of a replica that was removed only the vote is left: others have the group.
     tails.retain(|_, tail| !tail.is_left());

@@ -3,13 +3,9 @@
 use super::toy::Toy;
 use crate::peers::{Lane, Peers, Receive, Unreachable};
 use crate::replicated::faults::Faults;
-use crate::replicated::log::Tail;
-use crate::replicated::offline::OfflineError;
 use crate::replicated::{DiskId, META, OpenReplicatedError, Parts, Retention, Settings, offline};
 use crate::store::{Pair, Store};
-use crate::{
-    BoxFuture, Committed, Ledger, MemoryDisk, MemoryPages, MemoryStore, Refused, Replicated,
-};
+use crate::{BoxFuture, Committed, Ledger, MemoryDisk, MemoryPages, Refused, Replicated};
 use proto::machine::{Level, StateMachine};
 use proto::units::{Clock, MonoMs};
 use proto::{GroupId, NodeId, WallMs};
@@ -478,17 +474,6 @@ async fn a_survivor_of_a_lost_majority_goes_on_alone_and_says_so() {
     cluster.until_whole().await;
     cluster.check_equal();
     assert_eq!(cluster.up[&NodeId(5)].known().borrow().cluster.lossy, 1);
-}
-
-#[test]
-fn a_disk_that_has_not_heard_of_the_founding_can_not_go_on_alone() {
-    let mut disk = MemoryDisk::default().open();
-    let survivor = NodeId(3);
-    let alone = |disk: &MemoryStore| offline::alone(disk, survivor);
-    assert!(matches!(alone(&disk), Err(OfflineError::Unfounded)), "blank");
-    // It has voted, and knows who votes, but the founding has not come.
-    disk.write(Tail::default().take_alone(META, survivor, None)).unwrap();
-    assert!(matches!(alone(&disk), Err(OfflineError::Unfounded)), "not told");
 }
 
 #[tokio::test(start_paused = true)]
