@@ -143,7 +143,9 @@ async fn every_bad_request_is_refused_with_its_code_and_field() {
             "BAD_REQUEST",
             "odometer_km",
         ),
-        ("POST", &format!("/v1/trips/{trip}/cancel"), &[], "", 400, "BAD_REQUEST", "X-User-ID"),
+        // Without keys for tokens everybody is an operator, who names no party.
+        ("POST", &format!("/v1/trips/{trip}/cancel"), &[], "", 404, "TRIP_NOT_FOUND", ""),
+        ("POST", &format!("/v1/trips/{trip}/arrive"), &[], "", 400, "BAD_REQUEST", "X-Driver-ID"),
         ("GET", "/v1/nearby", &[], "", 400, "BAD_REQUEST", "query"),
         ("GET", "/v1/nearby?lat=x&lng=1", &[], "", 400, "BAD_REQUEST", "lat"),
         ("GET", "/v1/nearby?lat=91&lng=1", &[], "", 400, "BAD_COORDINATE", "lat"),
