@@ -3,7 +3,8 @@
 //! only finds the entities, keeps the ones that belong together in step, and tells the ledger
 //! which keys changed.
 //!
-//! A refused command changes nothing, and only its outcome says so.
+//! A refused command changes nothing, and only its outcome says so; but a wrong start code is one try
+//! less.
 
 mod invariants;
 mod ride;

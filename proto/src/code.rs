@@ -6,7 +6,8 @@ use std::fmt;
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])* $name:ident = $number:literal, $text:literal, $retry:ident;)*) => {
-        /// Why a request was refused. A refusal changed nothing, with one exception: after
+        /// Why a request was refused. A refusal changed nothing, with two exceptions: a wrong start code
+        /// ([`Code::InvalidOtp`]) is one try less, and after
         /// [`Code::Retry`] the request may still take effect, and sending it again with the same
         /// idempotency key is safe.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
