@@ -1,5 +1,7 @@
 //! The front door: parses the command and hands it on.
 
+mod bench;
+
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,7 +51,7 @@ enum Command {
     Token(node::tools::token::TokenCommand),
     /// Measure, beside a bare loop on the same machine.
     #[command(subcommand)]
-    Bench(node::bench::Bench),
+    Bench(Box<bench::Bench>),
     /// Run a city against a cluster of real processes, kill some, and judge what the clients saw.
     Demo(Box<sim::demo::Args>),
 }
@@ -77,7 +79,7 @@ async fn main() -> ExitCode {
         Command::Client(args) => node::tools::client::run(*args).await,
         Command::Ledger(command) => node::tools::offline::run(command),
         Command::Token(command) => node::tools::token::run(command),
-        Command::Bench(bench) => node::bench::run(bench).await,
+        Command::Bench(bench) => bench::run(*bench).await,
         Command::Demo(args) => demo(*args).await,
     }
 }

@@ -38,6 +38,7 @@ const TOP: &[&str] = &[
     "actors",
     "clippy.toml",
     "deny.toml",
+    "docs",
     "ledger",
     "membership",
     "node",

@@ -5,6 +5,7 @@
 //! * [`index`]: the supply. Drivers by r8 cell, each with the version of his record behind his
 //!   status, so that only drivers who can be had are named.
 //! * [`board`]: the demand. Bookings that wait, and whom a freed car should be offered to.
+//! * [`pressure`]: how many bookings came lately, by area.
 
 use proto::record::booking::Need;
 use proto::record::driver::Standing;
@@ -12,6 +13,7 @@ use proto::record::explain::Filter;
 
 pub mod board;
 pub mod index;
+pub mod pressure;
 
 /// Whether a driver of this standing can serve `need`, busy or not. Vehicle kinds match exactly.
 pub fn meets(standing: &Standing, need: &Need) -> bool {

@@ -20,7 +20,6 @@
 use crate::fault::Faults;
 use proto::record::driver::{Commitment, Driver, Duty, OUTCOMES_MAX, OfferEnd, Vehicle};
 use proto::record::event::What;
-use proto::record::fare::ONE_BP;
 use proto::record::party::is_banned;
 use proto::record::{Ban, CityId, Offer, Profile, TripState};
 use proto::{Code, DriverId, OfferId, TripId, WallMs};
@@ -119,18 +118,6 @@ pub fn can_accept(driver: &Driver, now: WallMs) -> Result<(), Code> {
         (None, Duty::Offline) => Err(Code::DriverOffline),
         (None, Duty::Online) => Ok(()),
     }
-}
-
-/// How many of the offers that he answered lately, or let pass, he accepted: in basis points, of the
-/// last [`OUTCOMES_MAX`]. What was filled or called off before he answered does not count.
-pub fn acceptance_bp(driver: &Driver) -> Option<u32> {
-    let on_trip = matches!(driver.current, Some(Commitment::Taken { .. }));
-    let count = |wanted: &[OfferEnd]| {
-        driver.outcomes.iter().filter(|(_, end)| wanted.contains(end)).count()
-    };
-    let accepted = count(&[OfferEnd::Done]) + usize::from(on_trip);
-    let asked = accepted + count(&[OfferEnd::Declined, OfferEnd::Expired]);
-    u32::try_from((accepted * ONE_BP as usize).checked_div(asked)?).ok()
 }
 
 /// Trips that he completed on the day of `now` (UTC).

@@ -3,7 +3,7 @@
 //!
 //! Finding the cell of a point costs some 400 ns, most of a ping. A car that pings every few
 //! seconds is nearly always still in the cell it was in, so [`CellShape`] answers that question
-//! first: inside 0.98 of the cell's inscribed circle the cell is certain, outside it H3 is asked.
+//! first: inside 0.98 of the cell's outline the cell is certain, beyond it H3 is asked.
 
 use h3o::{CellIndex, LatLng, Resolution};
 use proto::Point;
@@ -18,9 +18,12 @@ pub const MATCH_RESOLUTION: Resolution = Resolution::Eight;
 /// The mean radius of the earth in metres, as H3 has it.
 const EARTH_RADIUS_M: f64 = 6_371_007.180_918_475;
 
-/// How much of the inscribed circle counts as certainly inside. The rest covers what the flat
-/// distance gets wrong over half a cell: 0.05 % at 85 degrees of latitude, less everywhere else.
+/// How much of a cell, around its centre, counts as certainly inside. The rest covers what the flat
+/// map gets wrong over half a cell: 0.1 % at 85 degrees of latitude, less everywhere else.
 const CERTAIN: f64 = 0.98;
+
+/// Corners of a cell at most: a pentagon that straddles faces of H3's icosahedron.
+const CORNERS_MAX: usize = 10;
 
 /// Beyond this latitude meridians run together too fast for a flat distance; H3 is always asked.
 const FLAT_LAT_MAX_DEG: f64 = 85.0;
@@ -42,6 +45,48 @@ pub fn distance_within(a: Point, b: Point, radius_m: u32) -> Option<u32> {
         return None; // the metre covers rounding
     }
     Some(distance_m(a, b)).filter(|distance_m| *distance_m <= radius_m)
+}
+
+/// The surroundings of a point as a flat map, good for saying quickly that something is too far.
+/// Longitudes are scaled by the cosine of the point's own latitude.
+#[derive(Debug, Clone, Copy)]
+pub struct Flat {
+    center: Point,
+    lng_scale: f64,
+    /// Whether the map can be trusted here.
+    flat: bool,
+}
+
+/// How much nearer than on the flat map something may be, in parts of a hundred. At 70 degrees and
+/// 25 km off, the map is wrong by 0.6 %.
+const FLAT_WRONG_PCT: f64 = 1.0;
+/// Beyond this latitude [`Flat`] says nothing.
+const MAP_LAT_MAX_DEG: f64 = 70.0;
+
+impl Flat {
+    /// The map around a point.
+    pub fn around(center: Point) -> Self {
+        let flat = center.lat().abs() <= MAP_LAT_MAX_DEG;
+        Self { center, lng_scale: center.lat().to_radians().cos(), flat }
+    }
+
+    /// A distance that the true one is not below, in metres, while `to` is within 25 km; 0 where
+    /// the map says nothing.
+    fn at_least_m(&self, to: Point) -> f64 {
+        let (north, east) = (to.lat() - self.center.lat(), to.lng() - self.center.lng());
+        let east = if east.abs() > 180.0 { 360.0 - east.abs() } else { east } * self.lng_scale;
+        if !self.flat {
+            return 0.0;
+        }
+        let degrees = (north * north + east * east).sqrt();
+        degrees.to_radians() * EARTH_RADIUS_M * (1.0 - FLAT_WRONG_PCT / 100.0)
+    }
+
+    /// Whether `to` is certainly farther than `radius_m`, which is 25,000 at most. No means only
+    /// that the distance must be worked out.
+    pub fn surely_beyond(&self, to: Point, radius_m: u32) -> bool {
+        self.at_least_m(to) > f64::from(radius_m) + 1.0 // the metre covers rounding
+    }
 }
 
 /// How long a drive of `distance_m` in a straight line takes, in milliseconds, rounded up.
@@ -77,6 +122,11 @@ pub struct CellShape {
     lng_scale: f64,
     /// Square of the certain circle's radius, in degrees of latitude.
     certain_deg_sq: f64,
+    /// The lines that the edges lie on: those (north, east) from the centre, in degrees of
+    /// latitude, whose product with one of these is 1. Those of missing edges are nought.
+    edges: [(f64, f64); CORNERS_MAX],
+    /// No point of the cell is farther than this from its centre, in degrees of latitude, squared.
+    reach_deg_sq: f64,
     /// No point of the cell is farther than this from its centre, in metres.
     reach_m: u32,
 }
@@ -93,11 +143,24 @@ impl CellShape {
         }
         let flat = center.lat().abs() <= FLAT_LAT_MAX_DEG;
         let certain_deg = if flat { inner_rad.to_degrees() * CERTAIN } else { 0.0 };
+        let reach_deg = if flat { outer_rad.to_degrees() * 1.01 } else { 0.0 };
+        let lng_scale = center.lat_radians().cos();
+        let mut edges = [(0.0, 0.0); CORNERS_MAX];
+        let corner = |at: &LatLng| {
+            let east = (at.lng() - center.lng() + 540.0).rem_euclid(360.0) - 180.0;
+            (at.lat() - center.lat(), east * lng_scale)
+        };
+        let corners = boundary.iter().zip(boundary.iter().cycle().skip(1));
+        for (edge, (from, to)) in edges.iter_mut().zip(corners) {
+            *edge = line_through(corner(from), corner(to));
+        }
         Self {
             center: Point::from_degrees(center.lat(), center.lng())
                 .expect("the centre of a cell is on the globe"),
-            lng_scale: center.lat_radians().cos(),
+            lng_scale,
             certain_deg_sq: certain_deg * certain_deg,
+            edges,
+            reach_deg_sq: reach_deg * reach_deg,
             // A hundredth and a metre more, for rounding and for edges that H3 bends.
             reach_m: whole_m(outer_rad * EARTH_RADIUS_M * 1.01) + 1,
         }
@@ -108,14 +171,31 @@ impl CellShape {
     pub fn certainly_holds(&self, point: Point) -> bool {
         let north = point.lat() - self.center.lat();
         let east = (point.lng() - self.center.lng()) * self.lng_scale;
-        north * north + east * east < self.certain_deg_sq
+        let off_deg_sq = north * north + east * east;
+        if off_deg_sq < self.certain_deg_sq {
+            return true;
+        }
+        // Where the outline is dented, edge lines cut off more than they must.
+        off_deg_sq < self.reach_deg_sq
+            && self.edges.iter().all(|(to_north, to_east)| {
+                north * to_north + east * to_east < CERTAIN
+            })
     }
 
-    /// No point of the cell is nearer to `from` than this, in metres. Zero inside.
-    pub fn nearest_m(&self, from: Point) -> u32 {
-        // One more, since both this distance and the point's are rounded.
-        distance_m(from, self.center).saturating_sub(self.reach_m + 1)
+    /// No point of the cell is nearer to the map's centre than this, in metres. Zero inside.
+    pub fn nearest_on(&self, flat: &Flat) -> u32 {
+        if !flat.flat {
+            // One more, since both this distance and the point's are rounded.
+            return distance_m(flat.center, self.center).saturating_sub(self.reach_m + 1);
+        }
+        whole_m(flat.at_least_m(self.center)).saturating_sub(self.reach_m + 1)
     }
+}
+
+/// The line through two points, as that by which points on it are multiplied to give 1.
+fn line_through((a_north, a_east): (f64, f64), (b_north, b_east): (f64, f64)) -> (f64, f64) {
+    let area = a_north * b_east - a_east * b_north;
+    ((b_east - a_east) / area, (a_north - b_north) / area)
 }
 
 /// The angle between `from` and the great circle through `a` and `b`, in radians.
@@ -215,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn the_certain_circle_never_names_the_wrong_cell() {
+    fn the_certain_outline_never_names_the_wrong_cell() {
         let mut rng = ChaCha8Rng::seed_from_u64(8);
         let (mut asked, mut certain, mut faces) = (0_u32, 0_u32, BTreeSet::new());
         for (name, lat, lng) in places() {
@@ -250,14 +330,14 @@ mod tests {
     }
 
     #[test]
-    fn the_certain_circle_spares_most_of_the_work() {
+    fn the_certain_outline_spares_most_of_the_work() {
         let mut rng = ChaCha8Rng::seed_from_u64(9);
         for (name, lat, lng) in &PLACES[..8] {
             let inside = (0..1_000)
                 .map(|_| near(&mut rng, *lat, *lng, 1_500.0))
                 .filter(|point| CellShape::of(cell_of(*point)).certainly_holds(*point))
                 .count();
-            assert!(inside > 700, "{name}: {inside} of 1000");
+            assert!(inside > 850, "{name}: {inside} of 1000");
         }
     }
 
@@ -268,8 +348,11 @@ mod tests {
             for _ in 0..500 {
                 let point = near(&mut rng, lat, lng, 3_000.0);
                 let from = near(&mut rng, lat, lng, 3_000.0);
-                let nearest_m = CellShape::of(cell_of(point)).nearest_m(from);
-                assert!(nearest_m <= distance_m(from, point), "{name}: {from:?} to {point:?}");
+                let flat = Flat::around(from);
+                let nearest_m = CellShape::of(cell_of(point)).nearest_on(&flat);
+                let true_m = distance_m(from, point);
+                assert!(nearest_m <= true_m, "{name}: {from:?} to {point:?}");
+                assert!(!flat.surely_beyond(point, true_m), "{name}: {from:?} to {point:?}");
             }
         }
     }
@@ -283,6 +366,22 @@ mod tests {
             let (a, b) = (at(a.0, a.1), at(b.0, b.1));
             prop_assert!((f64::from(distance_m(a, b)) - theirs).abs() <= 2.0);
             prop_assert_eq!(distance_m(a, b), distance_m(b, a));
+        }
+
+        #[test]
+        fn what_is_surely_beyond_is_beyond(
+            lat in -89.9..89.9, lng in -180.0..180.0, north in -0.22..0.22, east in -0.22..0.22,
+        ) {
+            let lng_to: f64 = lng + east / f64::to_radians(lat).cos().max(0.01);
+            let lng_to = (lng_to + 540.0).rem_euclid(360.0) - 180.0;
+            let lat_to: f64 = lat + north;
+            let (a, b) = (at(lat, lng), at(lat_to.clamp(-90.0, 90.0), lng_to));
+            let true_m = distance_m(a, b);
+            prop_assume!(true_m <= 25_000);
+            prop_assert!(!Flat::around(a).surely_beyond(b, true_m));
+            if lat.abs() < 60.0 {
+                prop_assert!(Flat::around(a).surely_beyond(b, true_m * 97 / 100 - true_m.min(2)) || true_m < 200);
+            }
         }
 
         #[test]

@@ -23,6 +23,7 @@ pub mod driver;
 pub mod fare;
 pub mod fault;
 pub mod geo;
+pub mod hedge;
 pub mod history;
 pub mod machine;
 pub mod meter;

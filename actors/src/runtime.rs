@@ -9,7 +9,7 @@
 //! | booking | booking id | the dispatch | creation, takeover | settled |
 //! | trip | trip id | the release under way | first step, takeover | released, idle |
 //! | trail | group | points of its trips for the next batch | first point | idle |
-//! | cell | ring key | positions, the demand board | first ping or search | empty for a while |
+//! | cell | ring key | positions, the demand board | first ping or search | empty for a while, or another's |
 //!
 //! **Ordering.** Messages of one sender to one shell arrive in order; a shell handles one at a
 //! time. What takes a network round trip runs in a task and comes back as a message.
@@ -17,11 +17,16 @@
 //! mailboxes have no bound of their own.
 //! **A crash** of a shell loses soft state only; the next message spawns it anew from the ledger.
 //!
+mod areas;
+mod atlas;
 mod booking;
 mod cell;
 mod driver;
 mod explain;
 mod follow;
+mod inlet;
+mod loads;
+mod mirror;
 mod phone;
 mod registry;
 mod search;
@@ -34,9 +39,11 @@ mod trip;
 mod verifier;
 pub mod world;
 
+pub use inlet::{Group, Groups};
 pub use search::{Nearby, Wanted};
 
 use crate::fault::Faults;
+use crate::hedge::Hedge;
 use crate::policy::Policy;
 use ledger::Partitions;
 use membership::Membership;
@@ -89,6 +96,8 @@ pub struct World {
     pub mint: Arc<dyn Mint>,
     /// The numbers in force.
     pub policy: Arc<Policy>,
+    /// Members that keep each cell, its owner among them.
+    pub cell_replicas: usize,
     /// Mistakes made on purpose; none outside of tests.
     pub faults: Faults,
 }
@@ -122,6 +131,10 @@ pub struct Counts {
     pub pings_stale: u64,
     /// Searches that some owner did not answer in time.
     pub searches_partial: u64,
+    /// Questions about a slow owner's cells that were put to those with copies.
+    pub searches_hedged: u64,
+    /// Those of them that were answered first.
+    pub hedges_won: u64,
     /// Requests refused because too many were under way.
     pub overloaded: u64,
 }
@@ -137,6 +150,8 @@ struct Tally {
     pings_applied: AtomicU64,
     pings_stale: AtomicU64,
     searches_partial: AtomicU64,
+    searches_hedged: AtomicU64,
+    hedges_won: AtomicU64,
     overloaded: AtomicU64,
 }
 
@@ -150,7 +165,10 @@ struct Inner {
     bookings: Registry<BookingId, booking::Message>,
     trips: Registry<TripId, trip::Message>,
     trails: Registry<GroupId, trail::Message>,
-    cells: Registry<u64, cell::Message>,
+    cells: cell::Cells,
+    mirrors: mirror::Mirrors,
+    hedge: Mutex<Hedge>,
+    atlas: atlas::Atlas,
     soft: soft::Soft,
     verifier: verifier::Verifier,
     admission: Semaphore,
@@ -174,7 +192,10 @@ impl Runtime {
             bookings: Registry::new(),
             trips: Registry::new(),
             trails: Registry::new(),
-            cells: Registry::new(),
+            cells: cell::Cells::default(),
+            mirrors: mirror::Mirrors::default(),
+            hedge: Mutex::default(),
+            atlas: atlas::Atlas::new(),
             soft: soft::Soft::default(),
             verifier,
             admission: Semaphore::new(IN_FLIGHT_MAX),
@@ -187,6 +208,10 @@ impl Runtime {
         tasks.spawn(runtime.clone().follow_leadership());
         tasks.spawn(runtime.clone().verify(questions));
         tasks.spawn(runtime.clone().sweep());
+        tasks.spawn(runtime.clone().follow_ring());
+        if runtime.world().cell_replicas > 1 {
+            tasks.spawn(runtime.clone().mirror());
+        }
         drop(tasks);
         runtime
     }
@@ -222,6 +247,8 @@ impl Runtime {
             pings_applied: read(&tally.pings_applied),
             pings_stale: read(&tally.pings_stale),
             searches_partial: read(&tally.searches_partial),
+            searches_hedged: read(&tally.searches_hedged),
+            hedges_won: read(&tally.hedges_won),
             overloaded: read(&tally.overloaded),
         }
     }
@@ -249,6 +276,23 @@ impl Runtime {
         let World { node, mint, .. } = self.world();
         let trace = u128::from(mint.random()) << 64 | u128::from(mint.random());
         Context { trace, subject: Subject::Node(*node), deadline_ms: BACKGROUND_MS }
+    }
+
+    /// Has cells looked at when the ring or the split table is another.
+    async fn follow_ring(self) {
+        let mut views = self.world().membership.watch();
+        let mut known = None;
+        loop {
+            let view = Arc::clone(&views.borrow_and_update());
+            let versions = Some((view.ring_version(), view.split_version()));
+            if known.is_some() && known != versions {
+                self.0.cells.reowned();
+            }
+            known = versions;
+            if views.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Takes up the open work of every group that this node comes to lead.

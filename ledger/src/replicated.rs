@@ -14,6 +14,7 @@
 //! | `settings`, `core` | what it is told; what its parts share |
 //! | `begin`, `serve` | how a node comes to belong to a cluster; what other ledgers ask of it |
 //! | `level` | how two builds share one log during a rolling upgrade |
+//! | `splits` | which cells are split, as group 0 has agreed |
 //! | `reads` | linearizable reads, many to a round of confirmation |
 //! | `offline` | what an operator asks of a directory that nobody has open |
 //! | `handover` | how long a group has no leader while its leadership goes back |
@@ -38,6 +39,7 @@ mod segments;
 mod serve;
 mod settings;
 mod snapshots;
+mod splits;
 mod state;
 mod tend;
 mod types;
@@ -49,6 +51,7 @@ pub use level::TooOld;
 pub use settings::{
     Broken, OpenReplicatedError, Parts, ReplicaStatus, ReplicatedCounts, Retention, Settings,
 };
+pub use splits::{SplitCell, Splits};
 pub use types::Timers;
 
 use self::core::{Core, Here};

@@ -5,5 +5,6 @@ mod cluster;
 mod history;
 mod levels;
 mod log_store;
+mod splits;
 mod storm;
 pub(crate) mod toy;

@@ -11,7 +11,8 @@ const HTTP: &str = "http";
 const ZONE: &str = "zone";
 const WEIGHT: &str = "weight";
 const VERSION: &str = "version";
-const SPLIT: &str = "split";
+/// The split table's version; said again when that changes.
+pub(crate) const SPLIT: &str = "split";
 /// The initial nodes and the number of partitions; absent until a joiner has learned them.
 pub(crate) const FOUNDATION: &str = "foundation";
 /// Present once a member has said goodbye.

@@ -63,8 +63,8 @@
 //!   as the recording lasts. It would cost forwards that fail, no durable state.
 //! * Two seeds of two clusters under one name and secret: a joiner believes the first that answers.
 //! * No name lookup: seeds are addresses.
-//! * The split table is configuration. Members that differ in it are logged and refuse each other's
-//!   forwards for the cells concerned; nothing repairs that.
+//! * Which split table counts is for the caller to agree on. Members that differ in it refuse each
+//!   other's forwards for the cells concerned; who differs for 5 s is logged, nothing repairs it.
 //! * Load is not gossiped, and the ring does not follow it. Weights are fixed at the start.
 //! * A message is one datagram of 65,507 bytes: about 200 members, then joins would stall. Counted
 //!   as `oversized`.
@@ -89,6 +89,7 @@ pub mod split;
 pub mod view;
 
 pub use config::{Bootstrap, Config, ConfigError};
+pub use cover::KeyNear;
 pub use datagrams::{BoxFuture, Datagrams, Udp};
 pub use foundation::Foundation;
 pub use generation::{GenerationError, next_generation};

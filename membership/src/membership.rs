@@ -14,8 +14,8 @@ use chitchat::ChitchatHandle;
 use proto::NodeId;
 use proto::units::{Clock, MonoMs};
 use rand::CryptoRng;
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -26,6 +26,8 @@ use tokio::time::MissedTickBehavior;
 const PAUSE_MS: u64 = 500;
 /// How long a goodbye is gossiped before gossip ends: three rounds to three members each.
 const GOODBYE: Duration = Duration::from_millis(300);
+/// A member whose split table has differed from ours for so many ticks, 5 s, does not follow it.
+const ASTRAY_TICKS: u32 = 50;
 
 /// Why a member did not start.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +52,8 @@ pub struct Membership {
 #[derive(Debug)]
 struct Shared {
     current: ArcSwap<View>,
+    /// The newest split table. Held while a view is made, so that none brings an old one back.
+    splits: Mutex<Arc<SplitTable>>,
     changes: watch::Sender<Arc<View>>,
     counters: Arc<Counters>,
 }
@@ -65,13 +69,27 @@ impl Shared {
     fn new(view: View) -> Arc<Self> {
         let view = Arc::new(view);
         let (changes, _) = watch::channel(Arc::clone(&view));
-        Arc::new(Self { current: ArcSwap::new(view), changes, counters: Arc::default() })
+        let (current, splits) = (ArcSwap::new(Arc::clone(&view)), Mutex::new(view.split_table()));
+        Arc::new(Self { current, splits, changes, counters: Arc::default() })
     }
 
-    fn publish(&self, view: View) {
-        let view = Arc::new(view);
-        self.current.store(Arc::clone(&view));
-        self.changes.send_replace(view);
+    fn splits(&self) -> MutexGuard<'_, Arc<SplitTable>> {
+        self.splits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes the view of these parts, with the newest split table, if it differs from the
+    /// last. Says what it was and is.
+    fn publish(&self, parts: impl FnOnce(&View) -> Parts) -> Option<(Arc<View>, Arc<View>)> {
+        let splits = self.splits();
+        let last = self.current.load_full();
+        let parts = Parts { splits: Arc::clone(&splits), ..parts(&last) };
+        let next = Arc::new(View::reusing(parts, Some(&last)));
+        if next.same(&last) {
+            return None;
+        }
+        self.current.store(Arc::clone(&next));
+        self.changes.send_replace(Arc::clone(&next));
+        Some((last, next))
     }
 }
 
@@ -94,6 +112,7 @@ impl Membership {
             me: config.me.id,
             expect: config.bootstrap.expect(),
             splits: Arc::new(config.splits.clone()),
+            astray: BTreeMap::new(),
             last_tick: clock.mono(),
             clock,
             strangers: BTreeSet::new(),
@@ -114,7 +133,7 @@ impl Membership {
         Ok(Self { shared, running })
     }
 
-    /// A membership whose view never changes, for unit tests.
+    /// A membership whose view never changes, for unit tests and benches.
     pub fn fixed(view: View) -> Self {
         let (stop, _) = watch::channel(false);
         let running = Arc::new(Running { stop, task: Mutex::new(None) });
@@ -129,6 +148,13 @@ impl Membership {
     /// Every later view; a slow watcher misses all but the newest.
     pub fn watch(&self) -> watch::Receiver<Arc<View>> {
         self.shared.changes.subscribe()
+    }
+
+    /// Has this member own its cells by another split table from now on. The others hear its
+    /// version with the next gossip.
+    pub fn set_splits(&self, table: SplitTable) {
+        *self.shared.splits() = Arc::new(table);
+        self.shared.publish(View::to_parts);
     }
 
     /// What has happened to gossip datagrams.
@@ -162,7 +188,10 @@ struct Observer {
     roster: Roster,
     me: NodeId,
     expect: Expect,
+    /// The table whose version was gossiped last.
     splits: Arc<SplitTable>,
+    /// For how many ticks a member has had another one.
+    astray: BTreeMap<NodeId, u32>,
     clock: Arc<dyn Clock>,
     last_tick: MonoMs,
     strangers: BTreeSet<NodeId>,
@@ -206,7 +235,11 @@ impl Observer {
                     let sightings = gossip::sightings(&me, &live.borrow_and_update());
                     self.see(sightings, &gossip).await;
                 }
-                Turn::Ticked => self.tick(),
+                Turn::Ticked => {
+                    self.tick();
+                    self.say_splits(shared, &gossip).await;
+                    self.look_for_strays();
+                }
                 Turn::Ended => {
                     tracing::error!(member = %self.me, "gossip ended by a fault");
                     break;
@@ -220,8 +253,7 @@ impl Observer {
             }
             self.publish(shared);
         }
-        let parts = Parts { fault: Some(NotReady::GossipEnded), ..self.parts() };
-        shared.publish(View::reusing(parts, Some(&shared.current.load())));
+        shared.publish(|_| Parts { fault: Some(NotReady::GossipEnded), ..self.parts() });
         if let Err(error) = gossip.shutdown().await {
             tracing::warn!(member = %self.me, %error, "gossip did not shut down cleanly");
         }
@@ -256,15 +288,39 @@ impl Observer {
         self.roster.tick();
     }
 
+    /// Gossips the version of a split table that is new.
+    async fn say_splits(&mut self, shared: &Shared, gossip: &ChitchatHandle) {
+        let newest = Arc::clone(&shared.splits());
+        if newest.version() != self.splits.version() {
+            self.roster.set_split_version(newest.version());
+            let version = newest.version().to_string();
+            gossip
+                .with_chitchat(|chitchat| chitchat.self_node_state().set(facts::SPLIT, &version))
+                .await;
+        }
+        self.splits = newest;
+    }
+
+    /// For a moment after a change tables differ; whose differs for longer is told of once.
+    fn look_for_strays(&mut self) {
+        let mine = self.splits.version();
+        let strays = self.roster.members().into_iter().filter(|m| m.split_version != mine);
+        self.astray = strays
+            .map(|member| {
+                let ticks = self.astray.get(&member.id).map_or(1, |ticks| ticks.saturating_add(1));
+                if ticks == ASTRAY_TICKS {
+                    tracing::warn!(member = %member.id, "has another split table: cells will be refused");
+                }
+                (member.id, ticks)
+            })
+            .collect();
+    }
+
     /// Publishes a view if it differs from the last.
     fn publish(&self, shared: &Shared) {
-        let last = shared.current.load();
-        let next = View::reusing(self.parts(), Some(&last));
-        if next.same(&last) {
-            return;
+        if let Some((last, next)) = shared.publish(|_| self.parts()) {
+            log_changes(&last, &next);
         }
-        log_changes(&last, &next);
-        shared.publish(next);
     }
 }
 
@@ -278,9 +334,6 @@ fn log_changes(last: &View, next: &View) {
         let before = last.member(member.id).map(|known| known.generation);
         if before != Some(member.generation) {
             tracing::info!(member = %member.id, generation = member.generation, peer = %member.peer, "member is here");
-        }
-        if member.split_version != next.split_version() && last.member(member.id) != Some(member) {
-            tracing::warn!(member = %member.id, "has another split table: cells will be refused");
         }
     }
     for member in last.members() {

@@ -10,6 +10,8 @@ use proto::NodeId;
 use proto::slot::frozen_hash;
 use std::collections::{BTreeMap, BTreeSet};
 
+mod spread;
+
 /// Tokens that one unit of weight puts on the ring. The coefficient of variation of load is about
 /// 1 / sqrt(tokens), 3 % here; the worst of 1,000 random sets of three stays under 8 %. Fifty
 /// members are 51,200 tokens, 0.6 MB and a few milliseconds to sort, once a membership change.
@@ -34,6 +36,7 @@ pub struct Ring {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seat {
     id: NodeId,
+    weight: u32,
     zone: String,
 }
 
@@ -91,7 +94,7 @@ impl Ring {
                 seated += 1;
                 zones.insert(zone.clone());
             }
-            seats.push(Seat { id, zone });
+            seats.push(Seat { id, weight, zone });
         }
         // Seats are in order of id, so two tokens on one position fall to the lower id everywhere.
         tokens.sort_unstable();

@@ -53,6 +53,11 @@ impl Roster {
         }
     }
 
+    /// Notes which split table this member has.
+    pub(crate) const fn set_split_version(&mut self, version: u64) {
+        self.me.split_version = version;
+    }
+
     /// The members, this one included, in order of id.
     pub(crate) fn members(&self) -> Vec<Member> {
         let mut members: BTreeMap<NodeId, &Member> =

@@ -1,7 +1,7 @@
 //! Who is here and who owns what, as one immutable value that is swapped whole: a request reads
 //! one view from beginning to end and never sees half of a change.
 
-use crate::cover;
+use crate::cover::{KeyNear, Surroundings};
 use crate::foundation::Foundation;
 use crate::member::Member;
 use crate::ready::{Expect, NotReady};
@@ -34,6 +34,9 @@ pub struct Parts {
 pub struct View {
     parts: Parts,
     ring: Arc<Ring>,
+    /// The owners of the keys that splits have made.
+    placed: Arc<BTreeMap<u64, NodeId>>,
+    around: Arc<Surroundings>,
 }
 
 impl View {
@@ -61,7 +64,23 @@ impl View {
             }
             Some(_) | None => Arc::new(Ring::new(seats(&parts.members))),
         };
-        Self { parts, ring }
+        let (placed, around) = match last {
+            Some(last) if Arc::ptr_eq(&ring, &last.ring) && parts.splits == last.parts.splits => {
+                (Arc::clone(&last.placed), Arc::clone(&last.around))
+            }
+            Some(_) | None => (Arc::new(placed(&ring, &parts.splits)), Arc::default()),
+        };
+        Self { parts, ring, placed, around }
+    }
+
+    /// What it is made of.
+    pub(crate) fn to_parts(&self) -> Parts {
+        self.parts.clone()
+    }
+
+    /// The split table, to be shared.
+    pub(crate) fn split_table(&self) -> Arc<SplitTable> {
+        Arc::clone(&self.parts.splits)
     }
 
     /// Whether this shows the same as `other`.
@@ -122,19 +141,41 @@ impl View {
         self.parts.splits.ring_key(cell)
     }
 
-    /// The member that owns a ring key.
-    pub fn cell_owner(&self, ring_key: u64) -> Option<NodeId> {
-        self.ring.lookup(ring_key)
+    /// The cells that are split.
+    pub fn splits(&self) -> &SplitTable {
+        &self.parts.splits
     }
 
-    /// The ring keys whose cells may hold something within `radius_m` of `center`, by owner. The
-    /// cells cover the whole circle; radii above [`cover::RADIUS_MAX_M`] count as that.
+    /// The member that owns a ring key.
+    pub fn cell_owner(&self, ring_key: u64) -> Option<NodeId> {
+        self.placed.get(&ring_key).copied().or_else(|| self.ring.lookup(ring_key))
+    }
+
+    /// The preference list of a ring key: its owner, then the next members on the ring, at most
+    /// `n` in all.
+    pub fn cell_owners(&self, ring_key: u64, n: usize) -> Vec<NodeId> {
+        let mut owners = self.ring.lookup_n(ring_key, n);
+        if let Some(owner) = self.placed.get(&ring_key) {
+            owners.retain(|node| node != owner);
+            owners.insert(0, *owner);
+            owners.truncate(n);
+        }
+        owners
+    }
+
+    /// The ring keys that may hold a place within `radius_m` of `center`, nearest first, then in
+    /// order of key. They cover the whole circle; radii above
+    /// [`RADIUS_MAX_M`](crate::cover::RADIUS_MAX_M) count as that.
+    pub fn keys_within(&self, center: Point, radius_m: u32) -> Vec<KeyNear> {
+        let owner = |key| self.cell_owner(key);
+        self.around.keys(center, radius_m, &self.parts.splits, owner)
+    }
+
+    /// The same by owner.
     pub fn owners_within(&self, center: Point, radius_m: u32) -> BTreeMap<NodeId, Vec<u64>> {
         let mut owners: BTreeMap<NodeId, Vec<u64>> = BTreeMap::new();
-        for key in cover::keys(center, radius_m, |cell| self.ring_key(cell)) {
-            if let Some(owner) = self.cell_owner(key) {
-                owners.entry(owner).or_default().push(key);
-            }
+        for near in self.keys_within(center, radius_m) {
+            owners.entry(near.owner).or_default().push(near.ring_key);
         }
         owners
     }
@@ -147,6 +188,22 @@ impl View {
         let live: Vec<NodeId> = self.parts.members.iter().map(|member| member.id).collect();
         self.parts.expect.check(&live, self.parts.foundation.as_ref())
     }
+}
+
+/// The owners of the keys that splits have made. The children of one cell are the hottest there
+/// are, and seven of them hashed one by one often meet at one member: they are shared out instead.
+fn placed(ring: &Ring, splits: &SplitTable) -> BTreeMap<u64, NodeId> {
+    let mut placed = BTreeMap::new();
+    for cell in splits.cells() {
+        let children = cell.resolution().succ().map(|finer| cell.children(finer).collect());
+        let children: Vec<CellIndex> = children.unwrap_or_default();
+        // All seven, so that splitting one further moves no other.
+        let keys: Vec<u64> = children.iter().copied().map(u64::from).collect();
+        let owners = children.into_iter().zip(ring.spread(&keys));
+        let kept = owners.filter(|(child, _)| !splits.splits(*child));
+        placed.extend(kept.filter_map(|(child, owner)| Some((u64::from(child), owner?))));
+    }
+    placed
 }
 
 #[cfg(test)]
@@ -241,6 +298,34 @@ mod tests {
         }
         let here = LatLng::new(manhattan.lat(), manhattan.lng()).unwrap().to_cell(Resolution::Nine);
         assert!(keys.contains(&view.ring_key(here)));
+    }
+
+    #[test]
+    fn the_parts_of_a_split_cell_are_shared_out_and_the_rest_stays_where_it_was() {
+        let whole = View::new(parts(&[1, 2, 3], &[1], Expect::Itself));
+        let manhattan = LatLng::new(40.7580, -73.9855).unwrap();
+        for coarse in manhattan.to_cell(Resolution::Six).grid_disk::<Vec<_>>(3) {
+            let fine = coarse.center_child(Resolution::Seven).unwrap();
+            let splits = Arc::new(SplitTable::new([coarse, fine]).unwrap());
+            let split = View::new(Parts { splits, ..whole.parts.clone() });
+            for cell in [coarse, fine] {
+                let mut owned: BTreeMap<NodeId, usize> = BTreeMap::new();
+                for child in cell.children(cell.resolution().succ().unwrap()) {
+                    let key = u64::from(child);
+                    let owner = split.cell_owner(key).unwrap();
+                    let owners = split.cell_owners(key, 2);
+                    assert!(child == fine || owners[0] == owner);
+                    assert!(owners.len() == 2 && owners[1] != owners[0]);
+                    *owned.entry(owner).or_default() += usize::from(child != fine);
+                }
+                assert!(owned.values().all(|keys| *keys <= 3), "{owned:?}");
+            }
+            for other in coarse.grid_disk::<Vec<_>>(1).into_iter().filter(|cell| *cell != coarse) {
+                let key = u64::from(other);
+                assert_eq!(split.cell_owner(key), whole.cell_owner(key));
+                assert_eq!(split.cell_owners(key, 2), whole.ring.lookup_n(key, 2));
+            }
+        }
     }
 
     #[test]

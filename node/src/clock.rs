@@ -28,14 +28,6 @@ impl SystemClock {
     }
 }
 
-impl SystemClock {
-    /// Microseconds since the start; for benches, where a millisecond is long.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
-    pub fn precise_us(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
-}
-
 impl Default for SystemClock {
     fn default() -> Self {
         Self::new()
@@ -49,6 +41,10 @@ impl Clock for SystemClock {
     }
     fn wall(&self) -> WallMs {
         self.wall_at_start.plus_ms(self.mono().0)
+    }
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    fn precise_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 }
 

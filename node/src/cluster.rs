@@ -2,10 +2,10 @@
 
 pub mod partitions;
 
-use crate::pings::ring_key;
+use actors::geo::cell_of;
 use crate::router::{NodeRouter, Owner};
 use h3o::CellIndex;
-use ledger::replicated::{META, Standing};
+use ledger::replicated::{META, Splits, Standing};
 use ledger::{Ledger, Replicated};
 use membership::{Membership, NotReady, View};
 use proto::envelope::Route;
@@ -60,6 +60,8 @@ pub struct ClusterView {
     pub ring_version: String,
     /// The split table's checksum, in hex.
     pub split_version: String,
+    /// The cells that this node owns by their children.
+    pub splits: Vec<SplitView>,
     /// Whether the node serves.
     pub ready: bool,
     /// The live members.
@@ -68,6 +70,19 @@ pub struct ClusterView {
     pub partitions: Option<u16>,
     /// The feature level that commands are carried out at; nothing if that is not known yet.
     pub level: Option<u16>,
+}
+
+/// A cell that is owned as its children, and why.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SplitView {
+    /// The H3 cell.
+    pub cell: String,
+    /// 6 or 7.
+    pub resolution: u8,
+    /// What it carried when it was split, in pings a second; nothing if it was configured.
+    pub load: Option<u64>,
+    /// What a cell was to carry at most at that time.
+    pub limit: Option<u64>,
 }
 
 /// Where a key lives.
@@ -145,6 +160,7 @@ impl Facts {
             node: view.me().to_string(),
             ring_version: format!("{:016x}", view.ring_version()),
             split_version: format!("{:016x}", view.split_version()),
+            splits: split_views(&view, &known.splits),
             ready: self.ready().is_ok(),
             members: members.collect(),
             partitions: (known.cluster.version > 0).then_some(known.cluster.partitions),
@@ -162,7 +178,7 @@ impl Facts {
             }
             Wanted::At(point) => {
                 let view = self.membership.view();
-                let cell = ring_key(&view, point).ok_or("lies in no cell")?;
+                let cell = view.ring_key(cell_of(point));
                 let text = CellIndex::try_from(cell).map_or(String::new(), |cell| cell.to_string());
                 let found = self.located(key, "cell", Route::Cell(cell));
                 Ok(LookupView { ring_key: Some(text), ..found })
@@ -188,6 +204,21 @@ impl Facts {
             alive: at.is_some(),
         }
     }
+}
+
+fn split_views(view: &View, agreed: &Splits) -> Vec<SplitView> {
+    let why = |cell: CellIndex| {
+        agreed.cells.iter().find(|split| split.cell == u64::from(cell) && split.limit > 0)
+    };
+    view.splits()
+        .cells()
+        .map(|cell| SplitView {
+            cell: cell.to_string(),
+            resolution: cell.resolution().into(),
+            load: why(cell).map(|split| split.load),
+            limit: why(cell).map(|split| split.limit),
+        })
+        .collect()
 }
 
 enum Wanted {

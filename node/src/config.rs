@@ -6,11 +6,13 @@ mod args;
 mod limits;
 mod policy;
 mod print;
+mod splits;
 mod tariff;
 
 pub use args::Args;
 pub use limits::{Limits, LimitsArgs};
 pub use policy::PolicyArgs;
+pub use splits::{Adaptive, SplitsArgs, Switch};
 
 use actors::fault::Faults;
 use actors::policy::Policy;
@@ -71,6 +73,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Where others are told that clients reach this node; `http` if nothing else was said.
     pub http_advertised: Option<SocketAddr>,
+    /// Where to listen for edge gateways; nowhere if nothing was said.
+    pub edge: Option<SocketAddr>,
     /// Where to listen for peers, TCP and UDP.
     pub peer: SocketAddr,
     /// Where others reach this node; `peer` if nothing else was said.
@@ -79,10 +83,14 @@ pub struct Config {
     pub bootstrap: Bootstrap,
     /// On how many nodes each partition is kept.
     pub replicas: u8,
+    /// Members that keep each cell, its owner among them.
+    pub cell_replicas: u8,
     /// A node that was away for so long is replaced, in milliseconds.
     pub replace_after_ms: u64,
-    /// Which cells are split.
+    /// Which cells are split to begin with, and stay so.
     pub splits: SplitTable,
+    /// How others are by what they carry; nothing if they are not.
+    pub adaptive: Option<Adaptive>,
     /// Proves membership to peers.
     pub hello_key: ClusterKey,
     /// Seals gossip.

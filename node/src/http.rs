@@ -28,6 +28,7 @@ pub mod server;
 mod stale;
 mod standing;
 mod stream;
+mod supply;
 mod trips;
 mod views;
 mod way;
@@ -37,7 +38,7 @@ use crate::cluster::Facts;
 use crate::config::Limits;
 use crate::follow::Streams;
 use crate::metrics::Metrics;
-use crate::pings::Gatherer;
+use crate::pings::Ingest;
 use crate::router::NodeRouter;
 use crate::sockets::SocketRegistry;
 use actors::runtime::world::Mint;
@@ -45,11 +46,14 @@ use api::Api;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 pub use identity::Rates;
+pub(crate) use identity::{Asker, asker};
 use membership::Membership;
+pub(crate) use positions::within_sight;
 use problem::Problem;
 use proto::code::Refusal;
 use proto::units::Clock;
 use proto::{Code, NodeId};
+pub(crate) use requests::latest;
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -73,7 +77,7 @@ pub struct Parts {
     /// The live view.
     pub membership: Membership,
     /// Where pings of sockets gather.
-    pub pings: Arc<Gatherer>,
+    pub pings: Arc<Ingest>,
     /// The sockets of this node.
     pub sockets: Arc<SocketRegistry>,
     /// The streams of this node.
@@ -160,6 +164,7 @@ fn served() -> OpenApiRouter<App> {
         .routes(routes!(positions::locate_one))
         .routes(routes!(positions::locate))
         .routes(routes!(positions::nearby))
+        .routes(routes!(supply::supply))
         .routes(routes!(bookings::create))
         .routes(routes!(bookings::booking))
         .routes(routes!(bookings::cancel))

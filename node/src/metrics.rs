@@ -26,6 +26,8 @@ const RUNTIME: &[(&str, &str)] = &[
     ("pings_applied", "Pings applied by this node's cells"),
     ("pings_stale", "Pings older than what this node's cells knew"),
     ("searches_partial", "Searches that some owner did not answer in time"),
+    ("searches_hedged", "Questions about a slow owner's cells that were put to a copy"),
+    ("hedges_won", "Those of them that the copy answered first"),
     ("overloaded", "Requests refused because too many were under way"),
 ];
 
@@ -114,6 +116,12 @@ pub struct Metrics {
     pub ledger_frames: Family<FrameLabels, Counter>,
     /// Pings by what became of them.
     pub pings: Family<FateLabels, Counter>,
+    /// Frames of edge gateways: `pings` and `near` that were answered, and those `refused`.
+    pub edge_frames: Family<KindLabels, Counter>,
+    /// Open connections of edge gateways.
+    pub edge_connections: Gauge,
+    /// Cells that are owned as their children.
+    pub split_cells: Gauge,
     /// Explanations that found their queue full.
     pub stories_dropped: Counter,
     /// Pushes that found no socket or a full queue.
@@ -166,6 +174,9 @@ impl Default for Metrics {
             refusals: Family::default(),
             ledger_frames: Family::default(),
             pings: Family::default(),
+            edge_frames: Family::default(),
+            edge_connections: Gauge::default(),
+            split_cells: Gauge::default(),
             stories_dropped: Counter::default(),
             pushes_dropped: Counter::default(),
             gossip_datagrams: Family::default(),
@@ -199,6 +210,11 @@ impl Metrics {
         r.register("routing_refusals", "Requests not routed", self.refusals.clone());
         r.register("ledger_frames", "Frames to others' ledgers", self.ledger_frames.clone());
         r.register("pings", "Pings by what became of them", self.pings.clone());
+        r.register("edge_frames", "Frames of edge gateways by kind", self.edge_frames.clone());
+        let gateways = self.edge_connections.clone();
+        r.register("edge_connections_count", "Open connections of edge gateways", gateways);
+        let split = self.split_cells.clone();
+        r.register("split_cells_count", "Cells that are owned as their children", split);
         let dropped = self.stories_dropped.clone();
         r.register("stories_dropped", "Explanations that found their queue full", dropped);
         r.register("pushes_dropped", "Pushes without socket or room", self.pushes_dropped.clone());
@@ -230,8 +246,9 @@ impl Metrics {
 
     /// Counts the answer to a batch of pings.
     pub fn count_pings(&self, counts: PingCounts) {
-        let PingCounts { applied, stale, refused } = counts;
-        for (fate, n) in [("applied", applied), ("stale", stale), ("refused", refused)] {
+        let PingCounts { applied, stale, refused, lost } = counts;
+        let fates = [("applied", applied), ("stale", stale), ("refused", refused), ("lost", lost)];
+        for (fate, n) in fates {
             self.ping(fate, u64::from(n));
         }
     }
@@ -282,12 +299,13 @@ mod tests {
         let frame = FrameLabels { lane: "consensus", outcome: "OK" };
         drop(metrics.ledger_frames.get_or_create(&frame));
         metrics.ping("applied", 1);
+        drop(metrics.edge_frames.get_or_create(&KindLabels { kind: "pings" }));
         drop(metrics.shells.get_or_create(&KindLabels { kind: "cell" }));
         drop(metrics.streams.get_or_create(&KindLabels { kind: "rider" }));
         let text = metrics.text();
         let types: Vec<(&str, &str)> =
             text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
-        assert_eq!(types.len(), 21 + RUNTIME.len(), "{text}");
+        assert_eq!(types.len(), 24 + RUNTIME.len(), "{text}");
         for (name, kind) in types {
             assert!(name.starts_with("hansom_"), "{name}");
             let ends: &[&str] = match kind {

@@ -32,6 +32,7 @@ use tokio::task::JoinSet;
 /// async runtime ends; a simulation crashes a node by dropping that.
 pub struct Node {
     http: SocketAddr,
+    edge: Option<SocketAddr>,
     peer: SocketAddr,
     membership: Membership,
     pool: Arc<Pool>,
@@ -58,6 +59,10 @@ impl Node {
     /// Where clients reach it.
     pub const fn http(&self) -> SocketAddr {
         self.http
+    }
+    /// Where edge gateways reach it, if it listens for them.
+    pub const fn edge(&self) -> Option<SocketAddr> {
+        self.edge
     }
     /// Where peers reach it.
     pub const fn peer(&self) -> SocketAddr {

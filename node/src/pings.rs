@@ -1,159 +1,132 @@
-//! Positions on their way to the owners of their cells, in batches.
+//! Positions on their way to the owners of their cells.
 //!
-//! Pings of all sockets of this node gather here for some milliseconds, the newest of each driver,
-//! and leave in one request per owner. A batch that came by HTTP is a batch already and leaves at
-//! once, so that its sender gets the owners' real counts. Nothing is retried: the next ping is a
-//! better answer to a lost one.
+//! Those of this node's own cells are applied at once, by whoever brought them. The others wait in
+//! one queue a peer ([`outbox`]), the newest of each driver, and leave in batches. Nothing is sent
+//! twice: the next ping is a better answer to a lost one. Who brings pings is held back by waiting
+//! for their fates, so a queue holds no more than what senders have under way.
 
-mod gather;
+mod outbox;
 
 use crate::metrics::Metrics;
 use crate::router::NodeRouter;
-use actors::runtime::world::Context;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use gather::Gather;
-use h3o::{LatLng, Resolution};
-use membership::{Membership, View};
-use proto::envelope::Subject;
-use proto::record::ask::Pings;
+use actors::runtime::{Groups, Runtime};
+use membership::Membership;
+use outbox::{Awaited, Outbox};
+pub use proto::record::cell::PingFate;
 use proto::record::cell::{Ping, PingCounts};
-use proto::{NodeId, Point};
+use proto::NodeId;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
 
-/// So many gathered pings leave at once.
-pub const FLUSH_AT: usize = 256;
-/// The longest a ping is gathered. Pings come once a second; this adds a fortieth of that.
-const FLUSH_EVERY: Duration = Duration::from_millis(25);
-/// The most pings in one request: 40 bytes each, far below a frame.
-const REQUEST_MAX: usize = 1_024;
-/// Drivers whose pings may wait here: a quarter of the fleet of a large city on one node, and
-/// 4 MB. Those beyond are dropped and counted.
-const GATHERED_MAX: usize = 65_536;
-/// Requests of gathered pings under way at once; while all are, pings go on gathering.
-const FLUSHES_MAX: usize = 16;
-/// How long an owner may take; after that the pings are old news.
-const WITHIN_MS: u32 = 1_000;
-/// Owners asked at once for one HTTP batch: all of them, in a cluster of this size.
-const OWNERS_MAX: usize = 64;
+/// How long an owner's answer is waited for; after that the pings are old news.
+const WITHIN: Duration = Duration::from_millis(1_500);
 
-/// The gatherer of a node.
-#[derive(Debug)]
-pub struct Gatherer {
-    gathered: Mutex<Gather>,
-    full: Notify,
+/// The way in for positions, whoever brings them.
+pub struct Ingest {
+    me: NodeId,
     router: Arc<NodeRouter>,
     membership: Membership,
+    runtime: Arc<OnceLock<Runtime>>,
     metrics: Arc<Metrics>,
+    outboxes: Mutex<Outboxes>,
 }
 
-impl Gatherer {
-    /// An empty gatherer; nothing leaves until [`run`](Self::run) does.
+#[derive(Debug, Default)]
+struct Outboxes {
+    /// One for each node that cells were ever owned by.
+    of: BTreeMap<NodeId, Arc<Outbox>>,
+    /// What sends from them.
+    senders: JoinSet<()>,
+}
+
+impl Ingest {
+    /// A way in. Until `runtime` is set, pings for this node's own cells are refused.
     pub fn new(
         router: Arc<NodeRouter>,
         membership: Membership,
+        runtime: Arc<OnceLock<Runtime>>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        let gathered = Mutex::new(Gather::new(GATHERED_MAX));
-        Arc::new(Self { gathered, full: Notify::new(), router, membership, metrics })
+        let me = membership.view().me();
+        let outboxes = Mutex::default();
+        Arc::new(Self { me, router, membership, runtime, metrics, outboxes })
     }
 
-    /// Takes a ping from a socket.
+    /// A lane for one who brings many.
+    pub fn lane(self: &Arc<Self>) -> Lane {
+        Lane { ingest: Arc::clone(self), groups: Groups::default(), fates: Vec::new() }
+    }
+
+    /// Applies a batch at the owners of its cells and adds up how it fared.
+    pub async fn apply(self: &Arc<Self>, pings: &[Ping]) -> PingCounts {
+        self.lane().apply(pings).await.iter().copied().collect()
+    }
+
+    /// Takes a ping whose sender does not wait for its fate.
     pub fn take(&self, ping: Ping) {
-        let (lost, waiting) = {
-            let mut gathered = self.gathered();
-            let lost = gathered.add(ping);
-            (lost, gathered.len())
-        };
-        if let Some(fate) = lost {
-            self.metrics.ping(fate.as_str(), 1);
-        }
-        if waiting == FLUSH_AT {
-            self.full.notify_one();
-        }
-    }
-
-    /// Applies a batch at the owners of its cells and adds their counts up. Pings whose owner did
-    /// not answer count as refused.
-    pub async fn apply(&self, pings: Vec<Ping>, context: Context) -> PingCounts {
-        let batches = by_owner(&self.membership.view(), pings);
-        let mut answers: FuturesUnordered<_> = batches
-            .into_iter()
-            .take(OWNERS_MAX)
-            .map(|(owner, pings)| self.send(owner, pings, context))
-            .collect();
-        let mut sum = PingCounts::default();
-        while let Some(counts) = answers.next().await {
-            sum.applied += counts.applied;
-            sum.stale += counts.stale;
-            sum.refused += counts.refused;
-        }
-        sum
-    }
-
-    /// Sends what gathers, until dropped.
-    pub async fn run(self: Arc<Self>) {
-        let permits = Arc::new(Semaphore::new(FLUSHES_MAX));
-        loop {
-            // Either way out is fine: enough has gathered, or time has.
-            let _ = tokio::time::timeout(FLUSH_EVERY, self.full.notified()).await;
-            let Ok(free) = Arc::clone(&permits).acquire_owned().await else { return };
-            drop(free);
-            let pings = self.gathered().drain();
-            for (owner, pings) in by_owner(&self.membership.view(), pings) {
-                let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-                let gatherer = Arc::clone(&self);
-                tokio::spawn(async move {
-                    let subject = Subject::Anonymous;
-                    let context = Context { trace: 0, subject, deadline_ms: WITHIN_MS };
-                    gatherer.send(owner, pings, context).await;
-                    drop(permit);
-                });
+        let Some(runtime) = self.runtime.get() else { return self.metrics.ping("refused", 1) };
+        let view = self.membership.view();
+        let ring_key = runtime.ring_key(&view, ping.point);
+        match view.cell_owner(ring_key) {
+            Some(owner) if owner != self.me => self.outbox(owner).add(ping),
+            Some(_) | None => {
+                self.metrics.count_pings([runtime.ping(ring_key, &ping)].into_iter().collect());
             }
         }
     }
 
-    async fn send(&self, node: NodeId, pings: Vec<Ping>, context: Context) -> PingCounts {
-        let count = u32::try_from(pings.len()).unwrap_or(u32::MAX);
-        let context = context.within_ms(context.deadline_ms.min(WITHIN_MS));
-        match self.router.served(Pings { node, pings }, context).await.result {
-            Ok(counts) => {
-                self.metrics.count_pings(counts);
-                counts
-            }
-            Err(refusal) => {
-                tracing::debug!(owner = %node, code = %refusal.code, count, "pings lost");
-                self.metrics.ping("lost", count.into());
-                PingCounts { refused: count, ..PingCounts::default() }
-            }
-        }
-    }
-
-    fn gathered(&self) -> MutexGuard<'_, Gather> {
-        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    fn outbox(&self, node: NodeId) -> Arc<Outbox> {
+        let mut outboxes = self.outboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        let Outboxes { of, senders } = &mut *outboxes;
+        let outbox = of.entry(node).or_insert_with(|| {
+            let outbox = Outbox::new(node, Arc::clone(&self.metrics));
+            senders.spawn(Arc::clone(&outbox).send_all(Arc::clone(&self.router)));
+            outbox
+        });
+        Arc::clone(outbox)
     }
 }
 
-/// Splits pings by the owners of their cells, in requests of a bounded size. Where nobody owns a
-/// cell, this node takes the ping, and its runtime refuses it.
-fn by_owner(view: &View, pings: Vec<Ping>) -> Vec<(NodeId, Vec<Ping>)> {
-    let mut owners: BTreeMap<NodeId, Vec<Ping>> = BTreeMap::new();
-    for ping in pings {
-        let owner = ring_key(view, ping.point).and_then(|key| view.cell_owner(key));
-        owners.entry(owner.unwrap_or(view.me())).or_default().push(ping);
-    }
-    let mut batches = Vec::new();
-    for (owner, pings) in owners {
-        batches.extend(pings.chunks(REQUEST_MAX).map(|chunk| (owner, chunk.to_vec())));
-    }
-    batches
+/// One sender's way in, with what it keeps from batch to batch.
+pub struct Lane {
+    ingest: Arc<Ingest>,
+    groups: Groups,
+    fates: Vec<PingFate>,
 }
 
-/// The ring key of the cell a point lies in.
-pub(crate) fn ring_key(view: &View, point: Point) -> Option<u64> {
-    let at = LatLng::new(point.lat(), point.lng()).ok()?;
-    Some(view.ring_key(at.to_cell(Resolution::Eight)))
+impl Lane {
+    /// Applies a batch; says how each ping fared, in order, once a search would see it. Where an
+    /// owner does not answer within a second and a half, its pings are lost.
+    pub async fn apply(&mut self, pings: &[Ping]) -> &[PingFate] {
+        let Self { ingest, groups, fates } = self;
+        fates.clear();
+        fates.resize(pings.len(), PingFate::Refused);
+        let Some(runtime) = ingest.runtime.get() else { return fates };
+        groups.sort(runtime, pings);
+        let mut forwarded: Option<Arc<Awaited>> = None;
+        for group in groups.touched() {
+            match group.owner() {
+                Some(owner) if owner != ingest.me => {
+                    let awaited = forwarded.get_or_insert_with(|| Awaited::new(pings.len()));
+                    ingest.outbox(owner).add_all(pings, group.items(), awaited);
+                }
+                Some(_) | None => group.apply(runtime, pings, fates),
+            }
+        }
+        if let Some(awaited) = forwarded {
+            // What was not answered by then says so itself.
+            let _ = tokio::time::timeout(WITHIN, awaited.settled()).await;
+            for group in groups.touched() {
+                if group.owner().is_some_and(|owner| owner != ingest.me) {
+                    for item in group.items() {
+                        fates[*item as usize] = awaited.fate(*item);
+                    }
+                }
+            }
+        }
+        ingest.metrics.count_pings(fates.iter().copied().collect());
+        fates
+    }
 }

@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// How long a node may take to answer.
 const WITHIN: Duration = Duration::from_secs(5);
+/// Split cells that are listed; a hundred lines are no answer.
+const SPLITS_SHOWN: usize = 40;
 
 /// Which node is asked, and how its answer is shown.
 #[derive(Debug, Clone, clap::Args)]
@@ -203,10 +205,27 @@ fn ring_table(view: &ClusterView) -> String {
     let known = |n: Option<u16>| n.map_or("not yet known".to_owned(), |n| n.to_string());
     let (partitions, level) = (known(view.partitions), known(view.level));
     let ready = if view.ready { "ready" } else { "not ready" };
+    let splits = split_table(view);
     format!(
-        "cluster {}, as {} sees it ({ready})\n{members}\npartitions {partitions} · feature level {level} · ring {} · split table {}",
+        "cluster {}, as {} sees it ({ready})\n{members}\npartitions {partitions} · feature level {level} · ring {} · split table {}{splits}",
         view.cluster, view.node, view.ring_version, view.split_version
     )
+}
+
+/// The cells that are split and why, below the rest; nothing if none is.
+fn split_table(view: &ClusterView) -> String {
+    if view.splits.is_empty() {
+        return String::new();
+    }
+    let per_second = |n: Option<u64>| n.map_or("configured".to_owned(), |n| format!("{n}/s"));
+    let rows = view.splits.iter().take(SPLITS_SHOWN).map(|split| {
+        let resolution = format!("r{}", split.resolution);
+        [split.cell.clone(), resolution, per_second(split.load), per_second(split.limit)]
+    });
+    let list = print::list(["split cell", "resolution", "carried", "more than"], rows);
+    let more = view.splits.len().saturating_sub(SPLITS_SHOWN);
+    let rest = if more > 0 { format!("\nand {more} more") } else { String::new() };
+    format!("\n{list}{rest}")
 }
 
 fn lookup_table(found: &LookupView) -> String {

@@ -73,6 +73,7 @@
 mod asks;
 mod call;
 mod carrier;
+pub mod edge;
 mod failure;
 mod fleet;
 mod follow;

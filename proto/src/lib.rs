@@ -8,7 +8,9 @@
 //! * [`code`]: every reason a request may be refused, each with a stable number.
 //! * [`codec`]: the only place where values become bytes.
 //! * [`record`]: what is stored and what crosses the wire between nodes.
+//! * [`edge`]: the binary protocol of edge gateways, frame by frame.
 //! * [`envelope`]: the one frame a request travels in between nodes.
+//! * [`pings`]: positions as bytes of a fixed size.
 //! * [`machine`]: the contract between the ledger, which sees bytes, and the state behind them.
 //! * `client`, with the feature of that name: how programs use a cluster from outside.
 #![warn(missing_docs)]
@@ -17,9 +19,11 @@
 pub mod client;
 pub mod code;
 pub mod codec;
+pub mod edge;
 pub mod envelope;
 pub mod ids;
 pub mod machine;
+pub mod pings;
 pub mod record;
 pub mod slot;
 pub mod units;

@@ -43,6 +43,10 @@ pub trait Clock: Send + Sync + fmt::Debug {
     fn mono(&self) -> MonoMs;
     /// Wall-clock time.
     fn wall(&self) -> WallMs;
+    /// The monotonic time in microseconds, as fine as this clock tells it; for measuring.
+    fn precise_us(&self) -> u64 {
+        self.mono().0.saturating_mul(1_000)
+    }
 }
 
 /// Why a coordinate was refused.

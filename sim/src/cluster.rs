@@ -24,6 +24,8 @@ pub struct Plan {
     pub flags: Vec<String>,
     /// The secret that they share.
     pub key: String,
+    /// Whether they listen for edge gateways.
+    pub edge: bool,
 }
 
 /// Why there is no cluster.
@@ -73,6 +75,7 @@ struct Node {
     founder: bool,
     http: SocketAddr,
     peer: SocketAddr,
+    edge: SocketAddr,
     data: PathBuf,
     log: PathBuf,
     child: Option<Child>,
@@ -112,7 +115,8 @@ impl Node {
             ClusterError::Prepare { what, source }
         })?;
         let log = directory.join(format!("n{id}.log"));
-        Ok(Self { id, founder, http: port()?, peer: port()?, data, log, child: None })
+        let (http, peer, edge) = (port()?, port()?, port()?);
+        Ok(Self { id, founder, http, peer, edge, data, log, child: None })
     }
 
     fn name(&self) -> String {
@@ -146,6 +150,16 @@ impl Cluster {
     /// Where clients reach the nodes.
     pub const fn doors(&self) -> &Doors {
         &self.doors
+    }
+
+    /// Where edge gateways reach the nodes, seat by seat.
+    pub fn edges(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.edge).collect()
+    }
+
+    /// The numbers of the processes that run, as the system knows them, seat by seat.
+    pub fn processes(&self) -> Vec<u32> {
+        self.nodes.iter().filter_map(|node| node.child.as_ref().map(Child::id)).collect()
     }
 
     /// The name of the node that holds a seat, as the cluster says it.
@@ -206,6 +220,7 @@ impl Cluster {
             .args(["--peer", &node.peer.to_string()])
             .arg("--data-dir")
             .arg(&node.data)
+            .args(self.plan.edge.then(|| format!("--edge={}", node.edge)))
             .args(&self.plan.flags)
             // Not a flag, so that `ps` does not show it.
             .env("HANSOM_CLUSTER_KEY", &self.plan.key)
@@ -296,6 +311,7 @@ mod tests {
             directory: directory.into(),
             flags: vec!["--offer-ttl-ms".into(), "500".into()],
             key: "secret".into(),
+            edge: false,
         }
     }
 

@@ -116,7 +116,7 @@ pub async fn run(args: Args, clock: Arc<dyn Clock>) -> Result<bool, DemoError> {
 }
 
 /// Waits for ctrl-c or a polite kill. Dropping the run then kills the nodes.
-async fn stopped() -> DemoError {
+pub(crate) async fn stopped() -> DemoError {
     let system = |source| DemoError::System { what: "listen for signals".into(), source };
     match signal(SignalKind::terminate()) {
         Err(error) => system(error),
@@ -184,8 +184,8 @@ impl Settings {
             flags.extend(["--plant".to_owned(), fault.clone()]);
         }
         let (nodes, directory) = (self.nodes, home.path.clone());
-        let plan =
-            Plan { program: self.program.clone(), nodes, directory, flags, key: secret(self.seed) };
+        let (program, key) = (self.program.clone(), secret(self.seed));
+        let plan = Plan { program, nodes, directory, flags, key, edge: false };
         let demand = match self.steady {
             None => format!("{requests} requests"),
             Some(Open { load: Steady { riders, operations }, .. }) => {
@@ -361,7 +361,7 @@ fn secret(seed: u64) -> String {
 
 /// Thousands of sockets need thousands of files; many systems allow 1,024 unless asked. The nodes
 /// inherit it. If it can't be raised, a large fleet fails with the system's own words.
-fn raise_file_limit() {
+pub(crate) fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current: _, maximum } = getrlimit(Resource::Nofile);
     let _as_before = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });

@@ -1,9 +1,9 @@
 //! The city that drives a cluster, and the judge that decides whether the cluster kept its word.
 //!
 //! It depends on `proto` for ids and units and on nothing else of the house: a cluster is what
-//! answers HTTP and WebSocket at some addresses. Front door: [`demo`].
+//! answers HTTP and WebSocket at some addresses. Front doors: [`demo`] and [`mod@bench`].
 //!
-//! * [`demo`]: `hansom demo`, from flags to exit status.
+//! * [`demo`]: `hansom demo`, from flags to exit status. [`mod@bench`]: `hansom bench`, nodes through their doors.
 //! * [`cluster`]: real node processes, started, killed, started again, replaced; [`doors`] says where
 //!   clients find them, [`partitions`] whether every partition has all its replicas.
 //! * [`city`]: demand, fleet and roads as values; from a seed ([`synthetic`]) or files ([`csv`]);
@@ -17,6 +17,7 @@
 //! * [`report`]: figures and table; [`counters`] reads the nodes' own, [`stats`] does percentiles.
 #![warn(missing_docs)]
 
+pub mod bench;
 pub mod checker;
 pub mod city;
 mod client;

@@ -91,6 +91,7 @@ fn deaf(binary: &Path) -> Command {
 
 struct Node {
     http: SocketAddr,
+    edge: SocketAddr,
     peer: SocketAddr,
     /// How it finds the others.
     bootstrap: Vec<String>,
@@ -102,7 +103,8 @@ struct Node {
 impl Node {
     /// Of this build, not started yet.
     fn new(peer: SocketAddr, bootstrap: Vec<String>) -> Self {
-        Self { http: free_address(), peer, bootstrap, binary: HANSOM.into(), child: None }
+        let (http, edge) = (free_address(), free_address());
+        Self { http, edge, peer, bootstrap, binary: HANSOM.into(), child: None }
     }
 }
 
@@ -182,7 +184,8 @@ impl Cluster {
         assert!(node.child.is_none(), "node {id} runs already");
         let child = deaf(&node.binary)
             .args(["node", "--node-id", &id.to_string()])
-            .args(["--http", &node.http.to_string(), "--peer", &node.peer.to_string()])
+            .args(["--http", &node.http.to_string(), "--edge", &node.edge.to_string()])
+            .args(["--peer", &node.peer.to_string()])
             .args(&node.bootstrap)
             .arg("--data-dir")
             .arg(data)
@@ -285,6 +288,9 @@ impl Cluster {
 
     pub(crate) fn http(&self, id: u64) -> SocketAddr {
         self.nodes[&id].http
+    }
+    pub(crate) fn edge(&self, id: u64) -> SocketAddr {
+        self.nodes[&id].edge
     }
     pub(crate) fn peer(&self, id: u64) -> SocketAddr {
         self.nodes[&id].peer

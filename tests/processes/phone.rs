@@ -109,6 +109,23 @@ impl Phone {
         timeout(time, self.message()).await.expect("the node says something")
     }
 
+    /// The next binary message; texts are kept in `seen`.
+    pub(crate) async fn frame(&mut self) -> Vec<u8> {
+        let waiting = timeout(WITHIN, async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Binary(frame))) => return frame.to_vec(),
+                    Some(Ok(Message::Text(text))) => {
+                        self.seen.push(serde_json::from_str(&text).expect("JSON comes down"));
+                    }
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    other => panic!("{other:?} instead of a frame"),
+                }
+            }
+        });
+        waiting.await.expect("a frame comes")
+    }
+
     async fn message(&mut self) -> Option<Value> {
         loop {
             match self.socket.next().await {

@@ -31,7 +31,7 @@ impl Issuer {
     pub(crate) fn token(&self, role: &str, subject: Option<&str>) -> String {
         self.token_for(1, role, subject)
     }
-    fn token_for(&self, hours: u32, role: &str, subject: Option<&str>) -> String {
+    pub(crate) fn token_for(&self, hours: u32, role: &str, subject: Option<&str>) -> String {
         let mut tool = hansom();
         tool.arg("token").arg("mint").arg(format!("--hours={hours}"));
         tool.args(["--role", role, "--keys"]).arg(self.keys());

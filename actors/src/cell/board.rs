@@ -52,10 +52,11 @@ impl Board {
         Self::default()
     }
 
-    /// Puts a booking up, or renews it. On a full board the one that would die first makes room.
-    pub fn post(&mut self, demand: Demand, now: MonoMs) {
+    /// Puts a booking up, or renews it; says whether it was not up. On a full board the one that
+    /// would die first makes room.
+    pub fn post(&mut self, demand: Demand, now: MonoMs) -> bool {
         self.expire(now);
-        self.withdraw(demand.booking);
+        let is_new = !self.withdraw(demand.booking);
         if self.posts.len() >= POSTS_MAX
             && let Some((_, first)) = self.dying.first().copied()
         {
@@ -64,6 +65,7 @@ impl Board {
         }
         self.dying.insert((now, demand.booking));
         self.posts.insert(demand.booking, Post { demand, posted_at: now });
+        is_new
     }
 
     /// Takes a booking down; false if it was not up.

@@ -2,23 +2,23 @@
 //!
 //! A ping costs one lookup by driver and, nearly always, one multiplication that says "still in
 //! the same cell": then nothing moves and only the time of receipt is refreshed. H3 is asked when
-//! the point leaves the certain circle of the cell ([`CellShape`]). The newest phone time of a
-//! driver wins, whatever the order of arrival.
+//! the point is not certainly within a cell known here ([`CellShape`]), one ping in thirty. The
+//! newest phone time of a driver wins, whatever the order of arrival.
 //!
-//! A driver is in exactly one bucket. One who drives out of this ring key, or is forgotten, stays
-//! as a *ghost* until the sweep: a ghost is found by nobody, but remembers the phone time, so that
-//! a late ping from before the move does not bring a twin to life.
+//! A driver is in exactly one bucket. One who was seen in another ring key since, or is not
+//! registered, stays as a *ghost* until the sweep: a ghost is found by nobody, but remembers the
+//! phone time, so that a late ping from before the move does not bring a twin to life.
 //!
 //! Freshness is judged by the time of receipt on this node's monotonic clock; a phone's clock only
 //! orders that phone's own pings. A phone whose clock once ran ahead is deaf until the sweep has
 //! taken its entry, at most one freshness window later.
 //!
 //! A driver is nominated only with a standing, the word of his partition about him: `standing.rs`.
-//! How the near ones are found: `search.rs`.
+//! How the near ones are found: `search.rs`. What is counted of them, per r7 cell: `areas.rs`.
 //!
 //! # Memory
-//! 64 bytes an entry, 16 in the sweep's heap, 4 in the bucket and about 20 in the map by driver:
-//! some 104 bytes a driver, up to 190 just after the vectors have doubled. A test does the sum.
+//! 64 bytes an entry, 16 in the sweep's heap, 4 in the bucket and 19 to 37 in the map by driver:
+//! some 110 bytes a driver, up to 200 just after the vectors have doubled. A test does the sum.
 //!
 //! # Not done
 //! * Speed and heading are dropped, so the future place of a car is not known.
@@ -28,14 +28,17 @@ use crate::geo::{CellShape, cell_of};
 use h3o::CellIndex;
 use proto::record::cell::Ping;
 use proto::{DriverId, MonoMs, Point, WallMs};
+use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
 use std::collections::{BTreeMap, BinaryHeap};
 
+mod areas;
 mod check;
 mod search;
 mod standing;
 
+pub use areas::{Area, Tally};
 pub use search::Query;
 pub use standing::{ASK_AGAIN_MS, LOOKS_MAX, Restood};
 
@@ -44,6 +47,9 @@ use standing::Known;
 /// Drivers and ghosts one ring key holds at most: 3,600 to each of the 36 square kilometres of an
 /// r6 cell, more than its streets hold. At 190 bytes they are 25 MB, and invented ids take no more.
 pub const DRIVERS_MAX: usize = 131_072;
+
+/// What a search that looks at a cell's drivers costs, in pings.
+pub const SEARCH_LOAD: u64 = 16;
 
 /// The bucket of a ghost.
 const NOWHERE: u32 = u32::MAX;
@@ -55,17 +61,12 @@ pub enum PingOutcome {
     Applied {
         /// He came here or changed cells, so the index was written.
         moved: bool,
-        /// His standing is not known; he can't be found until it is. See [`Supply::unverified`].
-        unknown: bool,
+        /// His standing is not known, he can't be found until it is, and it is time to ask his
+        /// partition. Said once every [`ASK_AGAIN_MS`]; [`Supply::unverified`] asks again.
+        ask: bool,
     },
     /// Not newer than what is known of him. Changed nothing.
     Stale,
-    /// He is in a cell of another ring key. He is no longer here; hand the ping to the key of
-    /// `cell`, with [`Supply::ping_in`].
-    Left {
-        /// The r8 cell he is in.
-        cell: CellIndex,
-    },
     /// There is no room for another driver. Changed nothing.
     Full,
 }
@@ -77,8 +78,6 @@ pub struct Counts {
     pub applied: u64,
     /// Pings that were not newer than what was known.
     pub stale: u64,
-    /// Pings of drivers in another ring key.
-    pub left: u64,
     /// Pings refused for want of room.
     pub full: u64,
     /// Pings that asked H3 for the cell.
@@ -124,6 +123,10 @@ struct Bucket {
     cell: CellIndex,
     shape: CellShape,
     slots: Vec<u32>,
+    /// Which of `areas` has the r7 parent.
+    area: u32,
+    /// Pings applied, and searches that looked here, weighed, since the load was last taken.
+    load: u64,
 }
 
 /// The drivers of one ring key. See the module's text.
@@ -131,13 +134,16 @@ struct Bucket {
 pub struct Supply {
     /// How long a standing is believed before it is asked for again.
     verify_ms: u64,
-    slot_of: BTreeMap<DriverId, u32>,
+    /// The hash has no secret: ids are hashes themselves, and who makes them up fills one ring key
+    /// at most. Nobody iterates over it.
+    slot_of: FxHashMap<DriverId, u32>,
     entries: Vec<Entry>,
     /// Slots of `entries` that hold nobody.
     vacant: Vec<u32>,
     /// Which bucket has which cell. Buckets stay when empty: a ring key has at most 49 cells.
     bucket_of: BTreeMap<CellIndex, u32>,
     buckets: Vec<Bucket>,
+    areas: Vec<Area>,
     /// One item for each slot in use: a time of receipt, perhaps outdated, and the slot.
     by_seen: BinaryHeap<Reverse<(MonoMs, u32)>>,
     /// The slot that [`Supply::unverified`] looks at next.
@@ -152,11 +158,12 @@ impl Supply {
     pub fn new(verify_ms: u64) -> Self {
         Self {
             verify_ms,
-            slot_of: BTreeMap::new(),
+            slot_of: FxHashMap::default(),
             entries: Vec::new(),
             vacant: Vec::new(),
             bucket_of: BTreeMap::new(),
             buckets: Vec::new(),
+            areas: Vec::new(),
             by_seen: BinaryHeap::new(),
             hand: 0,
             len: 0,
@@ -164,45 +171,39 @@ impl Supply {
         }
     }
 
-    /// Takes a ping, received at `now`. `owns` says whether an r8 cell belongs to this ring key;
-    /// it is asked only when the driver may have left the cell he was in.
-    pub fn ping(
-        &mut self,
-        ping: &Ping,
-        now: MonoMs,
-        owns: impl Fn(CellIndex) -> bool,
-    ) -> PingOutcome {
-        let slot = self.slot_of.get(&ping.driver).copied();
-        if let Some(outcome) = self.try_stay(slot, ping, now) {
-            return outcome;
-        }
-        self.counts.located += 1;
-        let cell = cell_of(ping.point);
-        if owns(cell) {
-            return self.settle(slot, ping, cell, now);
-        }
-        if let Some(slot) = slot {
-            self.vanish(slot);
-            let ghost = &mut self.entries[slot as usize];
-            (ghost.at, ghost.seen) = (ping.at, now);
-        }
-        self.counts.left += 1;
-        PingOutcome::Left { cell }
-    }
-
-    /// Takes a ping whose r8 cell the caller knows and knows to belong to this ring key.
-    pub fn ping_in(&mut self, ping: &Ping, cell: CellIndex, now: MonoMs) -> PingOutcome {
+    /// Takes a ping from a cell of this ring key, received at `now`.
+    pub fn ping(&mut self, ping: &Ping, now: MonoMs) -> PingOutcome {
         let slot = self.slot_of.get(&ping.driver).copied();
         match self.try_stay(slot, ping, now) {
             Some(outcome) => outcome,
-            None => self.settle(slot, ping, cell, now),
+            None => {
+                let cell = self.locate(ping.point);
+                self.settle(slot, ping, cell, now)
+            }
         }
     }
 
-    /// Drops a driver who is not registered or was seen elsewhere; false if he was not here. Only
-    /// a ping newer than his last brings him back.
-    pub fn forget(&mut self, driver: DriverId) -> bool {
-        self.slot_of.get(&driver).copied().is_some_and(|slot| self.vanish(slot))
+    /// The cell of a point: certainly one of those that have buckets, or as H3 says.
+    fn locate(&mut self, point: Point) -> CellIndex {
+        let known = self.buckets.iter().find(|bucket| bucket.shape.certainly_holds(point));
+        if let Some(bucket) = known {
+            return bucket.cell;
+        }
+        self.counts.located += 1;
+        cell_of(point)
+    }
+
+    /// Drops a driver who is not registered, or who was seen elsewhere `at` a phone time later than
+    /// his last here; false if he is not here, or was here after that. Only a newer ping brings him
+    /// back.
+    pub fn forget(&mut self, driver: DriverId, at: Option<WallMs>) -> bool {
+        let Some(slot) = self.slot_of.get(&driver).copied() else { return false };
+        let entry = &mut self.entries[slot as usize];
+        if at.is_some_and(|at| at < entry.at) {
+            return false;
+        }
+        entry.at = entry.at.max(at.unwrap_or_default());
+        self.vanish(slot)
     }
 
     /// Sweeps out who was not heard of for more than `older_than_ms`, longest silent first, and
@@ -238,6 +239,26 @@ impl Supply {
         (entry.bucket != NOWHERE).then_some(Fix { point, at, seen })
     }
 
+    /// The newest positions of those heard of within `fresh_ms`, as pings, for another owner.
+    pub fn positions(&self, now: MonoMs, fresh_ms: u64) -> Vec<Ping> {
+        let here = self.buckets.iter().flat_map(|bucket| &bucket.slots);
+        let fresh = here
+            .map(|slot| &self.entries[*slot as usize])
+            .filter(|entry| now.since(entry.seen) <= fresh_ms);
+        let ping = |entry: &Entry| {
+            let Entry { driver, point, at, .. } = *entry;
+            Ping { driver, point, heading_deg: 0, speed_cms: 0, accuracy_m: 0, at }
+        };
+        fresh.map(ping).collect()
+    }
+
+    /// What each r8 cell had to do since this was last asked: a ping counts one, a search that
+    /// looked there [`SEARCH_LOAD`].
+    pub fn take_load(&mut self) -> Vec<(CellIndex, u64)> {
+        let busy = self.buckets.iter_mut().filter(|bucket| bucket.load > 0);
+        busy.map(|bucket| (bucket.cell, std::mem::take(&mut bucket.load))).collect()
+    }
+
     /// How many drivers are here.
     pub fn len(&self) -> usize {
         self.len
@@ -255,18 +276,27 @@ impl Supply {
 
     /// Settles a ping that needs no cell: a stale one, or one from inside the certain circle.
     fn try_stay(&mut self, slot: Option<u32>, ping: &Ping, now: MonoMs) -> Option<PingOutcome> {
-        let entry = &mut self.entries[slot? as usize];
+        let slot = slot?;
+        let entry = &self.entries[slot as usize];
         if ping.at <= entry.at {
             self.counts.stale += 1;
             return Some(PingOutcome::Stale);
         }
         let bucket = self.buckets.get(entry.bucket as usize)?; // a ghost has none
-        if !bucket.shape.certainly_holds(ping.point) {
-            return None;
+        bucket.shape.certainly_holds(ping.point).then(|| self.stay(slot, ping, now))
+    }
+
+    /// Takes a newer ping of somebody who stays in his bucket.
+    fn stay(&mut self, slot: u32, ping: &Ping, now: MonoMs) -> PingOutcome {
+        let entry = &mut self.entries[slot as usize];
+        let bucket = &mut self.buckets[entry.bucket as usize];
+        if let Some(known) = entry.known {
+            self.areas[bucket.area as usize].heard(known, entry.seen, now);
         }
         (entry.point, entry.at, entry.seen) = (ping.point, ping.at, now);
+        bucket.load += 1;
         self.counts.applied += 1;
-        Some(PingOutcome::Applied { moved: false, unknown: entry.known.is_none() })
+        PingOutcome::Applied { moved: false, ask: entry.should_ask(now) }
     }
 
     /// Puts the driver of a ping that is not stale into the bucket of `cell`.
@@ -283,19 +313,21 @@ impl Supply {
         };
         let bucket = self.bucket(cell);
         let old_bucket = self.entries[slot as usize].bucket;
-        let moved = old_bucket != bucket;
-        if moved {
-            self.leave_bucket(slot);
-            self.enter_bucket(slot, bucket);
+        if old_bucket == bucket {
+            return self.stay(slot, ping, now);
         }
+        self.leave_bucket(slot);
         let entry = &mut self.entries[slot as usize];
         (entry.point, entry.at, entry.seen) = (ping.point, ping.at, now);
         if old_bucket == NOWHERE {
             entry.ask_at = now; // his partition should hear at once where he is
             self.len += 1;
         }
+        self.enter_bucket(slot, bucket);
+        self.buckets[bucket as usize].load += 1;
         self.counts.applied += 1;
-        PingOutcome::Applied { moved, unknown: entry.known.is_none() }
+        let ask = self.entries[slot as usize].should_ask(now);
+        PingOutcome::Applied { moved: true, ask }
     }
 
     /// A slot for a driver never seen, as a ghost. Nothing if there is no room.
@@ -330,28 +362,47 @@ impl Supply {
 
     fn bucket(&mut self, cell: CellIndex) -> u32 {
         *self.bucket_of.entry(cell).or_insert_with(|| {
-            self.buckets.push(Bucket { cell, shape: CellShape::of(cell), slots: Vec::new() });
+            let area = areas::of(&mut self.areas, cell);
+            let (shape, slots) = (CellShape::of(cell), Vec::new());
+            self.buckets.push(Bucket { cell, shape, slots, area, load: 0 });
             index(self.buckets.len() - 1)
         })
     }
 
     fn enter_bucket(&mut self, slot: u32, bucket: u32) {
-        let slots = &mut self.buckets[bucket as usize].slots;
+        let Bucket { slots, area, .. } = &mut self.buckets[bucket as usize];
         slots.push(slot);
         let entry = &mut self.entries[slot as usize];
         (entry.bucket, entry.place) = (bucket, index(slots.len() - 1));
+        if let Some(known) = entry.known {
+            self.areas[*area as usize].came(known, entry.seen);
+        }
         self.counts.bucket_writes += 1;
     }
 
     fn leave_bucket(&mut self, slot: u32) {
-        let Entry { bucket, place, .. } = self.entries[slot as usize];
+        let Entry { bucket, place, known, seen, .. } = self.entries[slot as usize];
         let Some(bucket) = self.buckets.get_mut(bucket as usize) else { return }; // a ghost
+        if let Some(known) = known {
+            self.areas[bucket.area as usize].went(known, seen);
+        }
         bucket.slots.swap_remove(place as usize);
         if let Some(filler) = bucket.slots.get(place as usize) {
             self.entries[*filler as usize].place = place;
         }
         self.entries[slot as usize].bucket = NOWHERE;
         self.counts.bucket_writes += 1;
+    }
+}
+
+impl Entry {
+    /// Whether his partition should be asked how he stands; says so once a while.
+    fn should_ask(&mut self, now: MonoMs) -> bool {
+        let due = self.known.is_none() && self.ask_at <= now;
+        if due {
+            self.ask_at = now.plus_ms(ASK_AGAIN_MS);
+        }
+        due
     }
 }
 

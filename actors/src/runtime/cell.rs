@@ -1,19 +1,31 @@
-//! The cell shell: one ring key's supply and demand board. It asks the drivers' partitions how
-//! drivers stand, in batches, and wakes waiting bookings when a car comes free.
+//! Cells: for each ring key owned here its supply and demand board, and the shell that tends it.
+//!
+//! What happens a million times a second goes past the mailbox: a ping or a search locks the cell,
+//! calls the core and is done, and whoever pinged is told once it is so. A message would cost more
+//! than what it carries: some 500 ns to send, to wake and to answer, beside 200 ns for a ping. What
+//! is rare, takes time or must wait its turn is the shell's: it sweeps, has drivers' partitions
+//! asked how they stand, wakes bookings when a car comes free, and hands the cell over when the
+//! ring gives it to somebody else.
+
+mod cells;
+mod handover;
+
+pub(super) use cells::Cells;
 
 use super::Runtime;
 use crate::cell::board::{Board, WAKE_MAX};
-use crate::cell::index::{PingOutcome, Query, Restood, Supply};
+use crate::cell::index::{PingOutcome, Query, Restood, Supply, Tally};
+use crate::cell::pressure::Pressure;
 use crate::geo;
-use h3o::CellIndex;
-use proto::record::ask::{Fix, Found, Wake};
-use proto::record::cell::{Demand, Ping, PingCounts};
-use proto::record::driver::Standing;
-use proto::{BookingId, DriverId, NodeId};
+use h3o::{CellIndex, Resolution};
+use proto::record::ask::{AreaCount, Fix, Found, Wake};
+use proto::record::cell::{Demand, PingFate, Ping, PingCounts};
+use proto::record::driver::{Standing, VehicleType};
+use proto::{BookingId, DriverId, MonoMs, NodeId, Point, WallMs};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// How often a cell sweeps, verifies and looks whether it is still needed, in milliseconds.
 const TICK_MS: u64 = 500;
@@ -28,117 +40,188 @@ const SWEEP_MAX: usize = 512;
 /// Ticks without a driver or a post before the shell leaves: a minute.
 const EMPTY_TICKS: u32 = 120;
 
+/// A booking is counted when it is posted the first time, which is sooner than so many milliseconds
+/// after it was made; later it is one whose post had died.
+const NEW_MS: u32 = 1_000;
+
+/// What the shell is told.
 pub(super) enum Message {
-    Pings { pings: Vec<(Ping, CellIndex)>, reply: oneshot::Sender<PingCounts> },
-    Search { query: Query, post: Option<Demand>, reply: oneshot::Sender<Found> },
     Withdraw(BookingId),
     Restand(Vec<Standing>),
-    Forget(DriverId),
-    Fixes { drivers: Vec<DriverId>, reply: oneshot::Sender<Vec<Fix>> },
+    Forget(DriverId, Option<WallMs>),
+    /// The ring or the split table is another.
+    Reowned,
     Tick,
 }
 
-pub(super) struct Shell {
-    pub(super) runtime: Runtime,
-    pub(super) ring_key: u64,
+/// One ring key's supply and demand board, behind a lock that is held for microseconds.
+pub(super) struct Cell {
+    ring_key: u64,
+    state: Mutex<State>,
 }
 
-pub(super) struct State {
+struct State {
     supply: Supply,
     board: Board,
+    pressure: Pressure,
     empty_ticks: u32,
+    /// Nobody looks here any more: it was empty for long, or belongs to somebody else.
+    left: bool,
+}
+
+/// A cell that is looked at no more; its key may have another.
+pub(super) struct Left;
+
+impl Cell {
+    fn new(ring_key: u64) -> Arc<Self> {
+        let (supply, board, pressure) =
+            (Supply::new(VERIFY_MS), Board::new(), Pressure::default());
+        let state = State { supply, board, pressure, empty_ticks: 0, left: false };
+        Arc::new(Self { ring_key, state: Mutex::new(state) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The cores leave themselves whole between calls, so a poisoned lock is still good.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Applies those of `pings` that `items` numbers, notes how each fared, and has the partitions
+    /// of those asked whom nothing is known of.
+    pub(super) fn apply(
+        &self,
+        runtime: &Runtime,
+        pings: &[Ping],
+        items: &[u32],
+        fates: &mut [PingFate],
+        now: MonoMs,
+    ) -> Result<PingCounts, Left> {
+        let mut state = self.state();
+        if state.left {
+            return Err(Left);
+        }
+        let mut counts = PingCounts::default();
+        for item in items {
+            let (ping, fate) = (&pings[*item as usize], &mut fates[*item as usize]);
+            *fate = match state.supply.ping(ping, now) {
+                PingOutcome::Applied { ask, .. } => {
+                    if ask {
+                        runtime.0.verifier.ask(ping.driver, self.ring_key, ping.at);
+                    }
+                    PingFate::Applied
+                }
+                PingOutcome::Stale => PingFate::Stale,
+                PingOutcome::Full => PingFate::Refused,
+            };
+            counts.count(*fate);
+        }
+        Ok(counts)
+    }
+
+    /// Who is near. A demand is put up, and told who else waits and who was left out.
+    pub(super) fn search(&self, query: &Query, post: Option<Demand>, now: MonoMs) -> Found {
+        let mut state = self.state();
+        let State { supply, board, pressure, .. } = &mut *state;
+        let Some(demand) = post else {
+            let candidates = supply.search(query, now);
+            return Found { candidates, waiting: 0, dropped: Vec::new() };
+        };
+        let Demand { booking, pickup, radius_m, need, age_ms } = demand;
+        let waiting = board.waiting_near(pickup, radius_m, booking, now);
+        let is_new = board.post(demand, now) && age_ms < NEW_MS;
+        if let Some(area) = self.area_of(pickup).filter(|_| is_new) {
+            pressure.count(area, need.kind, now);
+        }
+        let (candidates, dropped) = supply.search_and_tell(query, now);
+        Found { candidates, waiting, dropped }
+    }
+
+    /// The r7 cell of a place, if the place belongs to this ring key.
+    fn area_of(&self, place: Point) -> Option<CellIndex> {
+        let (key, cell) = (CellIndex::try_from(self.ring_key).ok()?, geo::cell_of(place));
+        let is_here = cell.parent(key.resolution()) == Some(key);
+        is_here.then(|| cell.parent(Resolution::Seven)).flatten()
+    }
+
+    /// Shows what is counted here, by r7 cell and vehicle type, in parts that add up.
+    pub(super) fn count_areas(
+        &self,
+        now: MonoMs,
+        mut show: impl FnMut(CellIndex, VehicleType, AreaCount),
+    ) {
+        let state = self.state();
+        for area in state.supply.areas() {
+            for (kind, tally) in VehicleType::ALL.into_iter().zip(&area.by_kind) {
+                let Tally { drivers, busy, accepts_pct, .. } = *tally;
+                let silent_ms = tally.silent_ms(now) * u64::from(drivers);
+                let count =
+                    AreaCount { drivers, busy, accepts_pct, silent_ms, ..AreaCount::default() };
+                show(area.cell, kind, count);
+            }
+        }
+        for ((area, kind), bookings_5m) in state.pressure.counts(now) {
+            show(area, kind, AreaCount { bookings_5m, ..AreaCount::default() });
+        }
+    }
+
+    /// The last known positions of those who are here.
+    pub(super) fn fixes(&self, drivers: &[DriverId]) -> Vec<Fix> {
+        let state = self.state();
+        let fix = |driver: &DriverId| {
+            let seen = state.supply.fix(*driver)?;
+            Some(Fix { driver: *driver, point: seen.point, at: seen.at })
+        };
+        drivers.iter().filter_map(fix).collect()
+    }
+}
+
+pub(super) struct Shell {
+    runtime: Runtime,
+    cell: Arc<Cell>,
 }
 
 impl Actor for Shell {
     type Msg = Message;
-    type State = State;
+    type State = ();
     type Arguments = ();
 
-    async fn pre_start(
-        &self,
-        myself: ActorRef<Message>,
-        (): (),
-    ) -> Result<State, ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<(), ActorProcessingErr> {
         myself.send_after(Duration::from_millis(TICK_MS), || Message::Tick);
-        Ok(State { supply: Supply::new(VERIFY_MS), board: Board::new(), empty_ticks: 0 })
+        Ok(())
     }
 
     async fn handle(
         &self,
         myself: ActorRef<Message>,
         message: Message,
-        state: &mut State,
+        (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
-        let now = self.runtime.world().clock.mono();
         match message {
-            Message::Pings { pings, reply } => {
-                let (counts, unknown) = apply(&mut state.supply, &pings, now);
-                let _caller_gone = reply.send(counts);
-                if unknown {
-                    self.verify(state);
-                }
-            }
-            Message::Search { query, post, reply } => {
-                let waiting = post.map_or(0, |demand| {
-                    let Demand { booking, pickup, radius_m, .. } = demand;
-                    let waiting = state.board.waiting_near(pickup, radius_m, booking, now);
-                    state.board.post(demand, now);
-                    waiting
-                });
-                let (candidates, dropped) = match post {
-                    Some(_) => state.supply.search_and_tell(&query, now),
-                    None => (state.supply.search(&query, now), Vec::new()),
-                };
-                let _caller_gone = reply.send(Found { candidates, waiting, dropped });
-            }
             Message::Withdraw(booking) => {
-                state.board.withdraw(booking);
+                self.cell.state().board.withdraw(booking);
             }
             Message::Restand(standings) => {
-                for standing in standings {
-                    self.restand(state, &standing);
+                standings.iter().for_each(|standing| self.restand(standing));
+                self.runtime.mirror_standings(self.cell.ring_key, &standings);
+            }
+            Message::Forget(driver, at) => {
+                self.cell.state().supply.forget(driver, at);
+            }
+            Message::Reowned => {
+                if !self.is_ours() {
+                    self.hand_over(&myself);
                 }
             }
-            Message::Forget(driver) => {
-                state.supply.forget(driver);
-            }
-            Message::Fixes { drivers, reply } => {
-                let fix = |driver| {
-                    let seen = state.supply.fix(driver)?;
-                    Some(Fix { driver, point: seen.point, at: seen.at })
-                };
-                let _caller_gone = reply.send(drivers.into_iter().filter_map(fix).collect());
-            }
-            Message::Tick => self.tick(&myself, state),
+            Message::Tick => self.tick(&myself),
         }
         Ok(())
     }
 }
 
-/// Applies pings; says how they fared and whether somebody's standing must be asked.
-fn apply(
-    supply: &mut Supply,
-    pings: &[(Ping, CellIndex)],
-    now: proto::MonoMs,
-) -> (PingCounts, bool) {
-    let (mut counts, mut ask) = (PingCounts::default(), false);
-    for (ping, cell) in pings {
-        match supply.ping_in(ping, *cell, now) {
-            PingOutcome::Applied { unknown, .. } => {
-                counts.applied += 1;
-                ask |= unknown;
-            }
-            PingOutcome::Stale => counts.stale += 1,
-            PingOutcome::Left { .. } | PingOutcome::Full => counts.refused += 1,
-        }
-    }
-    (counts, ask)
-}
-
 impl Shell {
-    fn restand(&self, state: &mut State, standing: &Standing) {
+    fn restand(&self, standing: &Standing) {
         let world = self.runtime.world();
         let now = world.clock.mono();
+        let mut state = self.cell.state();
         let Restood::Freed(car) = state.supply.restand(standing, now) else { return };
         let eta_ms =
             |distance_m| geo::eta_ms(distance_m, world.policy.speed_cms, world.policy.detour_pct);
@@ -148,6 +231,7 @@ impl Shell {
                 by_node.entry(node).or_default().push((booking, candidate));
             }
         }
+        drop(state);
         for (node, woken) in by_node {
             let runtime = self.runtime.clone();
             tokio::spawn(async move {
@@ -158,33 +242,26 @@ impl Shell {
         }
     }
 
-    fn tick(&self, myself: &ActorRef<Message>, state: &mut State) {
+    fn tick(&self, myself: &ActorRef<Message>) {
         let now = self.runtime.world().clock.mono();
+        let mut state = self.cell.state();
         state.supply.expire(now, EXPIRE_MS, SWEEP_MAX);
         state.board.expire(now);
-        self.verify(state);
+        // Whoever finds the verifier's queue full stays as he is and is named again in a moment.
+        for (driver, at) in state.supply.unverified(now, SWEEP_MAX) {
+            self.runtime.0.verifier.ask(driver, self.cell.ring_key, at);
+        }
         let empty = state.supply.is_empty() && state.board.is_empty();
         state.empty_ticks = if empty { state.empty_ticks + 1 } else { 0 };
-        if state.empty_ticks >= EMPTY_TICKS {
-            self.runtime.0.cells.retire(self.ring_key, myself);
-        } else {
-            myself.send_after(Duration::from_millis(TICK_MS), || Message::Tick);
+        let leaves = state.empty_ticks >= EMPTY_TICKS;
+        drop(state);
+        if !self.is_ours() {
+            self.hand_over(myself);
+        } else if leaves {
+            self.runtime.0.cells.retire_if(&self.cell, myself, |state| {
+                state.supply.is_empty() && state.board.is_empty()
+            });
         }
-    }
-
-    /// Has the partitions of drivers asked whose standing is unknown or old. Whoever finds the
-    /// verifier's queue full stays unknown, can't be found, and is named again in a moment.
-    fn verify(&self, state: &mut State) {
-        let now = self.runtime.world().clock.mono();
-        for driver in state.supply.unverified(now, SWEEP_MAX) {
-            self.runtime.0.verifier.ask(driver, self.ring_key);
-        }
-    }
-}
-
-impl Runtime {
-    pub(super) fn tell_cell(&self, ring_key: u64, message: Message) {
-        let spawn = || (Shell { runtime: self.clone(), ring_key }, ());
-        self.0.cells.tell(ring_key, message, spawn);
+        myself.send_after(Duration::from_millis(TICK_MS), || Message::Tick);
     }
 }

@@ -6,7 +6,7 @@
 //! A question costs a look at what is new in the log; records are read only if something happened.
 
 use super::serve::BATCH_MAX;
-use super::{Runtime, cell};
+use super::Runtime;
 use futures_util::future::join_all;
 use ledger::{Cursor, LoggedEvent};
 use proto::code::{Code, Refusal};
@@ -17,7 +17,6 @@ use proto::record::{Booking, Key, Trip};
 use proto::{BookingId, DriverId, GroupId, WallMs};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use tokio::sync::oneshot;
 
 /// Questions in one request.
 const FOLLOWS_MAX: usize = 256;
@@ -236,7 +235,7 @@ impl Runtime {
     }
 
     /// Where drivers are, of those who are in cells held here.
-    pub(super) async fn fixes(&self, sought: Vec<(DriverId, u64)>) -> Result<Vec<Fix>, Refusal> {
+    pub(super) fn fixes(&self, sought: Vec<(DriverId, u64)>) -> Result<Vec<Fix>, Refusal> {
         if sought.len() > BATCH_MAX {
             return Err(Code::TooLarge.into());
         }
@@ -244,14 +243,11 @@ impl Runtime {
         for (driver, ring_key) in sought {
             by_key.entry(ring_key).or_default().push(driver);
         }
-        let mut answers = Vec::new();
-        for (ring_key, drivers) in by_key {
-            let (reply, answer) = oneshot::channel();
-            if self.0.cells.tell_living(ring_key, cell::Message::Fixes { drivers, reply }) {
-                answers.push(answer);
-            }
-        }
-        Ok(join_all(answers).await.into_iter().flatten().flatten().collect())
+        let cells = by_key.into_iter().filter_map(|(ring_key, drivers)| {
+            let cell = self.0.cells.living(ring_key)?;
+            Some(cell.fixes(&drivers))
+        });
+        Ok(cells.flatten().collect())
     }
 }
 

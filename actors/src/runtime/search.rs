@@ -2,15 +2,19 @@
 //! in time counts.
 
 use super::{Runtime, count};
+use crate::cell::index::Query;
 use crate::dispatch::{self, Findings};
+use crate::hedge::Hedge;
 use futures_util::future::join_all;
+use membership::KeyNear;
 use proto::code::Refusal;
 use proto::record::ask::{Found, Search};
 use proto::record::booking::Need;
 use proto::record::cell::{Candidate, Demand};
 use proto::record::explain::{Asked, DROPPED_MAX, Dropped};
 use proto::{NodeId, Point};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -32,8 +36,8 @@ pub struct Wanted {
     pub free_only: bool,
     /// At most so many.
     pub max: u16,
-    /// The booking that searches, to be told of cars that come free.
-    pub post: Option<Demand>,
+    /// Positions older than this are left out, in milliseconds; nothing for the policy's own.
+    pub fresh_ms: Option<u32>,
 }
 
 /// What was found, by all owners together.
@@ -53,19 +57,54 @@ pub struct Nearby {
 type Answered = (NodeId, Vec<u64>, Option<Result<Found, Refusal>>);
 
 impl Runtime {
-    /// The nearest drivers, over all owners of the cells within the circle.
+    /// The nearest drivers, over all owners of the cells within the circle. This node's own cells
+    /// first, nearest first and no more of them than can better the answer; then, at once, the
+    /// other owners that still can.
     pub async fn nearby(&self, wanted: Wanted) -> Nearby {
-        let answers = self.ask_owners(wanted).await;
-        self.merged(answers.into_iter().map(|(.., answer)| answer), wanted.max)
+        let world = self.world();
+        let Wanted { center, radius_m, need, free_only, max, fresh_ms } = wanted;
+        let fresh_ms = fresh_ms.unwrap_or(world.policy.fresh_ms);
+        let mut query = Query { center, radius_m, need, free_only, fresh_ms, max };
+        let near = world.membership.view().keys_within(center, radius_m);
+        let (mine, others): (Vec<KeyNear>, _) =
+            near.into_iter().partition(|key| key.owner == world.node);
+        let now = world.clock.mono();
+        let mut found: Vec<Candidate> = Vec::new();
+        for KeyNear { ring_key, nearest_m, .. } in mine {
+            if nearest_m > query.radius_m {
+                break;
+            }
+            let Some(cell) = self.0.cells.living(ring_key) else { continue };
+            let more = cell.search(&query, None, now).candidates;
+            join(&mut found, more, &mut query);
+        }
+        let mut owners: BTreeMap<NodeId, Vec<u64>> = BTreeMap::new();
+        for key in others.iter().filter(|key| key.nearest_m <= query.radius_m) {
+            owners.entry(key.owner).or_default().push(key.ring_key);
+        }
+        let mut partial = false;
+        let radius_m = query.radius_m;
+        let asks = owners.into_iter().map(|(node, ring_keys)| {
+            let (post, of) = (None, node);
+            let ask = Search { node, center, radius_m, need, free_only, max, fresh_ms, post, of };
+            self.ask_owner(ask, ring_keys)
+        });
+        for answer in join_all(asks).await {
+            match answer {
+                Some(Ok(answer)) => join(&mut found, answer.candidates, &mut query),
+                Some(Err(_)) | None => partial = true,
+            }
+        }
+        if partial {
+            count(&self.0.tally.searches_partial);
+        }
+        Nearby { candidates: found, waiting: 0, partial, dropped: Vec::new() }
     }
 
     /// Candidates for a booking, which from now on stands on the boards it searched.
     pub(super) async fn candidates(&self, demand: Demand) -> Findings {
-        let Demand { pickup: center, radius_m, need, .. } = demand;
         let max = dispatch::candidates_max(&self.world().policy);
-        let (need, post) = (Some(need), Some(demand));
-        let answers =
-            self.ask_owners(Wanted { center, radius_m, need, free_only: true, max, post }).await;
+        let answers = self.ask_owners(demand, max).await;
         let me = self.world().node;
         let asked = answers.iter().map(|(node, ring_keys, answer)| Asked {
             node: *node,
@@ -79,22 +118,81 @@ impl Runtime {
         Findings { candidates, waiting, partial, asked, dropped }
     }
 
-    async fn ask_owners(&self, wanted: Wanted) -> Vec<Answered> {
+    /// Asks all owners within a booking's circle for cars, and posts it with them.
+    async fn ask_owners(&self, demand: Demand, max: u16) -> Vec<Answered> {
         let world = self.world();
-        let view = world.membership.view();
-        let owners = view.owners_within(wanted.center, wanted.radius_m);
-        let Wanted { center, radius_m, need, free_only, max, post } = wanted;
+        let Demand { pickup: center, radius_m, need, .. } = demand;
+        let owners = world.membership.view().owners_within(center, radius_m);
+        let (need, free_only, post) = (Some(need), true, Some(demand));
         let fresh_ms = world.policy.fresh_ms;
         let asks = owners.into_iter().map(|(node, ring_keys)| {
-            let ask = Search { node, center, radius_m, need, free_only, max, fresh_ms, post };
-            let context = self.background().within_ms(SEARCH_MS);
-            async move {
-                let answer = world.router.ask(ask, context);
-                let answer = timeout(Duration::from_millis(SEARCH_MS.into()), answer).await.ok();
-                (node, ring_keys.into_iter().collect(), answer)
-            }
+            let of = node;
+            let ask = Search { node, center, radius_m, need, free_only, max, fresh_ms, post, of };
+            async move { (node, ring_keys.clone(), self.ask_owner(ask, ring_keys).await) }
         });
         join_all(asks).await
+    }
+
+    /// One owner's answer, if it comes in time; or, where its cells have copies and it takes longer
+    /// than nearly all do, the answer of those who have them, if that comes first. Who comes second
+    /// is dropped, and with it what it still does.
+    async fn ask_owner(
+        &self,
+        ask: Search,
+        ring_keys: Vec<u64>,
+    ) -> Option<Result<Found, Refusal>> {
+        let world = self.world();
+        if world.cell_replicas <= 1 || ask.node == world.node {
+            return self.ask_one(ask).await;
+        }
+        let begun_us = world.clock.precise_us();
+        let wait_us = self.hedge().asked();
+        let owner = self.ask_one(ask.clone());
+        tokio::pin!(owner);
+        let first = tokio::time::timeout(Duration::from_micros(wait_us), &mut owner).await;
+        let answer = match first {
+            Ok(answer) => answer,
+            Err(_) if !self.hedge().spend() => owner.await,
+            Err(_) => {
+                count(&self.0.tally.searches_hedged);
+                let copies = self.ask_copies(&ask, &ring_keys);
+                tokio::pin!(copies);
+                tokio::select! {
+                    answer = &mut owner => answer,
+                    Some(found) = &mut copies => {
+                        count(&self.0.tally.hedges_won);
+                        Some(Ok(found))
+                    }
+                    else => None,
+                }
+            }
+        };
+        self.hedge().answered(world.clock.precise_us().saturating_sub(begun_us));
+        answer
+    }
+
+    /// What those find who have copies of an owner's cells; nothing if one of them does not answer.
+    async fn ask_copies(&self, ask: &Search, ring_keys: &[u64]) -> Option<Found> {
+        let world = self.world();
+        let view = world.membership.view();
+        let keepers = ring_keys.iter().map(|key| view.cell_owners(*key, world.cell_replicas));
+        let second: BTreeSet<NodeId> = keepers.filter_map(|nodes| nodes.get(1).copied()).collect();
+        // No post: a copy's board would wake nobody.
+        let asks = second.into_iter().map(|node| {
+            self.ask_one(Search { node, post: None, ..ask.clone() })
+        });
+        let answers = join_all(asks).await;
+        let Nearby { candidates, waiting, partial, dropped } = merge(answers, ask.max);
+        (!partial).then_some(Found { candidates, waiting, dropped })
+    }
+
+    async fn ask_one(&self, ask: Search) -> Option<Result<Found, Refusal>> {
+        let answer = self.world().router.ask(ask, self.background().within_ms(SEARCH_MS));
+        timeout(Duration::from_millis(SEARCH_MS.into()), answer).await.ok()
+    }
+
+    fn hedge(&self) -> MutexGuard<'_, Hedge> {
+        self.0.hedge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn merged(
@@ -108,6 +206,34 @@ impl Runtime {
         }
         nearby
     }
+}
+
+/// Adds an answer to what was found. Once there is enough, nothing farther than the worst of it is
+/// worth looking for.
+fn join(found: &mut Vec<Candidate>, more: Vec<Candidate>, query: &mut Query) {
+    if !found.is_empty() {
+        // A driver on his way from one ring key to another may be in both; his newest ping counts.
+        found.retain(|known| !more.iter().any(|other| supersedes(other, known)));
+        let more = more.into_iter().filter(|other| {
+            found.iter().all(|known| known.driver != other.driver)
+        });
+        let more: Vec<Candidate> = more.collect();
+        found.extend(more);
+        found.sort_unstable_by_key(|candidate| (candidate.distance_m, candidate.driver));
+        found.truncate(query.max.into());
+    } else {
+        *found = more;
+    }
+    if let Some(worst) = found.last()
+        && found.len() >= query.max.into()
+    {
+        query.radius_m = worst.distance_m;
+    }
+}
+
+/// Whether this is a newer sight of the same driver.
+fn supersedes(newer: &Candidate, older: &Candidate) -> bool {
+    newer.driver == older.driver && (newer.at, newer.version) > (older.at, older.version)
 }
 
 /// How many an owner named.

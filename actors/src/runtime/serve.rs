@@ -1,24 +1,23 @@
 //! What this node does with a request it owns: one arm a request, each a line or two that names
 //! the shell or the command.
 
+use super::inlet::Groups;
 use super::search::{Nearby, merge};
 use super::world::Context;
 use super::{Runtime, booking, cell, driver};
 use crate::cell::index::Query;
-use crate::geo;
 use crate::trip::Mover;
 use futures_util::future::join_all;
+use membership::KeyNear;
 use proto::DriverId;
 use proto::code::{Code, Refusal};
 use proto::codec;
+use proto::pings::{BadPing, PingBatch};
 use proto::record::ask::{Found, Moved, Push, Request, Search, Session, Stand, Standings};
-use proto::record::cell::{Ping, PingCounts};
+use proto::record::cell::{PingFate, PingFates, Ping};
 use proto::record::command::Command;
 use proto::record::{Actor, Commitment, Driver};
 use serde::Serialize;
-use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
-use tokio::sync::oneshot;
 
 /// The most pings or ids in one request; beyond it the sender should have split.
 pub(super) const BATCH_MAX: usize = 8_192;
@@ -177,8 +176,12 @@ pub(super) async fn serve(
         Request::AddTrail(ask) => encoded(runtime.add_trail(ask).await),
         Request::ReadTrail(ask) => encoded(runtime.trail(ask).await),
 
-        Request::Pings(ask) => encoded(pings(runtime, ask.pings).await),
-        Request::Search(ask) => encoded(Ok(search(runtime, ask).await)),
+        Request::Pings(ask) => encoded(pings(runtime, &ask.pings)),
+        Request::Search(ask) => encoded(Ok(search(runtime, ask))),
+        Request::Mirror(ask) => {
+            runtime.take_copies(ask);
+            encoded(Ok(()))
+        }
         Request::Withdraw(ask) => {
             let view = runtime.world().membership.view();
             for ring_key in view.owners_within(ask.pickup, ask.radius_m).into_values().flatten() {
@@ -192,7 +195,8 @@ pub(super) async fn serve(
             encoded(Ok(()))
         }
         Request::Moved(ask) => {
-            runtime.0.cells.tell_living(ask.ring_key, cell::Message::Forget(ask.driver));
+            let forget = cell::Message::Forget(ask.driver, Some(ask.at));
+            runtime.0.cells.tell_living(ask.ring_key, forget);
             encoded(Ok(()))
         }
         Request::RiderBookings(ask) => encoded(runtime.bookings_of(ask).await),
@@ -202,7 +206,9 @@ pub(super) async fn serve(
         }
         Request::Follow(ask) => encoded(runtime.follow(ask.follows).await),
         Request::Whereabouts(ask) => encoded(runtime.whereabouts(&ask.drivers)),
-        Request::Fixes(ask) => encoded(runtime.fixes(ask.sought).await),
+        Request::Fixes(ask) => encoded(runtime.fixes(ask.sought)),
+        Request::Areas(ask) => encoded(runtime.areas(&ask)),
+        Request::Loads(_) => encoded(Ok(runtime.heaviest())),
         Request::Explain(ask) => encoded(Ok(runtime.explain(ask.booking).await)),
         Request::Consensus(_) => {
             Err(Refusal::new(Code::BadPeer, "a frame for the ledger, which no actor reads"))
@@ -239,20 +245,20 @@ async fn sessions(
     Ok(pushes)
 }
 
-/// Notes where drivers were seen, sends word to the cells they left, and says how they stand.
+/// Notes where drivers were seen, sends word to cells that are behind, and says how they stand.
 async fn standings(runtime: &Runtime, ask: Standings) -> Result<Stand, Refusal> {
     if ask.seen.len() > BATCH_MAX {
         return Err(Code::TooLarge.into());
     }
-    let read = ask.seen.into_iter().map(|(driver, ring_key)| async move {
+    let read = ask.seen.into_iter().map(|(driver, ring_key, at)| async move {
         let standing = runtime.driver(driver).await;
         if standing.is_ok()
-            && let Some(left) = runtime.0.soft.seen(driver, ring_key)
+            && let Some((ring_key, at)) = runtime.0.soft.seen(driver, ring_key, at)
         {
             let runtime = runtime.clone();
             tokio::spawn(async move {
                 // A stale twin lives at most the freshness window.
-                let ask = Moved { ring_key: left, driver, to: Some(ring_key) };
+                let ask = Moved { ring_key, driver, at };
                 let _lost = runtime.world().router.ask(ask, runtime.background()).await;
             });
         }
@@ -270,56 +276,39 @@ async fn standings(runtime: &Runtime, ask: Standings) -> Result<Stand, Refusal> 
     Ok(Stand { standings, unregistered })
 }
 
-/// Hands pings to their cells' shells and adds up how they fared.
-async fn pings(runtime: &Runtime, pings: Vec<Ping>) -> Result<PingCounts, Refusal> {
-    if pings.len() > BATCH_MAX {
+/// Applies pings of cells that this node owns, as their sender sees the ring.
+fn pings(runtime: &Runtime, batch: &PingBatch) -> Result<PingFates, Refusal> {
+    if batch.len() > BATCH_MAX {
         return Err(Code::TooLarge.into());
     }
-    let view = runtime.world().membership.view();
-    let mut by_key: BTreeMap<u64, Vec<_>> = BTreeMap::new();
-    for ping in pings {
-        let cell = geo::cell_of(ping.point);
-        by_key.entry(view.ring_key(cell)).or_default().push((ping, cell));
+    let read = batch.iter().collect::<Result<Vec<Ping>, BadPing>>();
+    let pings = read.map_err(|error| Refusal::new(Code::BadPeer, error.to_string()))?;
+    let mut fates = vec![PingFate::Refused; pings.len()];
+    let mut groups = Groups::default();
+    groups.sort(runtime, &pings);
+    for group in groups.touched() {
+        group.apply(runtime, &pings, &mut fates);
     }
-    let mut answers = Vec::new();
-    for (ring_key, pings) in by_key {
-        let (reply, answer) = oneshot::channel();
-        runtime.tell_cell(ring_key, cell::Message::Pings { pings, reply });
-        answers.push(answer);
-    }
-    let mut sum = PingCounts::default();
-    for counts in join_all(answers).await.into_iter().flatten() {
-        sum.applied += counts.applied;
-        sum.stale += counts.stale;
-        sum.refused += counts.refused;
-    }
-    let tally = &runtime.0.tally;
-    tally.pings_applied.fetch_add(sum.applied.into(), Ordering::Relaxed);
-    tally.pings_stale.fetch_add(sum.stale.into(), Ordering::Relaxed);
-    Ok(sum)
+    Ok(PingFates::of(&fates))
 }
 
-/// Asks this node's own cells within the circle. A demand is posted to every cell that the ring
+/// Asks this node's cells within the circle, those that are the asked owner's. A demand is posted to every cell that the ring
 /// gives this node, even one that nobody has pinged yet.
-async fn search(runtime: &Runtime, ask: Search) -> Found {
+fn search(runtime: &Runtime, ask: Search) -> Found {
     let world = runtime.world();
-    let owned = world.membership.view().owners_within(ask.center, ask.radius_m);
-    let Search { center, radius_m, need, free_only, max, fresh_ms, post, .. } = ask;
+    let now = world.clock.mono();
+    let near = world.membership.view().keys_within(ask.center, ask.radius_m);
+    let Search { center, radius_m, need, free_only, max, fresh_ms, post, of, .. } = ask;
     let query = Query { center, radius_m, need, free_only, fresh_ms, max };
-    let mut answers = Vec::new();
-    for (owner, ring_keys) in owned {
-        for ring_key in ring_keys {
-            let (reply, answer) = oneshot::channel();
-            let message = cell::Message::Search { query, post, reply };
-            if post.is_some() && owner == world.node {
-                runtime.tell_cell(ring_key, message);
-            } else if !runtime.0.cells.tell_living(ring_key, message) {
-                continue;
-            }
-            answers.push(answer);
-        }
-    }
-    let found = join_all(answers).await.into_iter().flatten().map(|found| Some(Ok(found)));
-    let Nearby { candidates, waiting, dropped, .. } = merge(found, max);
+    // Without copies, what lives here was given to this node by somebody's view of the ring.
+    let asked = |key: &KeyNear| world.cell_replicas <= 1 || key.owner == of;
+    let found = near.into_iter().filter(asked).filter_map(|KeyNear { ring_key, owner, .. }| {
+        let cell = match post {
+            Some(_) if owner == world.node => Some(runtime.cell(ring_key)),
+            Some(_) | None => runtime.0.cells.living(ring_key),
+        };
+        cell.map(|cell| Ok(cell.search(&query, post, now)))
+    });
+    let Nearby { candidates, waiting, dropped, .. } = merge(found.map(Some), max);
     Found { candidates, waiting, dropped }
 }

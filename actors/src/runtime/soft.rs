@@ -2,15 +2,16 @@
 //! is reached (the one session registry) and in which cell he was seen last. Soft: sockets attach
 //! again every few seconds, cells ask again every few seconds.
 
-use proto::DriverId;
 use proto::record::ask::Session;
+use proto::{DriverId, WallMs};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Entry {
     session: Option<Session>,
-    ring_key: Option<u64>,
+    /// In which cell's ring key he was seen last, and when by his phone.
+    seen: Option<(u64, WallMs)>,
 }
 
 #[derive(Debug, Default)]
@@ -51,13 +52,48 @@ impl Soft {
         self.drivers().get(&driver).and_then(|entry| entry.session)
     }
 
-    /// Notes where a driver was seen; tells the ring key he left, if he left one.
-    pub(super) fn seen(&self, driver: DriverId, ring_key: u64) -> Option<u64> {
-        let before = self.drivers().entry(driver).or_default().ring_key.replace(ring_key);
-        before.filter(|before| *before != ring_key)
+    /// Notes where a driver was seen. If two ring keys speak of him, tells the one that is behind
+    /// and when he was seen in the other.
+    pub(super) fn seen(
+        &self,
+        driver: DriverId,
+        ring_key: u64,
+        at: WallMs,
+    ) -> Option<(u64, WallMs)> {
+        let mut drivers = self.drivers();
+        let seen = &mut drivers.entry(driver).or_default().seen;
+        match *seen {
+            Some((known, last)) if known != ring_key && at < last => Some((ring_key, last)),
+            Some((known, last)) => {
+                *seen = Some((ring_key, at.max(last)));
+                (known != ring_key).then_some((known, at))
+            }
+            None => {
+                *seen = Some((ring_key, at));
+                None
+            }
+        }
     }
 
     pub(super) fn ring_key(&self, driver: DriverId) -> Option<u64> {
-        self.drivers().get(&driver).and_then(|entry| entry.ring_key)
+        Some(self.drivers().get(&driver)?.seen?.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_cells_that_have_a_driver_the_one_behind_is_told() {
+        let (soft, dee) = (Soft::default(), DriverId::from_raw(9));
+        let (west, east) = (1, 2);
+        assert_eq!(soft.seen(dee, west, WallMs(10)), None);
+        assert_eq!(soft.seen(dee, west, WallMs(11)), None);
+        assert_eq!(soft.seen(dee, east, WallMs(12)), Some((west, WallMs(12))), "he moved");
+        assert_eq!(soft.seen(dee, west, WallMs(11)), Some((west, WallMs(12))), "it was late");
+        assert_eq!(soft.ring_key(dee), Some(east));
+        assert_eq!(soft.seen(dee, west, WallMs(13)), Some((east, WallMs(13))), "he came back");
+        assert_eq!(soft.ring_key(dee), Some(west));
     }
 }

@@ -1,6 +1,8 @@
 //! Group 0: what the cluster agrees on about itself. Who its nodes are and with which disks, and
-//! from that, by pure calculation, where the replicas of each partition should be.
+//! from that, by pure calculation, where the replicas of each partition should be. And which cells
+//! are split.
 
+use super::splits::{SplitCell, Splits};
 use membership::Ring;
 use proto::codec::{self, CodecError};
 use proto::machine::{Applied, Level, StateMachine};
@@ -11,8 +13,10 @@ use std::collections::BTreeMap;
 
 /// The group that holds this.
 pub const META: GroupId = GroupId(0);
-/// Under which the machine keeps its one value.
+/// Under which the machine keeps who belongs to the cluster.
 pub(crate) const CLUSTER_KEY: &[u8] = b"cluster";
+/// Under which it keeps the split cells, once they have been set.
+pub(crate) const SPLITS_KEY: &[u8] = b"splits";
 
 /// Names a disk for ever. A node that comes back without its disk has another, and is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -84,6 +88,8 @@ pub(crate) enum Change {
     Know(NodeId, Level),
     /// From here on, this feature level, if everybody knows it.
     Raise(Level),
+    /// The cells that are split, if nobody has set others since that version.
+    SetSplits(u64, Vec<SplitCell>),
 }
 
 /// Why a change was refused.
@@ -110,6 +116,15 @@ pub enum Objection {
     /// Some node's build does not know the level.
     #[error("not every node's build knows that feature level")]
     NotEverybody,
+    /// Somebody was faster.
+    #[error("the split cells have been set since: version {version} counts")]
+    Stale {
+        /// The version that counts.
+        version: u64,
+    },
+    /// More cells than a table may split.
+    #[error("too many split cells")]
+    TooManySplits,
 }
 
 /// The preference list of each group, its preferred leader first. A pure function of the cluster.
@@ -168,11 +183,17 @@ impl Cluster {
                     node.standing = Standing::Dead;
                 }
             }
-            Change::Join(_) | Change::Stand(..) | Change::Know(..) | Change::Raise(_)
+            Change::Join(_)
+            | Change::Stand(..)
+            | Change::Know(..)
+            | Change::Raise(_)
+            | Change::SetSplits(..)
                 if self.version == 0 =>
             {
                 return Err(Objection::NotFounded);
             }
+            // No part of this value.
+            Change::SetSplits(..) => return Ok(()),
             Change::Join(Join { node, disk, zone, level }) => {
                 if self.nodes.get(&node).is_some_and(|known| known.disk != disk) {
                     return Err(Objection::OtherDisk);
@@ -225,20 +246,41 @@ impl Cluster {
 
 /// The machine of group 0.
 #[derive(Debug, Default)]
-pub(crate) struct ClusterMachine(Cluster);
+pub(crate) struct ClusterMachine {
+    cluster: Cluster,
+    splits: Splits,
+}
+
+impl ClusterMachine {
+    /// Which of its values are there, and what they are.
+    fn values(&self) -> impl Iterator<Item = (&'static [u8], Vec<u8>)> {
+        let cluster = (self.cluster.version > 0).then(|| codec::encode(&self.cluster));
+        let splits = (self.splits.version > 0).then(|| codec::encode(&self.splits));
+        [(CLUSTER_KEY, cluster), (SPLITS_KEY, splits)]
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+    }
+}
 
 impl StateMachine for ClusterMachine {
     fn apply(&mut self, _: WallMs, _: Level, command: &[u8]) -> Applied {
-        let before = self.0.version;
-        let outcome: Result<Cluster, Objection> = match codec::decode(command) {
-            Ok(change) => self.0.change(change).map(|()| self.0.clone()),
+        let before = (self.cluster.version, self.splits.version);
+        let told = match codec::decode(command) {
+            Ok(Change::SetSplits(expected, cells)) if self.cluster.version > 0 => {
+                self.splits.set(expected, cells)
+            }
+            Ok(change) => self.cluster.change(change),
             // Written by a build that knows more; the feature level keeps it from getting here.
             Err(_) => Err(Objection::Unknown),
         };
-        let changed = match self.0.version == before {
-            true => Vec::new(),
-            false => vec![CLUSTER_KEY.to_vec()],
-        };
+        let outcome: Result<Cluster, Objection> = told.map(|()| self.cluster.clone());
+        let mut changed = Vec::new();
+        if self.cluster.version != before.0 {
+            changed.push(CLUSTER_KEY.to_vec());
+        }
+        if self.splits.version != before.1 {
+            changed.push(SPLITS_KEY.to_vec());
+        }
         Applied {
             outcome: codec::encode(&outcome),
             changed,
@@ -248,20 +290,22 @@ impl StateMachine for ClusterMachine {
     }
 
     fn read(&self, key: &[u8]) -> Option<Vec<u8>> {
-        (key == CLUSTER_KEY && self.0.version > 0).then(|| codec::encode(&self.0))
+        self.values().find(|(known, _)| *known == key).map(|(_, value)| value)
     }
 
-    fn restore(&mut self, _: &[u8], value: &[u8]) -> Result<(), CodecError> {
-        self.0 = codec::decode(value)?;
+    fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), CodecError> {
+        match key {
+            SPLITS_KEY => self.splits = codec::decode(value)?,
+            _ => self.cluster = codec::decode(value)?,
+        }
         Ok(())
     }
 
     fn scan(&self, after: Option<&[u8]>, max: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let first = after.is_none_or(|after| after < CLUSTER_KEY) && max > 0;
-        self.read(CLUSTER_KEY)
-            .filter(|_| first)
-            .map(|value| (CLUSTER_KEY.to_vec(), value))
-            .into_iter()
+        self.values()
+            .filter(|(key, _)| after.is_none_or(|after| after < *key))
+            .take(max)
+            .map(|(key, value)| (key.to_vec(), value))
             .collect()
     }
 
@@ -271,117 +315,4 @@ impl StateMachine for ClusterMachine {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    fn cluster(nodes: u64) -> Cluster {
-        let listed = |id: u64| {
-            let zone = String::new();
-            let (disk, standing, level) = (DiskId(id.into()), Standing::Active, Level::FIRST);
-            (NodeId(id), Listed { disk, zone, standing, level })
-        };
-        Cluster {
-            version: 1,
-            partitions: 64,
-            replicas: 3,
-            nodes: (1..=nodes).map(listed).collect(),
-            lossy: 0,
-            level: Level::FIRST,
-        }
-    }
-
-    #[test]
-    fn every_group_has_three_replicas_and_leaders_are_spread() {
-        for nodes in [3, 5, 9] {
-            let plan = cluster(nodes).plan();
-            assert_eq!(plan.len(), 65);
-            let mut leads = BTreeMap::<NodeId, usize>::new();
-            for members in plan.values() {
-                assert_eq!(members.iter().collect::<BTreeSet<_>>().len(), 3);
-                *leads.entry(members[0]).or_default() += 1;
-            }
-            let (least, most) = (leads.values().min().unwrap(), leads.values().max().unwrap());
-            assert!(most - least <= 4, "{nodes} nodes: {leads:?}");
-        }
-    }
-
-    #[test]
-    fn a_join_and_a_leave_move_only_what_they_must() {
-        let replicas = |plan: &Plan| -> BTreeSet<(GroupId, NodeId)> {
-            plan.iter().flat_map(|(group, nodes)| nodes.iter().map(|n| (*group, *n))).collect()
-        };
-        let (four, five) = (replicas(&cluster(4).plan()), replicas(&cluster(5).plan()));
-        let moved = four.difference(&five).count();
-        let gained = five.iter().filter(|(_, node)| *node == NodeId(5)).count();
-        assert_eq!(moved, gained, "only the newcomer's replicas moved");
-    }
-
-    fn tell(machine: &mut ClusterMachine, change: Change) -> Result<Cluster, Objection> {
-        let applied = machine.apply(WallMs(0), Level::FIRST, &codec::encode(&change));
-        codec::decode(&applied.outcome).unwrap()
-    }
-
-    fn join(node: u64, disk: u128, level: u16) -> Change {
-        let (node, disk, level) = (NodeId(node), DiskId(disk), Level(level));
-        Change::Join(Join { node, disk, zone: String::new(), level })
-    }
-
-    #[test]
-    fn the_level_rises_once_everybody_who_is_not_dead_knows_it_and_nobody_older_comes_in() {
-        let mut machine = ClusterMachine(cluster(4));
-        let mut tell = |change| tell(&mut machine, change);
-        let know = |node, level| Change::Know(NodeId(node), Level(level));
-        let stand = |node, standing| Change::Stand(NodeId(node), standing);
-        for (node, level) in [(1, 3), (2, 2), (3, 2)] {
-            let cluster = tell(know(node, level)).unwrap();
-            assert_eq!((cluster.level, cluster.raisable()), (Level::FIRST, None));
-            assert_eq!(tell(Change::Raise(Level(2))), Err(Objection::NotEverybody));
-        }
-        // Who drains still carries out commands; the dead do not.
-        assert_eq!(tell(stand(4, Standing::Draining)).unwrap().raisable(), None);
-        assert_eq!(tell(stand(4, Standing::Dead)).unwrap().raisable(), Some(Level(2)));
-        assert_eq!(tell(Change::Raise(Level(3))), Err(Objection::NotEverybody));
-        let raised = tell(Change::Raise(Level(2))).unwrap();
-        assert_eq!(raised.level, Level(2));
-        assert_eq!(tell(Change::Raise(Level(2))).unwrap(), raised, "once");
-
-        let too_old = Err(Objection::TooOld { agreed: Level(2) });
-        assert_eq!(tell(know(3, 1)), too_old);
-        assert_eq!(tell(join(5, 5, 1)), too_old);
-        assert_eq!(tell(join(4, 4, 1)), too_old);
-        assert_eq!(tell(stand(4, Standing::Active)), too_old);
-        tell(know(4, 2)).unwrap();
-        tell(stand(4, Standing::Active)).unwrap();
-        assert_eq!(tell(join(5, 5, 2)).unwrap().nodes.len(), 5);
-        assert_eq!(tell(know(9, 2)), Err(Objection::Unknown));
-    }
-
-    #[test]
-    fn a_change_that_this_build_does_not_know_changes_nothing() {
-        let mut machine = ClusterMachine(cluster(3));
-        let mut newer = codec::encode(&Change::WentOn(NodeId(1)));
-        newer[0] = codec::VERSION + 1;
-        for unknown in [newer, vec![codec::VERSION, 250], Vec::new()] {
-            let applied = machine.apply(WallMs(0), Level::FIRST, &unknown);
-            let outcome = codec::decode::<Result<Cluster, Objection>>(&applied.outcome);
-            assert_eq!(outcome, Ok(Err(Objection::Unknown)));
-            assert_eq!((applied.changed.len(), &machine.0), (0, &cluster(3)));
-        }
-    }
-
-    #[test]
-    fn a_disk_is_who_a_node_is_and_nobody_leaves_who_is_needed() {
-        let mut machine = ClusterMachine(cluster(3));
-        let mut tell = |change| tell(&mut machine, change);
-        let join = |node, disk| join(node, disk, 1);
-        assert_eq!(tell(join(2, 99)), Err(Objection::OtherDisk));
-        assert_eq!(tell(Change::Stand(NodeId(2), Standing::Dead)), Err(Objection::TooFew));
-        assert_eq!(tell(join(4, 4)).unwrap().version, 2);
-        assert_eq!(tell(join(4, 4)).unwrap().version, 2, "the same again changes nothing");
-        let after = tell(Change::Stand(NodeId(2), Standing::Dead)).unwrap();
-        assert!(after.plan().values().all(|nodes| !nodes.contains(&NodeId(2))));
-        assert_eq!(tell(Change::Stand(NodeId(9), Standing::Dead)), Err(Objection::Unknown));
-        assert_eq!(tell(Change::Found(cluster(1))).unwrap().nodes.len(), 4, "founded once");
-    }
-}
+mod tests;

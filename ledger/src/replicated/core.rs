@@ -1,6 +1,6 @@
 //! What all parts of a replicated ledger share, and how it is kept up to date.
 
-use super::cluster::{CLUSTER_KEY, Cluster, DiskId, Listed, META, Plan, Standing};
+use super::cluster::{CLUSTER_KEY, Cluster, DiskId, Listed, META, Plan, SPLITS_KEY, Standing};
 use super::faults::Fault;
 use super::handover::HandOvers;
 use super::journal::Journal;
@@ -9,6 +9,7 @@ use super::log::{GroupLog, Tail};
 use super::network::{Arrivals, Lines};
 use super::reads::Reader;
 use super::settings::{Broken, Settings};
+use super::splits::Splits;
 use super::types::Replica;
 use super::wire::Founders;
 use crate::contract::{Leadership, Term};
@@ -72,6 +73,8 @@ pub struct Known {
     pub plan: Plan,
     /// Whether group 0 said so, or a member that asked it.
     pub agreed: bool,
+    /// Which cells are split, as far as this node's replica of group 0 has heard.
+    pub splits: Arc<Splits>,
 }
 
 impl Core {
@@ -119,7 +122,20 @@ impl Core {
         self.cluster.send_if_modified(|known| {
             let news = (cluster.version, agreed) > (known.cluster.version, known.agreed);
             if news {
-                *known = Arc::new(Known { plan: cluster.plan(), cluster, agreed });
+                let splits = Arc::clone(&known.splits);
+                *known = Arc::new(Known { plan: cluster.plan(), cluster, agreed, splits });
+            }
+            news
+        });
+    }
+
+    fn learn_splits(&self, splits: Splits) {
+        self.cluster.send_if_modified(|known| {
+            let news = splits.version > known.splits.version;
+            if news {
+                let Known { cluster, plan, agreed, .. } = &**known;
+                let (cluster, plan, agreed) = (cluster.clone(), plan.clone(), *agreed);
+                *known = Arc::new(Known { cluster, plan, agreed, splits: Arc::new(splits) });
             }
             news
         });
@@ -132,9 +148,13 @@ impl Core {
         let fresh = here.filter(|here| {
             here.replica.role().leader.is_some() && here.replica.keeper().size().0 >= here.began_at
         });
-        let value = fresh.and_then(|here| here.replica.keeper().read(CLUSTER_KEY).ok().flatten());
-        if let Some(Ok(cluster)) = value.map(|value| codec::decode(&value)) {
+        let Some(here) = fresh else { return };
+        let read = |key| here.replica.keeper().read(key).ok().flatten();
+        if let Some(Ok(cluster)) = read(CLUSTER_KEY).map(|value| codec::decode(&value)) {
             self.learn(cluster, true);
+        }
+        if let Some(Ok(splits)) = read(SPLITS_KEY).map(|value| codec::decode(&value)) {
+            self.learn_splits(splits);
         }
     }
 

@@ -142,7 +142,9 @@ impl Replicated {
                 | Objection::OtherDisk
                 | Objection::Unknown
                 | Objection::TooFew
-                | Objection::NotEverybody,
+                | Objection::NotEverybody
+                | Objection::Stale { .. }
+                | Objection::TooManySplits,
             ) => Ok(false),
         }
     }

@@ -1,7 +1,9 @@
 //! A member's life: joining, being counted, crashing, coming back, leaving.
 
 use crate::net::{Net, RuntimeClock, address, cluster, config, ids, initial, start, until};
-use membership::{Bootstrap, ClusterKey, Foundation, Membership, NotReady, Purpose, SplitTable};
+use membership::{
+    Bootstrap, ClusterKey, Foundation, Membership, NotReady, Purpose, SplitTable, View,
+};
 use proto::NodeId;
 use proto::units::Clock;
 use rand::SeedableRng;
@@ -196,6 +198,35 @@ async fn a_different_split_table_shows_in_the_members_facts() {
     let view = until(&members[&2], |view| view.members().len() == 3).await;
     assert_eq!(view.member(NodeId(3)).map(|three| three.split_version), Some(splits));
     assert_eq!(view.split_version(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_split_table_is_set_while_running_and_its_version_is_gossiped() {
+    let net = Net::default();
+    let members = cluster(&net, 3).await;
+    let cell = h3o::LatLng::new(40.75, -73.98).unwrap().to_cell(h3o::Resolution::Eight);
+    let coarse = cell.parent(h3o::Resolution::Six).unwrap();
+    let table = SplitTable::new([coarse]).unwrap();
+    assert_eq!(members[&2].view().ring_key(cell), u64::from(coarse));
+    members[&2].set_splits(table.clone());
+    let fine = cell.parent(h3o::Resolution::Seven).unwrap();
+    assert_eq!(members[&2].view().ring_key(cell), u64::from(fine), "at once");
+    until(&members[&1], |view| {
+        view.member(NodeId(2)).is_some_and(|two| two.split_version == table.version())
+    })
+    .await;
+    assert_eq!(members[&1].view().split_version(), 0, "gossip tells of tables, it brings none");
+    // Set again and again, and back: the last word counts.
+    for _ in 0..20 {
+        members[&2].set_splits(SplitTable::default());
+        members[&2].set_splits(table.clone());
+        tokio::time::sleep(Duration::from_millis(70)).await;
+        assert_eq!(members[&2].view().split_version(), table.version());
+    }
+    members[&2].set_splits(SplitTable::default());
+    let agrees = |view: &View| view.members().iter().all(|member| member.split_version == 0);
+    until(&members[&1], agrees).await;
+    until(&members[&2], agrees).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -125,7 +125,9 @@ impl Facts {
                 objection @ (Objection::NotFounded
                 | Objection::OtherDisk
                 | Objection::TooOld { .. }
-                | Objection::NotEverybody),
+                | Objection::NotEverybody
+                | Objection::Stale { .. }
+                | Objection::TooManySplits),
             )) => Err(Refusal::new(Code::NotReady, objection.to_string())),
             Err(refused @ (Refused::NotLeader { .. } | Refused::Unknown | Refused::TooLarge)) => {
                 Err(Refusal::new(Code::Retry, refused.to_string()))

@@ -1,10 +1,9 @@
 //! Flags, their environment variables and defaults, and the check that turns them into a
 //! [`Config`].
 
-use super::{Config, ConfigError, LimitsArgs, LogFormat, PolicyArgs, Secret};
+use super::{Config, ConfigError, LimitsArgs, LogFormat, PolicyArgs, Secret, SplitsArgs};
 use actors::fault::Faults;
-use h3o::{CellIndex, Resolution};
-use membership::{Bootstrap, ClusterKey, SplitTable, seal};
+use membership::{Bootstrap, ClusterKey, seal};
 use proto::NodeId;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -53,7 +52,7 @@ pub struct Args {
     pub cluster_key: Option<Secret>,
 
     /// The keys that clients' tokens are signed with: a JWK set, read again on SIGHUP (`hansom token
-    /// --help` makes one, and tokens). Needed unless --http is on loopback.
+    /// --help` makes one, and tokens). Needed unless --http and --edge are on loopback.
     #[arg(
         long,
         env = "HANSOM_AUTH_KEYS",
@@ -79,6 +78,11 @@ pub struct Args {
     #[arg(long, env = "HANSOM_HTTP_ADVERTISED", value_name = "ADDR")]
     pub http_advertised: Option<SocketAddr>,
 
+    /// Where to listen for edge gateways, which speak the binary protocol of `proto::edge`
+    /// [default: nowhere]
+    #[arg(long, env = "HANSOM_EDGE", value_name = "ADDR")]
+    pub edge: Option<SocketAddr>,
+
     /// Where to listen for other nodes: TCP for calls, UDP on the same port for gossip
     /// [default: this node's address in --initial-nodes, else 127.0.0.1:7101]
     #[arg(long, env = "HANSOM_PEER", value_name = "ADDR")]
@@ -101,14 +105,17 @@ pub struct Args {
     #[arg(long, env = "HANSOM_REPLICAS", default_value_t = 3, value_name = "N")]
     pub replicas: u8,
 
+    /// Members that keep each cell, its owner among them: with 2 a search whose owner is slow is
+    /// answered by another. Soft state, whatever the number; equal on all nodes.
+    #[arg(long, env = "HANSOM_CELL_REPLICAS", default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub cell_replicas: u8,
+
     /// A node that was away for so long is replaced by another, if there is one, in milliseconds.
     #[arg(long, env = "HANSOM_REPLACE_AFTER_MS", default_value_t = 60_000, value_name = "MS")]
     pub replace_after_ms: u64,
 
-    /// H3 cells of resolution 6 whose load is spread over their resolution 7 children; equal on
-    /// all nodes.
-    #[arg(long, env = "HANSOM_SPLIT_CELLS", default_value = "", value_name = "CELL,...")]
-    pub split_cells: String,
+    #[command(flatten)]
+    pub splits: SplitsArgs,
 
     #[command(flatten)]
     pub policy: PolicyArgs,
@@ -179,17 +186,22 @@ impl Args {
         }
         crate::log::check(&self.log)
             .map_err(|problem| ConfigError::new(format!("--log: {problem}")))?;
-        if self.auth_keys.is_none() && !self.insecure_dev_auth && !self.http.ip().is_loopback() {
+        let doors = [Some(self.http), self.edge];
+        let open = doors.iter().flatten().any(|door| !door.ip().is_loopback());
+        if self.auth_keys.is_none() && !self.insecure_dev_auth && open {
             return Err(ConfigError::new(
                 "--auth-keys is missing: clients from other machines need tokens; make keys with \
                  `hansom token new-key`, or believe everybody with --insecure-dev-auth",
             ));
         }
+        let (splits, adaptive) = self.splits.clone().into_splits()?;
         Ok(Config {
             faults: self.faults()?,
             replicas: self.replicas()?,
+            cell_replicas: self.cell_replicas,
             replace_after_ms: self.replace_after_ms,
-            splits: parse_splits(&self.split_cells)?,
+            splits,
+            adaptive,
             policy: self.policy.into_policy()?,
             limits: self.limits.into_limits()?,
             data_dir: self.data_dir.unwrap_or_else(|| format!("hansom-data/{node}").into()),
@@ -199,6 +211,7 @@ impl Args {
             zone: self.zone,
             http: self.http,
             http_advertised: self.http_advertised,
+            edge: self.edge,
             peer,
             peer_advertised: self.peer_advertised,
             bootstrap,
@@ -322,7 +335,8 @@ fn advertisable(
     Ok(())
 }
 
-fn items(list: &str) -> impl Iterator<Item = &str> {
+/// The items of a list as flags have them.
+pub(super) fn items(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
@@ -369,18 +383,4 @@ fn parse_seeds(list: &str) -> Result<Vec<SocketAddr>, ConfigError> {
         return Err(ConfigError::new(format!("--seeds must name 1 to {max} addresses")));
     }
     Ok(seeds)
-}
-
-fn parse_splits(list: &str) -> Result<SplitTable, ConfigError> {
-    let cells = items(list)
-        .map(|item| {
-            let cell: Option<CellIndex> = item.parse().ok();
-            cell.filter(|cell| cell.resolution() == Resolution::Six).ok_or_else(|| {
-                ConfigError::new(format!(
-                    "--split-cells: `{item}` is no H3 cell of resolution 6, as in 862a1072fffffff"
-                ))
-            })
-        })
-        .collect::<Result<Vec<CellIndex>, _>>()?;
-    SplitTable::new(cells).map_err(|error| ConfigError::new(format!("--split-cells: {error}")))
 }

@@ -1,6 +1,6 @@
 //! The configuration as `--print-config` shows it: flags and values, secrets hidden.
 
-use super::Config;
+use super::{Adaptive, Config};
 use membership::Bootstrap;
 use std::fmt;
 
@@ -34,13 +34,23 @@ impl fmt::Display for Config {
         line("data-dir", &self.data_dir.display())?;
         line("http", &self.http)?;
         line("http-advertised", &self.http_advertised.unwrap_or(self.http))?;
+        match self.edge {
+            Some(at) => line("edge", &at)?,
+            None => line("edge", &"(none)")?,
+        }
         line("peer", &self.peer)?;
         line("peer-advertised", &self.peer_advertised.unwrap_or(self.peer))?;
         line("zone", &self.zone)?;
         line("replicas", &self.replicas)?;
+        line("cell-replicas", &self.cell_replicas)?;
         line("replace-after-ms", &self.replace_after_ms)?;
         let splits: Vec<String> = self.splits.cells().map(|cell| cell.to_string()).collect();
         line("split-cells", &splits.join(","))?;
+        line("adaptive-cells", &if self.adaptive.is_some() { "on" } else { "off" })?;
+        if let Some(Adaptive { rules, every }) = self.adaptive {
+            line("split-above", &rules.floor)?;
+            line("split-every-ms", &every.as_millis())?;
+        }
         let policy = serde_json::to_value(&self.policy).map_err(|_| fmt::Error)?;
         for (field, value) in policy.as_object().into_iter().flatten() {
             if value.is_object() {

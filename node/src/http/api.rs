@@ -166,6 +166,7 @@ endpoints! {
     Stream: DriverNotFound;
     Locate: BadCoordinate;
     Nearby: BadCoordinate;
+    Supply: BadCoordinate;
     Book: BadCoordinate RiderNotFound RiderBanned RiderBusy KeyReused;
     ReadBooking: BookingNotFound;
     Explain: BookingNotFound;

@@ -87,7 +87,8 @@ impl Rates {
         Self { limiter, clock, asked: AtomicU64::new(0) }
     }
 
-    fn admit(&self, identity: Identity) -> Result<(), Problem> {
+    /// Counts one request of this subject, or says when it may come again.
+    pub(crate) fn admit(&self, identity: Identity) -> Result<(), Problem> {
         let subject = match identity {
             Identity::Rider(rider) => Subject::Rider(rider),
             Identity::Driver(driver) => Subject::Driver(driver),
@@ -132,9 +133,9 @@ const TWO: NonZeroU32 = NonZeroU32::new(2).expect("two is not zero");
 
 /// Who asks, and until when his token is good; for ever where there are none.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asker {
-    pub(super) identity: Identity,
-    pub(super) until: Option<WallMs>,
+pub(crate) struct Asker {
+    pub(crate) identity: Identity,
+    pub(crate) until: Option<WallMs>,
 }
 
 /// Finds out who asks, before anything else is done for him.
@@ -152,16 +153,21 @@ pub(super) async fn identified(
 }
 
 fn identify(app: &App, headers: &HeaderMap) -> Result<Asker, Problem> {
-    let Some(verifier) = &app.verifier else {
-        return Ok(Asker { identity: Identity::Believed, until: None });
-    };
-    let unknown =
-        |why: BadToken| Problem::from(Refusal::new(Code::Unauthenticated, why.to_string()));
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = bearer.and_then(|text| {
         let (scheme, token) = text.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     });
+    asker(app, token)
+}
+
+/// Who asks with this token, whichever way it came.
+pub(crate) fn asker(app: &App, token: Option<&str>) -> Result<Asker, Problem> {
+    let Some(verifier) = &app.verifier else {
+        return Ok(Asker { identity: Identity::Believed, until: None });
+    };
+    let unknown =
+        |why: BadToken| Problem::from(Refusal::new(Code::Unauthenticated, why.to_string()));
     let held = verifier.identify(token.ok_or_else(|| unknown(BadToken::Missing))?);
     let (identity, until) = held.map_err(unknown)?;
     app.rates.admit(identity)?;
@@ -209,7 +215,7 @@ impl Identity {
     }
 
     /// Whether he may see or change this driver's record.
-    pub(super) fn owns_driver(self, driver: DriverId) -> Result<(), Problem> {
+    pub(crate) fn owns_driver(self, driver: DriverId) -> Result<(), Problem> {
         match self {
             Self::Driver(own) if own == driver => Ok(()),
             Self::Believed | Self::Gateway | Self::Operator => Ok(()),

@@ -56,7 +56,7 @@ pub(super) async fn locate(
             })
         })
         .collect();
-    apply(&app, &call, pings?).await
+    apply(&app, pings?).await
 }
 
 /// The position of one driver.
@@ -76,13 +76,25 @@ pub(super) async fn locate_one(
 ) -> Reply {
     call.identity().owns_driver(driver)?;
     let ping = sent.value.check(driver, app.clock.wall())?;
-    apply(&app, &call, vec![ping]).await
+    apply(&app, vec![ping]).await
 }
 
-async fn apply(app: &App, call: &Call, pings: Vec<Ping>) -> Reply {
-    let PingCounts { applied, stale, refused } = app.pings.apply(pings, call.context()).await;
-    let counts = CountsView { applied, stale, refused };
+async fn apply(app: &App, pings: Vec<Ping>) -> Reply {
+    let PingCounts { applied, stale, refused, lost } = app.pings.apply(&pings).await;
+    let counts = CountsView { applied, stale, refused: refused + lost };
     Ok((StatusCode::ACCEPTED, Json(counts)).into_response())
+}
+
+/// Whether one look may go so far and show so many.
+pub(crate) fn within_sight(radius_m: u32, max: u16) -> Result<(), Problem> {
+    let radius_max = actors::geo::SEARCH_RADIUS_MAX_M;
+    if !(1..=radius_max).contains(&radius_m) {
+        return Err(Problem::bad("radius_m", format!("must be 1 to {radius_max}")));
+    }
+    if !(1..=SHOWN_MAX).contains(&max) {
+        return Err(Problem::bad("limit", format!("must be 1 to {SHOWN_MAX}")));
+    }
+    Ok(())
 }
 
 /// The nearest drivers around a point.
@@ -96,16 +108,10 @@ async fn apply(app: &App, call: &Call, pings: Vec<Ping>) -> Reply {
 pub(super) async fn nearby(State(app): State<App>, Asked(around): Asked<Around>) -> Reply {
     let center = point("lat, lng", around.lat, around.lng)?;
     let radius_m = around.radius_m.unwrap_or(RADIUS_M);
-    let radius_max = actors::geo::SEARCH_RADIUS_MAX_M;
-    if !(1..=radius_max).contains(&radius_m) {
-        return Err(Problem::bad("radius_m", format!("must be 1 to {radius_max}")));
-    }
     let max = around.limit.unwrap_or(SHOWN);
-    if !(1..=SHOWN_MAX).contains(&max) {
-        return Err(Problem::bad("limit", format!("must be 1 to {SHOWN_MAX}")));
-    }
+    within_sight(radius_m, max)?;
     let (need, free_only) = (around.need()?, around.free_only);
-    let wanted = Wanted { center, radius_m, need, free_only, max, post: None };
+    let wanted = Wanted { center, radius_m, need, free_only, max, fresh_ms: None };
     let Nearby { candidates, partial, .. } = app.router.nearby(wanted).await?;
     Ok(Json(NearbyView::of(candidates, partial)).into_response())
 }

@@ -26,6 +26,11 @@ const SEATS_MAX: u8 = 64;
 /// counts as measured then, or no later ping of that driver would be newer.
 const AHEAD_MAX_MS: u64 = 60_000;
 
+/// The latest time that a phone is believed.
+pub(crate) fn latest(now: WallMs) -> WallMs {
+    now.plus_ms(AHEAD_MAX_MS)
+}
+
 /// A text that is not too long and has no control characters.
 pub(super) fn text(field: &str, text: String, min: usize, max: usize) -> Result<String, Problem> {
     if !(min..=max).contains(&text.len()) {
@@ -352,7 +357,7 @@ impl Fix {
             // km/h to cm/s
             speed_cms: measured("speed_kmh", self.speed_kmh, 100.0 / 3.6)?,
             accuracy_m: measured("accuracy_m", self.accuracy_m, 1.0)?,
-            at: WallMs(self.ts).min(now.plus_ms(AHEAD_MAX_MS)),
+            at: WallMs(self.ts).min(latest(now)),
         })
     }
 }

@@ -6,6 +6,8 @@
 //! shown all the same, and a phone that comes back with its last `cursor`, here or at another node,
 //! is told what it missed.
 
+mod binary;
+
 use super::App;
 use super::answer::Reply;
 use super::api;
@@ -23,7 +25,9 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::http::HeaderMap;
 use axum::response::IntoResponse;
+use binary::{Answer, Unfit, made};
 use proto::code::{Code, Refusal};
+use proto::edge::Refused;
 use proto::record::ask::Attach;
 use proto::{DriverId, WallMs};
 use serde::Deserialize;
@@ -71,7 +75,11 @@ enum End {
 /// A WebSocket: positions up, offers and trip changes down.
 ///
 /// **Up**, JSON texts: `{"type":"ping","lat":..,"lng":..,"ts":..}`, or up to a hundred of them as
-/// `{"type":"pings","pings":[..]}`; 20 a second, and 400 at once.
+/// `{"type":"pings","pings":[..]}`; 20 a second, and 400 at once. Or, as a binary message, one PINGS
+/// frame of the edge protocol (`proto::edge` has it byte by byte): up to a hundred pings of 28 bytes,
+/// all this driver's, counted as the others are. It is answered by a binary message, a PINGED frame
+/// once a search would see them, or REFUSED, and the next message is read after that; what is no
+/// frame gets an `error`.
 ///
 /// **Down**, JSON texts with a `type`, in this order and each once:
 ///
@@ -161,12 +169,18 @@ impl Held {
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         every.tick().await; // the first is at once
         let mut beats = 0;
+        // What the last frame is answered with; until it is sent, no more is read.
+        let mut answer: Option<Answer> = None;
         loop {
             tokio::select! {
-                message = socket.recv() => match message {
-                    Some(Ok(message)) => self.hear(socket, message).await?,
+                message = socket.recv(), if answer.is_none() => match message {
+                    Some(Ok(message)) => answer = self.hear(socket, message).await?,
                     Some(Err(_)) | None => return Err(End::Gone),
                 },
+                frame = made(&mut answer) => {
+                    answer = None;
+                    send(socket, Message::binary(frame)).await?;
+                }
                 told = self.line.news.recv() => match told {
                     Some(told) => self.show(socket, told).await?,
                     None => {
@@ -205,27 +219,38 @@ impl Held {
 
     async fn show(&self, socket: &mut WebSocket, told: Told) -> Result<(), End> {
         let (now, node) = (self.app.clock.wall(), self.app.node);
-        send(socket, &Down::of(now, node, self.driver, told)).await
+        say(socket, &Down::of(now, node, self.driver, told)).await
     }
 
-    async fn hear(&mut self, socket: &mut WebSocket, message: Message) -> Result<(), End> {
-        let refused = match message {
-            Message::Text(text) => self.take(&text, self.app.clock.wall()),
-            Message::Binary(_) => Err(Refusal::new(Code::BadRequest, "messages are JSON text")),
-            Message::Ping(_) | Message::Pong(_) => return Ok(()), // answered underneath
+    /// Takes a message; gives what it is to be answered with, if that takes a while.
+    async fn hear(
+        &mut self,
+        socket: &mut WebSocket,
+        message: Message,
+    ) -> Result<Option<Answer>, End> {
+        let now = self.app.clock.wall();
+        let taken: Result<Option<Answer>, Unfit> = match message {
+            Message::Text(text) => {
+                self.take(&text, now).map(|()| None).map_err(|refusal| (None, refusal))
+            }
+            Message::Binary(frame) => self.take_frame(&frame, now).map(Some),
+            Message::Ping(_) | Message::Pong(_) => return Ok(None), // answered underneath
             Message::Close(_) => return Err(End::Gone),
         };
-        match refused {
-            Ok(()) => self.bad = 0,
-            Err(refusal) => {
+        match taken {
+            Ok(answer) => {
+                self.bad = 0;
+                Ok(answer)
+            }
+            Err((number, refusal)) => {
                 self.bad += 1;
-                tell(socket, &refusal).await?;
+                tell(socket, number, &refusal).await?;
                 if self.bad >= BAD_MAX {
                     return Err(End::Closed(close_code::POLICY, "too many bad messages"));
                 }
+                Ok(None)
             }
         }
-        Ok(())
     }
 
     fn take(&self, text: &str, now: WallMs) -> Result<(), Refusal> {
@@ -249,14 +274,28 @@ impl Held {
     }
 }
 
-async fn tell(socket: &mut WebSocket, refusal: &Refusal) -> Result<(), End> {
-    let (code, detail) = (refusal.code.as_str(), refusal.detail.clone());
-    send(socket, &Down::Error { code, detail }).await
+/// Says why a message was not taken: in a frame, if it was one.
+async fn tell(socket: &mut WebSocket, number: Option<u32>, refusal: &Refusal) -> Result<(), End> {
+    match number {
+        None => {
+            let (code, detail) = (refusal.code.as_str(), refusal.detail.clone());
+            say(socket, &Down::Error { code, detail }).await
+        }
+        Some(number) => {
+            let mut frame = Vec::new();
+            Refused::of(refusal).put(number, &mut frame);
+            send(socket, Message::binary(frame)).await
+        }
+    }
 }
 
-async fn send(socket: &mut WebSocket, down: &Down) -> Result<(), End> {
+async fn say(socket: &mut WebSocket, down: &Down) -> Result<(), End> {
     let text = serde_json::to_string(down).map_err(|_| End::Gone)?;
-    match timeout(SEND_WITHIN, socket.send(Message::text(text))).await {
+    send(socket, Message::text(text)).await
+}
+
+async fn send(socket: &mut WebSocket, message: Message) -> Result<(), End> {
+    match timeout(SEND_WITHIN, socket.send(message)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(End::Gone),
     }

@@ -45,7 +45,7 @@ impl From<Rider> for RiderView {
     }
 }
 
-const fn kind(kind: VehicleType) -> &'static str {
+pub(super) const fn kind(kind: VehicleType) -> &'static str {
     match kind {
         VehicleType::Auto => "AUTO",
         VehicleType::Sedan => "SEDAN",
@@ -115,7 +115,7 @@ impl From<Driver> for DriverView {
             (Some(Commitment::Held { .. }), _) | (None, true) => "online",
             (None, false) => "offline",
         };
-        let rate = actors::driver::acceptance_bp(&driver);
+        let rate = driver.acceptance_bp();
         Self {
             acceptance_rate: rate.map(|bp| f64::from(bp) / f64::from(ONE_BP)),
             phone: driver.profile.phone.map(|Phone(number)| number),

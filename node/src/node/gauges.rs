@@ -17,6 +17,7 @@ pub(super) fn refresh(frame: &Frame) {
     metrics.peers_connected.set(gauge(frame.pool.peers_connected()));
     let view = frame.membership.view();
     metrics.members_live.set(gauge(view.members().len()));
+    metrics.split_cells.set(gauge(view.splits().len()));
     metrics.ready.set(i64::from(frame.facts().ready().is_ok()));
     gossip(metrics, frame.membership.gossip_counts());
     if let Some(runtime) = frame.runtime.get() {
@@ -74,6 +75,8 @@ fn actors(metrics: &Metrics, counts: Counts) {
         pings_applied,
         pings_stale,
         searches_partial,
+        searches_hedged,
+        hedges_won,
         overloaded,
     } = counts;
     for (kind, count) in [
@@ -95,6 +98,8 @@ fn actors(metrics: &Metrics, counts: Counts) {
         ("pings_applied", pings_applied),
         ("pings_stale", pings_stale),
         ("searches_partial", searches_partial),
+        ("searches_hedged", searches_hedged),
+        ("hedges_won", hedges_won),
         ("overloaded", overloaded),
     ] {
         metrics.count_runtime(name, count);

@@ -4,7 +4,8 @@ use super::gauges;
 use super::{Build, Node, Seams, Storage};
 use crate::auth::{BadKeys, Verifier};
 use crate::cluster::Facts;
-use crate::config::Config;
+use crate::config::{Adaptive, Config};
+use crate::edge;
 use crate::follow::{self, Streams};
 use crate::http::server::Door;
 use crate::http::{self, App, Rates};
@@ -16,10 +17,11 @@ use crate::peer::hello::Identity;
 use crate::peer::pool::Pool;
 use crate::peer::replicas::LedgerPeers;
 use crate::peer::service;
-use crate::pings::Gatherer;
+use crate::pings::Ingest;
 use crate::router::NodeRouter;
 use crate::sessions::Keeper;
 use crate::sockets::SocketRegistry;
+use crate::splits::{self, Balancer};
 use crate::stories::{self, StoryBook};
 use actors::runtime::world::Mint;
 use actors::runtime::{Runtime, World};
@@ -82,7 +84,7 @@ pub enum StartError {
     Bind {
         /// Where.
         at: SocketAddr,
-        /// For `peers`, `gossip` or `clients`.
+        /// For `peers`, `gossip`, `clients` or `edge gateways`.
         whom: &'static str,
         /// What the operating system said.
         #[source]
@@ -134,6 +136,11 @@ pub(super) async fn start(config: Config, seams: Seams, build: Build) -> Result<
         datagrams.map_err(|source| StartError::Bind { at: peer, whom: "gossip", source })?;
     let clients = bind(&*net, config.http, "clients").await?;
     let http = address(&*clients, config.http);
+    let gateways = match config.edge {
+        Some(at) => Some(bind(&*net, at, "edge gateways").await?),
+        None => None,
+    };
+    let edge = config.edge.zip(gateways.as_deref()).map(|(at, door)| address(door, at));
 
     let me = Member {
         id: config.node,
@@ -206,14 +213,19 @@ pub(super) async fn start(config: Config, seams: Seams, build: Build) -> Result<
         let _ = failure.send(ledger.broken().await.into()).await;
     });
     tasks.spawn(Arc::clone(&frame).learn_and_employ());
+    tasks.spawn(splits::follow(frame.ledger.clone(), frame.membership.clone()));
+    if let Some(adaptive) = frame.config.adaptive {
+        tasks.spawn(frame.balancer(adaptive).run());
+    }
     tasks.spawn(Arc::clone(&frame.stories).run());
     if let Some(verifier) = &verifier {
         tasks.spawn(read_keys_again(Arc::clone(verifier)));
     }
-    frame.open_door(clients, verifier, &mut tasks);
+    frame.open_doors(clients, gateways, verifier, &mut tasks);
 
     let node = frame.config.node;
-    tracing::info!(%node, generation, %http, %peer, cluster = frame.config.cluster, "serving");
+    let gateways = edge.map(tracing::field::display);
+    tracing::info!(%node, generation, %http, edge = gateways, %peer, cluster = frame.config.cluster, "serving");
     if frame.config.key_is_public {
         tracing::warn!("no cluster key: every process on this machine can join this cluster");
     }
@@ -223,6 +235,7 @@ pub(super) async fn start(config: Config, seams: Seams, build: Build) -> Result<
     let Frame { membership, pool, router, ledger, stories, runtime, .. } = &*frame;
     Ok(Node {
         http,
+        edge,
         peer,
         membership: membership.clone(),
         pool: Arc::clone(pool),
@@ -399,6 +412,7 @@ impl Frame {
             clock: Arc::clone(&self.clock),
             mint: Arc::clone(&self.mint) as Arc<dyn actors::runtime::world::Mint>,
             policy: Arc::new(self.config.policy.clone()),
+            cell_replicas: usize::from(self.config.cell_replicas),
             faults: self.config.faults,
         });
         self.router.attach(Arc::new(runtime.clone()));
@@ -417,6 +431,19 @@ impl Frame {
         tracing::warn!("some partitions have no leader yet, serving the others");
     }
 
+    /// What splits cells by what they carry.
+    fn balancer(&self, adaptive: Adaptive) -> Balancer {
+        Balancer {
+            node: self.config.node,
+            ledger: self.ledger.clone(),
+            router: Arc::clone(&self.router),
+            membership: self.membership.clone(),
+            mint: Arc::clone(&self.mint) as Arc<dyn Mint>,
+            adaptive,
+            pinned: self.config.splits.clone(),
+        }
+    }
+
     /// What this node knows of its cluster.
     pub(super) fn facts(&self) -> Facts {
         Facts {
@@ -427,19 +454,20 @@ impl Frame {
         }
     }
 
-    /// Lets clients in.
-    fn open_door(
+    /// Lets clients in, and edge gateways.
+    fn open_doors(
         self: &Arc<Self>,
         clients: Box<dyn Listener>,
+        gateways: Option<Box<dyn Listener>>,
         verifier: Option<Arc<Verifier>>,
         tasks: &mut JoinSet<()>,
     ) {
-        let pings = Gatherer::new(
+        let pings = Ingest::new(
             Arc::clone(&self.router),
             self.membership.clone(),
+            Arc::clone(&self.runtime),
             Arc::clone(&self.metrics),
         );
-        tasks.spawn(Arc::clone(&pings).run());
         let keeper = Keeper {
             node: self.config.node,
             sockets: Arc::clone(&self.sockets),
@@ -477,6 +505,9 @@ impl Frame {
             limits: self.config.limits,
             in_flight: Semaphore::new(self.config.limits.in_flight_max),
         });
+        if let Some(gateways) = gateways {
+            tasks.spawn(edge::listen(gateways, app.clone()));
+        }
         let door = Door::new(clients, self.config.limits.connections_max);
         tasks.spawn(async move {
             if let Err(error) = axum::serve(door, http::endpoints(app)).await {

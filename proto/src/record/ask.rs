@@ -4,12 +4,12 @@
 mod answers;
 
 pub use answers::{
-    ClaimAnswer, Fix, Followed, Followee, Following, Found, Happened, HoldAnswer, Mark, Now,
+    AreaCount, ClaimAnswer, Fix, Followed, Followee, Following, Found, Happened, HoldAnswer, Mark, Now,
     OfferNews, Push, Session, Stand,
 };
 
 use super::booking::Need;
-use super::cell::{Candidate, Demand, Ping, PingCounts};
+use super::cell::{Candidate, Demand, PingFates};
 use super::command::{Idempotency, TripStep};
 use super::driver::{Standing, Vehicle};
 use super::explain::Explanation;
@@ -17,6 +17,7 @@ use super::trail::TrailPiece;
 use super::{Ban, Booking, CityId, Driver, Offer, Place, Profile, Rider, Trip};
 use crate::envelope::Route;
 use crate::ids::{BookingId, DriverId, NodeId, OfferId, RiderId, TripId};
+use crate::pings::PingBatch;
 use crate::record::trip::{Driven, DriverCard, Ended};
 use crate::units::{Point, WallMs};
 use bytes::Bytes;
@@ -160,8 +161,8 @@ asks! {
     Standings {
         /// The node asked.
         node: NodeId,
-        /// Who, and the ring key of the cell he is in.
-        seen: Vec<(DriverId, u64)>,
+        /// Who, the ring key of the cell he is in, and the phone time of his last ping there.
+        seen: Vec<(DriverId, u64, WallMs)>,
     } -> Stand, |ask| Route::Node(ask.node);
 
     // The rider's partition.
@@ -275,8 +276,8 @@ asks! {
         /// The node that owns their cells, as the sender sees the ring.
         node: NodeId,
         /// At most a few thousand.
-        pings: Vec<Ping>,
-    } -> PingCounts, |ask| Route::Node(ask.node);
+        pings: PingBatch,
+    } -> PingFates, |ask| Route::Node(ask.node);
     /// The nearest drivers within a circle, of the cells that the node owns.
     Search {
         /// The node asked.
@@ -295,6 +296,8 @@ asks! {
         fresh_ms: u32,
         /// The booking that searches, to be told of cars that come free.
         post: Option<Demand>,
+        /// Whose cells: the node's own, or those of another of which it has copies.
+        of: NodeId,
     } -> Found, |ask| Route::Node(ask.node);
     /// Takes a booking off the boards that the node keeps.
     Withdraw {
@@ -320,8 +323,8 @@ asks! {
         ring_key: u64,
         /// Who.
         driver: DriverId,
-        /// The ring key he is in now; nothing if he is no longer known.
-        to: Option<u64>,
+        /// When he was there, by his phone; what is newer here stands.
+        at: WallMs,
     } -> (), |ask| Route::Cell(ask.ring_key);
 
     // Sockets.
@@ -445,4 +448,32 @@ asks! {
         /// The operator's key.
         idempotency: Option<Idempotency>,
     } -> Driver, |ask| Route::Slot(ask.driver.slot());
+
+    // Copies.
+    /// What another node's cells were told, for the copies of them that the node keeps.
+    Mirror {
+        /// The node asked.
+        node: NodeId,
+        /// Pings that were applied.
+        pings: PingBatch,
+        /// Standings, and the ring keys of the cells they are for.
+        standings: Vec<(u64, Standing)>,
+    } -> (), |ask| Route::Node(ask.node);
+
+    // Areas.
+    /// Supply and demand in some areas, as far as the node's cells count them.
+    Areas {
+        /// The node asked.
+        node: NodeId,
+        /// The r7 cells, at most a few hundred.
+        areas: Vec<u64>,
+    } -> Vec<AreaCount>, |ask| Route::Node(ask.node);
+
+    // Loads.
+    /// What the node's cells have carried since they were asked last: r8 cells and their weight a
+    /// second, at most 8,192, the heaviest.
+    Loads {
+        /// The node asked.
+        node: NodeId,
+    } -> Vec<(u64, u64)>, |ask| Route::Node(ask.node);
 }

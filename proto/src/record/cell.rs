@@ -5,6 +5,7 @@ use super::booking::Need;
 use super::driver::DriverStatus;
 use crate::ids::{BookingId, DriverId};
 use crate::units::{Point, WallMs};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// A driver's position at a moment.
@@ -24,15 +25,72 @@ pub struct Ping {
     pub at: WallMs,
 }
 
+/// How a ping fared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum PingFate {
+    /// A search that begins now sees it.
+    Applied = 0,
+    /// Older than what is known, or repeated.
+    Stale = 1,
+    /// Not taken: there is no room, or it makes no sense.
+    Refused = 2,
+    /// The owner of its cell did not answer; it may have been applied.
+    Lost = 3,
+}
+
+/// How pings fared, in the order they were sent: a byte each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PingFates(Bytes);
+
+impl PingFates {
+    /// These fates.
+    pub fn of(fates: &[PingFate]) -> Self {
+        Self(fates.iter().map(|fate| *fate as u8).collect())
+    }
+    /// Each in order. A number that this build does not know is a ping lost.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = PingFate> + '_ {
+        self.0.iter().map(|fate| match fate {
+            0 => PingFate::Applied,
+            1 => PingFate::Stale,
+            2 => PingFate::Refused,
+            _ => PingFate::Lost,
+        })
+    }
+}
+
 /// How a batch of pings fared.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PingCounts {
     /// Applied.
     pub applied: u32,
     /// Older than what is known, or repeated.
     pub stale: u32,
-    /// Not taken: unknown driver or full queue.
+    /// Not taken: there is no room, or they make no sense.
     pub refused: u32,
+    /// Their owner did not answer.
+    pub lost: u32,
+}
+
+impl PingCounts {
+    /// Counts one more.
+    pub const fn count(&mut self, fate: PingFate) {
+        match fate {
+            PingFate::Applied => self.applied += 1,
+            PingFate::Stale => self.stale += 1,
+            PingFate::Refused => self.refused += 1,
+            PingFate::Lost => self.lost += 1,
+        }
+    }
+}
+
+impl FromIterator<PingFate> for PingCounts {
+    fn from_iter<I: IntoIterator<Item = PingFate>>(fates: I) -> Self {
+        let mut counts = Self::default();
+        fates.into_iter().for_each(|fate| counts.count(fate));
+        counts
+    }
 }
 
 /// A booking that waits for a car, as posted on a demand board.

@@ -25,6 +25,11 @@ pub enum VehicleType {
     Bike,
 }
 
+impl VehicleType {
+    /// All of them, in order.
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Sedan, Self::Suv, Self::Bike];
+}
+
 /// What a vehicle and its driver can do, as bits; a need is a mask of the same bits.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -176,6 +181,8 @@ pub struct Standing {
     pub seats_free: u8,
     /// The version of the driver's record this was read from; the highest wins.
     pub version: u64,
+    /// [`Driver::acceptance_bp`] in whole percent; 100 if he was asked nothing yet.
+    pub accepts_pct: u8,
 }
 
 impl Driver {
@@ -195,7 +202,20 @@ impl Driver {
             capabilities: self.vehicle.capabilities,
             seats_free,
             version: self.version,
+            accepts_pct: self
+                .acceptance_bp()
+                .and_then(|bp| u8::try_from(bp / 100).ok())
+                .unwrap_or(100),
         }
+    }
+    /// How many of the offers that he answered lately, or let pass, he accepted: in basis points, of
+    /// the last [`OUTCOMES_MAX`]. What was filled or called off before he answered does not count.
+    pub fn acceptance_bp(&self) -> Option<u32> {
+        let on_trip = matches!(self.current, Some(Commitment::Taken { .. }));
+        let count = |wanted: OfferEnd| self.outcomes.iter().filter(|(_, end)| *end == wanted).count();
+        let accepted = count(OfferEnd::Done) + usize::from(on_trip);
+        let asked = accepted + count(OfferEnd::Declined) + count(OfferEnd::Expired);
+        u32::try_from((accepted * 10_000).checked_div(asked)?).ok()
     }
     /// How he is shown to the rider he comes for.
     pub fn card(&self) -> DriverCard {

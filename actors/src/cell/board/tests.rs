@@ -30,6 +30,7 @@ fn standing() -> Standing {
         capabilities: Capabilities(0),
         seats_free: 4,
         version: 3,
+        accepts_pct: 100,
     }
 }
 

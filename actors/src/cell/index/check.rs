@@ -1,13 +1,14 @@
 //! What must always hold of a [`Supply`].
 
-use super::{Bucket, NOWHERE, Supply};
+use super::{Area, Bucket, NOWHERE, Supply};
 use crate::geo::{CellShape, cell_of};
+use h3o::Resolution;
 use std::cmp::Reverse;
 
 impl Supply {
     /// Panics if the parts disagree. Asks H3 about every driver: for tests and simulation.
     pub fn check_invariants(&self) {
-        let Self { slot_of, entries, vacant, bucket_of, buckets, by_seen, .. } = self;
+        let Self { slot_of, entries, vacant, bucket_of, buckets, areas, by_seen, .. } = self;
         assert_eq!(slot_of.len() + vacant.len(), entries.len(), "a slot is used or vacant");
         assert_eq!(slot_of.len(), by_seen.len(), "every slot in use awaits the sweep once");
         assert_eq!(bucket_of.len(), buckets.len(), "every bucket has its own cell");
@@ -17,8 +18,13 @@ impl Supply {
             assert!(*seen_once <= entry.seen, "the sweep would come late for {entry:?}");
         }
         let mut housed = 0;
+        let mut recount: Vec<Area> = Vec::new();
+        for area in areas {
+            recount.push(Area { cell: area.cell, by_kind: Default::default() });
+        }
         for (cell, bucket) in bucket_of {
-            let Bucket { cell: own, shape, slots } = &buckets[*bucket as usize];
+            let Bucket { cell: own, shape, slots, area, .. } = &buckets[*bucket as usize];
+            assert_eq!(Some(areas[*area as usize].cell), own.parent(Resolution::Seven));
             assert_eq!(cell, own, "a bucket knows its cell");
             assert_eq!(*shape, CellShape::of(*cell), "a bucket knows its shape");
             for (place, slot) in slots.iter().enumerate() {
@@ -27,10 +33,14 @@ impl Supply {
                 assert_eq!(entry.bucket, *bucket, "{entry:?} is in one bucket");
                 assert_eq!(entry.place as usize, place, "{entry:?} knows his place");
                 assert_eq!(cell_of(entry.point), *cell, "{entry:?} is in his cell");
+                if let Some(known) = entry.known {
+                    recount[*area as usize].came(known, entry.seen);
+                }
             }
             housed += slots.len();
         }
         assert_eq!(housed, self.len, "drivers are counted");
+        assert_eq!(&recount, areas, "what is counted is what there is");
         for entry in slot_of.values().map(|slot| &entries[*slot as usize]) {
             let ghost = entry.bucket == NOWHERE;
             assert!(!ghost || entry.known.is_none(), "{entry:?} is a ghost with a standing");

@@ -1,10 +1,12 @@
 //! Who is near. A search goes through the buckets by how near they can be at best and stops when no
 //! bucket left can better the answer. That is "ring by ring", without walking cells that hold
-//! nobody or belong to another ring key.
+//! nobody or belong to another ring key. Within a bucket, whoever is too far even on a flat map
+//! ([`Flat`]) costs a few multiplications and no trigonometry.
 
-use super::{Bucket, Entry, Known, Supply};
+use super::{Entry, Known, SEARCH_LOAD, Supply};
 use crate::cell::unmet;
-use crate::geo::{SEARCH_RADIUS_MAX_M, distance_m, distance_within};
+use crate::geo::{Flat, SEARCH_RADIUS_MAX_M, distance_m, distance_within};
+use h3o::CellIndex;
 use proto::record::booking::Need;
 use proto::record::cell::Candidate;
 use proto::record::driver::{DriverStatus, Standing};
@@ -54,23 +56,35 @@ impl Supply {
         self.counts.searches += 1;
         let max = usize::from(query.max);
         let radius_m = query.radius_m.min(SEARCH_RADIUS_MAX_M);
-        let mut order: Vec<(u32, &Bucket)> = self
+        if max == 0 {
+            return Vec::new();
+        }
+        let flat = Flat::around(query.center);
+        let mut order: Vec<(u32, CellIndex, usize)> = self
             .buckets
             .iter()
-            .filter(|bucket| !bucket.slots.is_empty())
-            .map(|bucket| (bucket.shape.nearest_m(query.center), bucket))
-            .filter(|(nearest_m, _)| *nearest_m <= radius_m)
+            .enumerate()
+            .filter(|(_, bucket)| !bucket.slots.is_empty())
+            .map(|(at, bucket)| (bucket.shape.nearest_on(&flat), bucket.cell, at))
+            .filter(|(nearest_m, ..)| *nearest_m <= radius_m)
             .collect();
-        order.sort_unstable_by_key(|(nearest_m, bucket)| (*nearest_m, bucket.cell));
+        order.sort_unstable();
         let mut found: Vec<Candidate> = Vec::new();
-        for (nearest_m, bucket) in order {
+        // Whoever is farther than this is no answer: the rim, or the worst of a full answer.
+        let mut within_m = radius_m;
+        for (nearest_m, _, at) in order {
             let full = found.len() >= max;
-            if full && found.last().is_none_or(|worst| worst.distance_m < nearest_m) {
+            if full && within_m < nearest_m {
                 break;
             }
             self.counts.cells_touched += 1;
+            let bucket = &mut self.buckets[at];
+            bucket.load += SEARCH_LOAD;
             for slot in &bucket.slots {
                 let entry = &self.entries[*slot as usize];
+                if full && flat.surely_beyond(entry.point, within_m) {
+                    continue;
+                }
                 match entry.candidate(query, radius_m, now) {
                     Ok(candidate) => found.push(candidate),
                     Err(filter) => {
@@ -84,6 +98,9 @@ impl Supply {
             }
             found.sort_unstable_by_key(|candidate| (candidate.distance_m, candidate.driver));
             found.truncate(max);
+            if found.len() >= max {
+                within_m = found.last().map_or(0, |worst| worst.distance_m);
+            }
         }
         found
     }
@@ -93,7 +110,7 @@ impl Entry {
     /// The entry as a search's answer, or what keeps it from being one.
     fn candidate(&self, query: &Query, radius_m: u32, now: MonoMs) -> Result<Candidate, Filter> {
         let known = self.known.ok_or(Filter::Unknown)?;
-        let Known { version, capabilities, kind, status, seats_free } = known;
+        let Known { version, capabilities, kind, status, seats_free, accepts_pct } = known;
         let Self { driver, point, at, seen, .. } = *self;
         if query.free_only && status != DriverStatus::Free {
             return Err(match status {
@@ -104,8 +121,9 @@ impl Entry {
         if now.since(seen) > u64::from(query.fresh_ms) {
             return Err(Filter::Stale);
         }
-        let standing = Standing { driver, status, kind, capabilities, seats_free, version };
         if let Some(need) = query.need {
+            let standing =
+                Standing { driver, status, kind, capabilities, seats_free, version, accepts_pct };
             unmet(&standing, &need).map_or(Ok(()), Err)?;
         }
         let distance_m = distance_within(query.center, point, radius_m).ok_or(Filter::TooFar)?;

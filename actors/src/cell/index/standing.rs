@@ -2,10 +2,10 @@
 //! version of the record they were read from. It comes from the driver's partition, which tells
 //! each change and is asked about those it has not spoken of.
 
-use super::{Entry, NOWHERE, Supply};
+use super::{Bucket, Entry, NOWHERE, Supply};
 use proto::record::cell::Candidate;
 use proto::record::driver::{Capabilities, DriverStatus, Standing, VehicleType};
-use proto::{DriverId, MonoMs};
+use proto::{DriverId, MonoMs, WallMs};
 
 /// A driver without an answer about his standing is asked about again after this long: longer than
 /// an ask may take, short beside a rider's patience.
@@ -33,21 +33,32 @@ pub(super) struct Known {
     pub(super) kind: VehicleType,
     pub(super) status: DriverStatus,
     pub(super) seats_free: u8,
+    pub(super) accepts_pct: u8,
 }
 
 impl Supply {
     /// Takes a standing. The highest version wins; the same version again confirms it.
     pub fn restand(&mut self, standing: &Standing, now: MonoMs) -> Restood {
-        let Standing { driver, status, kind, capabilities, seats_free, version } = *standing;
+        let Standing { driver, status, kind, capabilities, seats_free, version, accepts_pct } =
+            *standing;
         let Some(slot) = self.slot_of.get(&driver).copied() else { return Restood::Ignored };
         let entry = &mut self.entries[slot as usize];
         let newer = entry.known.is_none_or(|known| version >= known.version);
-        if entry.bucket == NOWHERE || !newer {
+        let Some(Bucket { area, .. }) = self.buckets.get(entry.bucket as usize) else {
+            return Restood::Ignored; // a ghost
+        };
+        if !newer {
             return Restood::Ignored;
         }
-        let was_free = entry.known.is_some_and(|known| known.status == DriverStatus::Free);
-        entry.known = Some(Known { version, capabilities, kind, status, seats_free });
+        let known = Known { version, capabilities, kind, status, seats_free, accepts_pct };
+        let area = &mut self.areas[*area as usize];
+        let before = entry.known.replace(known);
+        if let Some(before) = before {
+            area.went(before, entry.seen);
+        }
+        area.came(known, entry.seen);
         entry.ask_at = now.plus_ms(self.verify_ms);
+        let was_free = before.is_some_and(|known| known.status == DriverStatus::Free);
         if was_free || status != DriverStatus::Free {
             return Restood::Noted;
         }
@@ -57,8 +68,8 @@ impl Supply {
 
     /// At most `max` drivers to ask their partitions about: those whose standing is missing or was
     /// last confirmed too long ago. Goes round, so that everybody's turn comes; a driver named is
-    /// not named again for [`ASK_AGAIN_MS`].
-    pub fn unverified(&mut self, now: MonoMs, max: usize) -> Vec<DriverId> {
+    /// not named again for [`ASK_AGAIN_MS`]. With each comes the phone time of his last ping.
+    pub fn unverified(&mut self, now: MonoMs, max: usize) -> Vec<(DriverId, WallMs)> {
         let mut drivers = Vec::new();
         for _ in 0..self.entries.len().min(LOOKS_MAX) {
             if drivers.len() == max {
@@ -68,7 +79,7 @@ impl Supply {
             let entry = &mut self.entries[self.hand];
             if entry.bucket != NOWHERE && entry.ask_at <= now {
                 entry.ask_at = now.plus_ms(ASK_AGAIN_MS);
-                drivers.push(entry.driver);
+                drivers.push((entry.driver, entry.at));
             }
         }
         drivers

@@ -1,6 +1,6 @@
 use super::*;
 use crate::geo::distance_m;
-use h3o::{LatLng, Resolution};
+use h3o::LatLng;
 use proptest::prelude::*;
 use proto::record::booking::Need;
 use proto::record::cell::Candidate;
@@ -34,18 +34,15 @@ fn standing(id: u64, status: DriverStatus, version: u64) -> Standing {
         capabilities: Capabilities(0),
         seats_free: 4,
         version,
+        accepts_pct: 80,
     }
-}
-
-fn everywhere(_: CellIndex) -> bool {
-    true
 }
 
 /// A supply with a free driver at each point; ids count from 1, phone time 1, received at 0.
 fn free_at(points: &[Point]) -> Supply {
     let mut supply = Supply::new(VERIFY_MS);
     for (id, point) in (1..).zip(points) {
-        supply.ping(&ping(id, *point, 1), MonoMs(0), everywhere);
+        supply.ping(&ping(id, *point, 1), MonoMs(0));
         supply.restand(&standing(id, DriverStatus::Free, 1), MonoMs(0));
     }
     supply
@@ -60,7 +57,7 @@ fn ids(found: &[Candidate]) -> Vec<u64> {
     found.iter().map(|candidate| candidate.driver.to_raw()).collect()
 }
 
-const STAYED: PingOutcome = PingOutcome::Applied { moved: false, unknown: false };
+const STAYED: PingOutcome = PingOutcome::Applied { moved: false, ask: false };
 
 #[test]
 fn a_ping_from_the_same_cell_moves_nothing_but_is_fresh() {
@@ -70,9 +67,7 @@ fn a_ping_from_the_same_cell_moves_nothing_but_is_fresh() {
     let before = supply.counts();
     for second in 1..=100 {
         let near = Point::from_degrees(centre.lat() + second as f64 * 1e-5, centre.lng()).unwrap();
-        let outcome = supply.ping(&ping(1, near, 1 + second), MonoMs(second * 1_000), |_| {
-            panic!("the certain circle spares the question")
-        });
+        let outcome = supply.ping(&ping(1, near, 1 + second), MonoMs(second * 1_000));
         assert_eq!(outcome, STAYED);
     }
     let after = supply.counts();
@@ -103,10 +98,10 @@ fn a_search_tells_whom_it_left_out_and_why() {
     }
     let heard = |id, point| ping(id, point, 9);
     for id in [1, 2, 3, 4, 5, 8] {
-        supply.ping(&heard(id, around(10, 0)), MonoMs(20_000), everywhere);
+        supply.ping(&heard(id, around(10, 0)), MonoMs(20_000));
     }
-    supply.ping(&heard(7, around(700, 0)), MonoMs(20_000), everywhere);
-    supply.ping(&heard(9, around(10, 0)), MonoMs(20_000), everywhere);
+    supply.ping(&heard(7, around(700, 0)), MonoMs(20_000));
+    supply.ping(&heard(9, around(10, 0)), MonoMs(20_000));
     let need = Need { kind: VehicleType::Sedan, capabilities: CHILD_SEAT, seats: 2 };
     let query = Query { need: Some(need), radius_m: 650, ..query() };
     let (found, mut dropped) = supply.search_and_tell(&query, MonoMs(20_000));
@@ -133,8 +128,8 @@ fn a_search_tells_of_so_many_and_no_more() {
 fn a_ping_across_the_border_of_a_cell_moves_the_driver_once() {
     let mut supply = free_at(&[around(0, 0)]);
     let before = supply.counts().bucket_writes;
-    let outcome = supply.ping(&ping(1, around(3_000, 0), 2), MonoMs(1), everywhere);
-    assert_eq!(outcome, PingOutcome::Applied { moved: true, unknown: false });
+    let outcome = supply.ping(&ping(1, around(3_000, 0), 2), MonoMs(1));
+    assert_eq!(outcome, PingOutcome::Applied { moved: true, ask: false });
     assert_eq!(supply.counts().bucket_writes, before + 2, "out of one bucket, into another");
     assert_eq!(supply.len(), 1);
     supply.check_invariants();
@@ -143,10 +138,10 @@ fn a_ping_across_the_border_of_a_cell_moves_the_driver_once() {
 #[test]
 fn the_newest_phone_time_wins_whatever_the_order() {
     let mut supply = free_at(&[around(0, 0)]);
-    supply.ping(&ping(1, around(50, 0), 9), MonoMs(1), everywhere);
+    supply.ping(&ping(1, around(50, 0), 9), MonoMs(1));
     for at_ms in [8, 9] {
         let late = ping(1, around(2_000, 0), at_ms);
-        assert_eq!(supply.ping(&late, MonoMs(2), everywhere), PingOutcome::Stale);
+        assert_eq!(supply.ping(&late, MonoMs(2)), PingOutcome::Stale);
     }
     let fix = Fix { point: around(50, 0), at: WallMs(9), seen: MonoMs(1) };
     assert_eq!(supply.fix(driver(1)), Some(fix), "a stale ping is no sign of life either");
@@ -155,8 +150,8 @@ fn the_newest_phone_time_wins_whatever_the_order() {
 #[test]
 fn a_driver_without_standing_is_never_nominated() {
     let mut supply = Supply::new(VERIFY_MS);
-    let outcome = supply.ping(&ping(1, around(0, 0), 1), MonoMs(0), everywhere);
-    assert_eq!(outcome, PingOutcome::Applied { moved: true, unknown: true });
+    let outcome = supply.ping(&ping(1, around(0, 0), 1), MonoMs(0));
+    assert_eq!(outcome, PingOutcome::Applied { moved: true, ask: true });
     let all = Query { free_only: false, ..query() };
     assert!(supply.search(&all, MonoMs(0)).is_empty());
     supply.restand(&standing(1, DriverStatus::Offline, 1), MonoMs(0));
@@ -172,7 +167,7 @@ fn only_the_newest_standing_counts_and_coming_free_is_told_once() {
         supply.restand(&standing(1, status, version), MonoMs(0))
     };
     assert_eq!(told(&mut supply, Free, 1), Restood::Ignored, "not here yet");
-    supply.ping(&ping(1, around(0, 0), 1), MonoMs(0), everywhere);
+    supply.ping(&ping(1, around(0, 0), 1), MonoMs(0));
     let freed = |version| {
         let (point, at, distance_m, status) = (around(0, 0), WallMs(1), 0, Free);
         Restood::Freed(Candidate { driver: driver(1), point, at, distance_m, status, version })
@@ -210,7 +205,7 @@ fn only_the_right_vehicle_with_all_it_needs_is_found() {
 #[test]
 fn what_was_not_heard_of_in_time_is_neither_found_nor_kept() {
     let mut supply = free_at(&[around(0, 0), around(0, 10)]);
-    supply.ping(&ping(2, around(0, 10), 2), MonoMs(4_000), everywhere);
+    supply.ping(&ping(2, around(0, 10), 2), MonoMs(4_000));
     assert_eq!(ids(&supply.search(&query(), MonoMs(10_000))), [1, 2], "the limit is inside");
     assert_eq!(ids(&supply.search(&query(), MonoMs(10_001))), [2]);
     assert!(supply.expire(MonoMs(10_000), 10_000, 10).is_empty());
@@ -218,7 +213,7 @@ fn what_was_not_heard_of_in_time_is_neither_found_nor_kept() {
     assert_eq!(supply.expire(MonoMs(14_001), 10_000, 10), [driver(2)]);
     assert!(supply.is_empty());
     supply.check_invariants();
-    supply.ping(&ping(3, around(0, 0), 1), MonoMs(20_000), everywhere);
+    supply.ping(&ping(3, around(0, 0), 1), MonoMs(20_000));
     assert_eq!((supply.len(), supply.entries.len()), (1, 2), "slots are used again");
     supply.check_invariants();
 }
@@ -227,7 +222,7 @@ fn what_was_not_heard_of_in_time_is_neither_found_nor_kept() {
 fn a_sweep_is_bounded_and_starts_with_the_longest_silent() {
     let mut supply = Supply::new(VERIFY_MS);
     for id in 1..=100 {
-        supply.ping(&ping(id, around(0, 0), 1), MonoMs(id), everywhere);
+        supply.ping(&ping(id, around(0, 0), 1), MonoMs(id));
     }
     let expected: Vec<DriverId> = (1..=30).map(driver).collect();
     assert_eq!(supply.expire(MonoMs(50_000), 10_000, 30), expected);
@@ -236,41 +231,42 @@ fn a_sweep_is_bounded_and_starts_with_the_longest_silent() {
 }
 
 #[test]
-fn a_driver_who_leaves_the_ring_key_is_handed_on_and_a_late_ping_does_not_bring_him_back() {
-    let (here, there) = (cell_of(around(0, 0)), cell_of(around(3_000, 0)));
-    let (mut old, mut new) = (Supply::new(VERIFY_MS), Supply::new(VERIFY_MS));
-    old.ping(&ping(1, around(0, 0), 1), MonoMs(0), |cell| cell == here);
+fn a_driver_seen_elsewhere_is_forgotten_and_a_late_ping_does_not_bring_him_back() {
+    let mut old = Supply::new(VERIFY_MS);
+    old.ping(&ping(1, around(0, 0), 1), MonoMs(0));
     old.restand(&standing(1, DriverStatus::Free, 1), MonoMs(0));
-    let over = ping(1, around(3_000, 0), 3);
-    assert_eq!(old.ping(&over, MonoMs(1), |cell| cell == here), PingOutcome::Left { cell: there });
-    assert!(matches!(new.ping_in(&over, there, MonoMs(1)), PingOutcome::Applied { .. }));
-    let late = ping(1, around(0, 0), 2);
-    assert_eq!(old.ping(&late, MonoMs(2), |cell| cell == here), PingOutcome::Stale);
-    assert_eq!((old.len(), new.len()), (0, 1));
-    assert_eq!((old.fix(driver(1)), old.forget(driver(1))), (None, false));
+    // Word that he moved at 3, while a ping of 2 is still under way.
+    assert!(old.forget(driver(1), Some(WallMs(3))));
+    assert_eq!(old.ping(&ping(1, around(0, 0), 2), MonoMs(2)), PingOutcome::Stale);
+    assert_eq!((old.len(), old.fix(driver(1))), (0, None));
+    assert!(!old.forget(driver(1), Some(WallMs(3))));
     old.check_invariants();
-    // He comes back; what was known of him is not believed.
-    let back = old.ping(&ping(1, around(0, 0), 4), MonoMs(3), |cell| cell == here);
-    assert_eq!(back, PingOutcome::Applied { moved: true, unknown: true });
+    // He comes back; what was known of him is not believed, and his partition is asked at once.
+    let back = old.ping(&ping(1, around(0, 0), 4), MonoMs(3));
+    assert_eq!(back, PingOutcome::Applied { moved: true, ask: true });
+    let again = old.ping(&ping(1, around(0, 0), 5), MonoMs(4));
+    assert_eq!(again, PingOutcome::Applied { moved: false, ask: false }, "once a while");
+    // Old word of that move, come late, changes nothing.
+    assert!(!old.forget(driver(1), Some(WallMs(3))));
+    assert_eq!(old.len(), 1);
     old.check_invariants();
-    assert_eq!(old.unverified(MonoMs(3), 9), [driver(1)], "his partition is asked at once");
     // A ghost is swept like a driver, but nobody hears of it.
-    new.forget(driver(1));
-    assert!(new.expire(MonoMs(60_000), 10_000, 10).is_empty());
-    assert!(new.entries.len() == 1 && new.vacant.len() == 1);
-    new.check_invariants();
+    old.forget(driver(1), None);
+    assert!(old.expire(MonoMs(60_000), 10_000, 10).is_empty());
+    assert!(old.entries.len() == 1 && old.vacant.len() == 1);
+    old.check_invariants();
 }
 
 #[test]
 fn the_forgotten_come_back_only_with_a_newer_ping() {
     let mut supply = free_at(&[around(0, 0)]);
-    assert!(supply.forget(driver(1)));
-    assert!(!supply.forget(driver(1)));
-    assert!(!supply.forget(driver(2)));
+    assert!(supply.forget(driver(1), None));
+    assert!(!supply.forget(driver(1), None));
+    assert!(!supply.forget(driver(2), None));
     assert!(supply.search(&query(), MonoMs(0)).is_empty());
     assert_eq!(supply.restand(&standing(1, DriverStatus::Free, 9), MonoMs(0)), Restood::Ignored);
-    assert_eq!(supply.ping(&ping(1, around(0, 0), 1), MonoMs(1), everywhere), PingOutcome::Stale);
-    supply.ping(&ping(1, around(0, 0), 2), MonoMs(1), everywhere);
+    assert_eq!(supply.ping(&ping(1, around(0, 0), 1), MonoMs(1)), PingOutcome::Stale);
+    supply.ping(&ping(1, around(0, 0), 2), MonoMs(1));
     assert_eq!(supply.len(), 1);
     supply.check_invariants();
 }
@@ -279,19 +275,21 @@ fn the_forgotten_come_back_only_with_a_newer_ping() {
 fn everybodys_turn_to_be_asked_about_comes() {
     let mut supply = Supply::new(VERIFY_MS);
     for id in 1..=10 {
-        supply.ping(&ping(id, around(0, 0), 1), MonoMs(0), everywhere);
+        supply.ping(&ping(id, around(0, 0), 1), MonoMs(0));
     }
+    let named = |asked: Vec<(DriverId, WallMs)>| asked.into_iter().map(|(driver, _)| driver);
     let mut asked: Vec<DriverId> = Vec::new();
     for _ in 0..4 {
-        asked.extend(supply.unverified(MonoMs(0), 3));
+        asked.extend(named(supply.unverified(MonoMs(ASK_AGAIN_MS), 3)));
     }
     asked.sort_unstable();
     assert_eq!(asked, (1..=10).map(driver).collect::<Vec<_>>(), "each once");
-    assert!(supply.unverified(MonoMs(ASK_AGAIN_MS - 1), 99).is_empty());
-    supply.restand(&standing(4, DriverStatus::Free, 1), MonoMs(ASK_AGAIN_MS));
-    assert_eq!(supply.unverified(MonoMs(ASK_AGAIN_MS), 99).len(), 9, "4 is answered");
-    supply.forget(driver(5));
-    let later = supply.unverified(MonoMs(ASK_AGAIN_MS + VERIFY_MS), 99);
+    assert!(supply.unverified(MonoMs(2 * ASK_AGAIN_MS - 1), 99).is_empty());
+    supply.restand(&standing(4, DriverStatus::Free, 1), MonoMs(2 * ASK_AGAIN_MS));
+    assert_eq!(supply.unverified(MonoMs(2 * ASK_AGAIN_MS), 99).len(), 9, "4 is answered");
+    supply.forget(driver(5), None);
+    let later = supply.unverified(MonoMs(2 * ASK_AGAIN_MS + VERIFY_MS), 99);
+    let later: Vec<DriverId> = named(later).collect();
     assert!(later.contains(&driver(4)) && !later.contains(&driver(5)), "{later:?}");
 }
 
@@ -319,30 +317,28 @@ fn a_search_touches_no_cell_that_cannot_better_its_answer() {
 #[test]
 fn a_full_supply_takes_no_new_driver_and_serves_the_old() {
     let mut supply = Supply::new(VERIFY_MS);
-    let (point, cell) = (around(0, 0), cell_of(around(0, 0)));
+    let point = around(0, 0);
     for id in 0..DRIVERS_MAX as u64 {
-        supply.ping_in(&ping(id, point, 1), cell, MonoMs(id));
+        supply.ping(&ping(id, point, 1), MonoMs(id));
     }
     let new = ping(u64::MAX, point, 1);
-    assert_eq!(supply.ping_in(&new, cell, MonoMs(0)), PingOutcome::Full);
-    let old = PingOutcome::Applied { moved: false, unknown: true };
-    assert_eq!(supply.ping_in(&ping(0, point, 2), cell, MonoMs(DRIVERS_MAX as u64)), old);
+    assert_eq!(supply.ping(&new, MonoMs(0)), PingOutcome::Full);
+    let old = supply.ping(&ping(0, point, 2), MonoMs(DRIVERS_MAX as u64));
+    assert!(matches!(old, PingOutcome::Applied { moved: false, .. }), "{old:?}");
     assert_eq!(supply.expire(MonoMs(10_002), 10_000, 2), [driver(1)]);
-    assert_eq!(
-        supply.ping_in(&new, cell, MonoMs(0)),
-        PingOutcome::Applied { moved: true, unknown: true }
-    );
+    assert_eq!(supply.ping(&new, MonoMs(0)), PingOutcome::Applied { moved: true, ask: true });
     assert_eq!((supply.len(), supply.counts().full), (DRIVERS_MAX, 1));
 }
 
 #[test]
 fn a_driver_costs_little_memory() {
     let (entry, sweep, bucket) = (size_of::<Entry>(), size_of::<Reverse<(MonoMs, u32)>>(), 4);
-    // A leaf of a map has 11 pairs and 12 bytes of its own, and is some two thirds full.
-    let map = (11 * (size_of::<DriverId>() + size_of::<u32>()) + 12) / 7;
-    assert_eq!((entry, sweep, bucket, map), (64, 16, 4, 20));
-    assert_eq!(entry + sweep + bucket + map, 104, "as the module says");
-    assert!(2 * (entry + sweep + bucket) + map <= 190, "just after the vectors have doubled");
+    // A place of the map is a pair and a byte of tag, and 7 in 8 to 7 in 16 of them are taken.
+    let place = size_of::<(DriverId, u32)>() + 1;
+    let (map, map_grown) = ((place * 8).div_ceil(7), (place * 16).div_ceil(7));
+    assert_eq!((entry, sweep, bucket, map, map_grown), (64, 16, 4, 20, 39));
+    assert!(entry + sweep + bucket + (map + map_grown) / 2 <= 120, "as the module says");
+    assert!(2 * (entry + sweep + bucket) + map_grown <= 210, "just after all have doubled");
 }
 
 /// What the index should do, with a list and linear scans.
@@ -366,24 +362,17 @@ impl Oracle {
         self.drivers.iter_mut().find(|naive| naive.driver == driver)
     }
 
-    fn ping(&mut self, ping: &Ping, now: MonoMs, owns: impl Fn(CellIndex) -> bool) -> PingOutcome {
+    /// Whether the ping was taken, and if so whether it moved him.
+    fn ping(&mut self, ping: &Ping, now: MonoMs) -> Option<bool> {
         let Ping { driver, point, at, .. } = *ping;
-        let cell = cell_of(point);
         let old = self.find(driver).copied();
         if old.is_some_and(|old| at <= old.at) {
-            return PingOutcome::Stale;
+            return None;
         }
-        let here = owns(cell);
-        let standing = old.and_then(|old| old.standing).filter(|_| here);
-        if old.is_some() || here {
-            self.drivers.retain(|naive| naive.driver != driver);
-            self.drivers.push(Naive { driver, point, at, seen: now, here, standing });
-        }
-        if !here {
-            return PingOutcome::Left { cell };
-        }
-        let same = old.is_some_and(|old| old.here && cell_of(old.point) == cell);
-        PingOutcome::Applied { moved: !same, unknown: standing.is_none() }
+        let standing = old.and_then(|old| old.standing);
+        self.drivers.retain(|naive| naive.driver != driver);
+        self.drivers.push(Naive { driver, point, at, seen: now, here: true, standing });
+        Some(!old.is_some_and(|old| old.here && cell_of(old.point) == cell_of(point)))
     }
 
     fn restand(&mut self, standing: &Standing) -> Restood {
@@ -404,10 +393,13 @@ impl Oracle {
         Restood::Noted
     }
 
-    fn forget(&mut self, driver: DriverId) -> bool {
-        let Some(naive) = self.find(driver).filter(|naive| naive.here) else { return false };
-        (naive.here, naive.standing) = (false, None);
-        true
+    fn forget(&mut self, driver: DriverId, at: Option<WallMs>) -> bool {
+        let newer = |naive: &&mut Naive| at.is_none_or(|at| at >= naive.at);
+        let Some(naive) = self.find(driver).filter(newer) else { return false };
+        naive.at = at.unwrap_or(naive.at);
+        let was_here = std::mem::take(&mut naive.here);
+        naive.standing = None;
+        was_here
     }
 
     fn expire(&mut self, now: MonoMs, older_than_ms: u64) -> Vec<DriverId> {
@@ -447,7 +439,7 @@ impl Oracle {
 enum Op {
     Ping { id: u64, point: Point, at_ms: u64 },
     Restand(Standing),
-    Forget(u64),
+    Forget(u64, Option<WallMs>),
     Expire { older_than_ms: u64 },
     Search(Query),
 }
@@ -472,10 +464,10 @@ fn any_standing() -> impl Strategy<Value = Standing> {
         1 => Just(DriverStatus::Held),
         1 => Just(DriverStatus::Taken),
     ];
-    (0..16_u64, status, any_kind(), 0..4_u32, 0..5_u8, 0..20_u64).prop_map(
-        |(id, status, kind, bits, seats_free, version)| {
-            let capabilities = Capabilities(bits);
-            Standing { driver: driver(id), status, kind, capabilities, seats_free, version }
+    (0..16_u64, status, any_kind(), 0..4_u32, 0..5_u8, 0..20_u64, 0..=100_u8).prop_map(
+        |(id, status, kind, bits, seats_free, version, accepts_pct)| {
+            let (driver, capabilities) = (driver(id), Capabilities(bits));
+            Standing { driver, status, kind, capabilities, seats_free, version, accepts_pct }
         },
     )
 }
@@ -504,7 +496,8 @@ fn any_op() -> impl Strategy<Value = Op> {
         8 => (0..16_u64, any_point(), 1..200_u64)
             .prop_map(|(id, point, at_ms)| Op::Ping { id, point, at_ms }),
         6 => any_standing().prop_map(Op::Restand),
-        1 => (0..16_u64).prop_map(Op::Forget),
+        1 => (0..16_u64, prop::option::of((0..2_000_u64).prop_map(WallMs)))
+            .prop_map(|(id, at)| Op::Forget(id, at)),
         1 => (0..30_000_u64).prop_map(|older_than_ms| Op::Expire { older_than_ms }),
         5 => any_query().prop_map(Op::Search),
     ]
@@ -515,8 +508,6 @@ proptest! {
     fn the_index_answers_as_a_list_does(
         script in prop::collection::vec((0..1_500_u64, any_op()), 1..150)
     ) {
-        let key = cell_of(around(0, 0)).parent(Resolution::Six);
-        let owns = |cell: CellIndex| cell.parent(Resolution::Six) == key;
         let (mut supply, mut oracle) = (Supply::new(VERIFY_MS), Oracle::default());
         let mut now = MonoMs(0);
         for (step, (pause_ms, op)) in (0..).zip(script) {
@@ -525,14 +516,22 @@ proptest! {
                 Op::Ping { id, point, at_ms } => {
                     // Phone times mostly grow, but some pings come late.
                     let ping = ping(id, point, at_ms + step * 10);
-                    let expected = oracle.ping(&ping, now, owns);
-                    prop_assert_eq!(supply.ping(&ping, now, owns), expected);
+                    let expected = oracle.ping(&ping, now);
+                    let known = oracle.find(driver(id)).is_some_and(|it| it.standing.is_some());
+                    match supply.ping(&ping, now) {
+                        PingOutcome::Applied { moved, ask } => {
+                            prop_assert_eq!(Some(moved), expected);
+                            prop_assert!(!(ask && known), "asked about one who is known");
+                        }
+                        PingOutcome::Stale => prop_assert_eq!(expected, None),
+                        PingOutcome::Full => unreachable!(),
+                    }
                 }
                 Op::Restand(standing) => {
                     prop_assert_eq!(supply.restand(&standing, now), oracle.restand(&standing));
                 }
-                Op::Forget(id) => {
-                    prop_assert_eq!(supply.forget(driver(id)), oracle.forget(driver(id)));
+                Op::Forget(id, at) => {
+                    prop_assert_eq!(supply.forget(driver(id), at), oracle.forget(driver(id), at));
                 }
                 Op::Expire { older_than_ms } => {
                     let mut gone = supply.expire(now, older_than_ms, usize::MAX);
@@ -554,38 +553,40 @@ proptest! {
             prop_assert_eq!(supply.len(), here);
         }
     }
+}
 
-    #[test]
-    fn two_ring_keys_and_their_handover_keep_one_copy_of_a_driver(
-        path in prop::collection::vec((-3_000..3_000_i32, 0..40_u64), 1..60)
-    ) {
-        // West and east of a line, as two supplies; pings may come out of order.
-        let west = |cell: CellIndex| LatLng::from(cell).lng() < -73.9855;
-        let east = |cell: CellIndex| !west(cell);
-        let mut supplies = [Supply::new(VERIFY_MS), Supply::new(VERIFY_MS)];
-        let (mut last, mut newest) = (0, 0);
-        for (step, (east_m, jitter_ms)) in (0..).zip(path) {
-            let (now, ping) = (MonoMs(step), ping(1, around(0, east_m), 1 + step * 10 + jitter_ms));
-            // As the shell does: to the key where he was last, and on if he left it.
-            let [first, second] = &mut supplies;
-            let outcome = if last == 0 {
-                first.ping(&ping, now, west)
-            } else {
-                second.ping(&ping, now, east)
-            };
-            match outcome {
-                PingOutcome::Left { cell } => {
-                    last = 1 - last;
-                    supplies[last].ping_in(&ping, cell, now);
-                    newest = ping.at.0;
-                }
-                PingOutcome::Applied { .. } => newest = ping.at.0,
-                PingOutcome::Stale => prop_assert!(ping.at.0 <= newest),
-                PingOutcome::Full => unreachable!(),
+#[test]
+fn what_is_counted_equals_a_recount_after_a_million_random_events() {
+    let mut rng = ChaCha8Rng::seed_from_u64(12);
+    let mut supply = Supply::new(VERIFY_MS);
+    let statuses =
+        [DriverStatus::Free, DriverStatus::Held, DriverStatus::Taken, DriverStatus::Offline];
+    for event in 0..1_000_000_u64 {
+        let (now, id) = (MonoMs(event / 10), rng.random_range(0..2_000_u64));
+        match rng.random_range(0..100) {
+            0..80 => {
+                let to = around(rng.random_range(-3_000..3_000), rng.random_range(-3_000..3_000));
+                supply.ping(&ping(id, to, event + 1), now);
             }
-            prop_assert_eq!(supplies[last].fix(driver(1)).map(|fix| fix.at.0), Some(newest));
-            prop_assert_eq!(supplies[0].len() + supplies[1].len(), 1);
-            supplies.iter().for_each(Supply::check_invariants);
+            80..97 => {
+                let status = statuses[rng.random_range(0..4)];
+                let kind = VehicleType::ALL[rng.random_range(0..4)];
+                let accepts_pct = rng.random_range(0..=100);
+                let standing = Standing { kind, accepts_pct, ..standing(id, status, event) };
+                supply.restand(&standing, now);
+            }
+            97..99 => {
+                supply.forget(driver(id), None);
+            }
+            _ => {
+                supply.expire(now, 20_000, 8);
+            }
         }
     }
+    supply.check_invariants();
+    let drivers: u32 =
+        supply.areas().iter().flat_map(|area| area.by_kind).map(|tally| tally.drivers).sum();
+    assert!((500..2_000).contains(&drivers), "{drivers} drivers are counted");
+    let silent = |tally: &Tally| tally.drivers == 0 || tally.silent_ms(MonoMs(100_000)) < 20_000;
+    assert!(supply.areas().iter().flat_map(|area| &area.by_kind).all(silent));
 }

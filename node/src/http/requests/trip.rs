@@ -1,6 +1,6 @@
 //! What comes in about trips.
 
-use super::{AHEAD_MAX_MS, free_text, id, measured, point};
+use super::{free_text, id, latest, measured, point};
 use crate::http::problem::Problem;
 use proto::Code;
 use proto::code::Refusal;
@@ -185,7 +185,7 @@ impl LocationsIn {
         }
         pings.sort_by_key(|ping| ping.at);
         let mut newest = *pings.last().ok_or_else(|| Problem::bad("locations", "is empty"))?;
-        newest.at = newest.at.min(now.plus_ms(AHEAD_MAX_MS));
+        newest.at = newest.at.min(latest(now));
         let recorded = |ping: &Ping| TrailPoint {
             point: ping.point,
             recorded_at: ping.at,

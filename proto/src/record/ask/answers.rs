@@ -2,7 +2,7 @@
 
 use crate::ids::{BookingId, DriverId, NodeId, OfferId, TripId};
 use crate::record::cell::Candidate;
-use crate::record::driver::{OfferEnd, Standing};
+use crate::record::driver::{OfferEnd, Standing, VehicleType};
 use crate::record::event::What;
 use crate::record::explain::Dropped;
 use crate::record::trip::TripState;
@@ -195,4 +195,42 @@ pub struct Fix {
     pub point: Point,
     /// When his phone measured it.
     pub at: WallMs,
+}
+
+/// What is counted in an area, of one vehicle type, as sums that add up over owners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AreaCount {
+    /// The r7 cell.
+    pub area: u64,
+    /// The vehicle type.
+    pub kind: VehicleType,
+    /// Drivers on duty, heard of within the last minute.
+    pub drivers: u32,
+    /// Those of them with an offer before them or a trip.
+    pub busy: u32,
+    /// The sum of their shares of offers taken, in percent each.
+    pub accepts_pct: u64,
+    /// The sum of how long ago they were last heard of, in milliseconds.
+    pub silent_ms: u64,
+    /// Bookings that began there within the last five minutes.
+    pub bookings_5m: u32,
+}
+
+impl Default for AreaCount {
+    fn default() -> Self {
+        let (area, kind, drivers, busy) = (0, VehicleType::Sedan, 0, 0);
+        Self { area, kind, drivers, busy, accepts_pct: 0, silent_ms: 0, bookings_5m: 0 }
+    }
+}
+
+impl AreaCount {
+    /// Adds another's sums.
+    pub const fn add(&mut self, other: &Self) {
+        let Self { drivers, busy, accepts_pct, silent_ms, bookings_5m, .. } = *other;
+        self.drivers += drivers;
+        self.busy += busy;
+        self.accepts_pct += accepts_pct;
+        self.silent_ms += silent_ms;
+        self.bookings_5m += bookings_5m;
+    }
 }
