@@ -44,10 +44,12 @@ const KEPT_MAX: usize = 65_536;
 /// The farthest a place may be from the centre of the r6, r7 or r8 cell that its r8 cell belongs
 /// to, in metres. Of the same cells 4,220, 1,548 and 585.
 fn reach_m(cell: CellIndex) -> f64 {
-    match cell.resolution() {
-        Resolution::Eight => 600.0,
-        Resolution::Seven => 1_580.0,
-        _ => 4_300.0,
+    if cell.resolution() == Resolution::Eight {
+        600.0
+    } else if cell.resolution() == Resolution::Seven {
+        1_580.0
+    } else {
+        4_300.0
     }
 }
 

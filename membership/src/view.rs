@@ -329,6 +329,26 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_the_ring_or_of_the_table_shows_in_what_was_asked_before() {
+        let place = Point::from_degrees(40.7580, -73.9855).unwrap();
+        let coarse = LatLng::new(place.lat(), place.lng()).unwrap().to_cell(Resolution::Six);
+        let splits = Arc::new(SplitTable::new([coarse]).unwrap());
+        let mut last = View::new(parts(&[1, 2], &[1], Expect::Itself));
+        let split = Parts { splits, ..parts(&[1, 2], &[1], Expect::Itself) };
+        let joined =
+            Parts { members: parts(&[1, 2, 3], &[1], Expect::Itself).members, ..split.clone() };
+        for next in [split, joined, parts(&[1], &[1], Expect::Itself)] {
+            assert!(!last.keys_within(place, 3_000).is_empty());
+            last = View::reusing(next.clone(), Some(&last));
+            let afresh = View::new(next);
+            assert_eq!(last.keys_within(place, 3_000), afresh.keys_within(place, 3_000));
+            for key in coarse.children(Resolution::Seven).map(u64::from) {
+                assert_eq!(last.cell_owner(key), afresh.cell_owner(key));
+            }
+        }
+    }
+
+    #[test]
     fn a_change_that_the_ring_does_not_see_keeps_the_ring() {
         let first = View::new(parts(&[1, 2], &[1], Expect::Itself));
         let mut restarted = parts(&[1], &[1], Expect::Itself);

@@ -2,10 +2,10 @@
 //! answer; and what every bench shares: medians of runs, a table, JSON, a picture, the machine.
 //!
 //! The generators are cheap on purpose, for they share the machine with what they measure: bytes
-//! are written by hand ([`edge`] and `line`), one loop (`converse`) serves every protocol, and cars
+//! are written by hand (`edge` and `line`), one loop (`converse`) serves every protocol, and cars
 //! (`traffic`) only add.
 //!
-//! * [`ingest`], [`nearby`]: the benches. [`output`]: what they show.
+//! * [`mod@ingest`], [`mod@nearby`]: the benches. [`output`]: what they show.
 //! * `stage`: nodes, and drivers who are registered. `load`, `converse`: connections under load.
 //! * `verify`: is every driver where his last ping said? `redis`, `line`, `helper`: the others.
 //! * [`machine`], [`series`], `median`, `plot`, [`progress`]: figures and how they look.

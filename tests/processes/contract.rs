@@ -152,6 +152,7 @@ impl Contract {
         let what = format!("POST /v1/drivers/{kim}/location");
         self.refuses(&what, "BAD_COORDINATE", |ask| ask.json(&far)).await;
         self.refuses("GET /v1/nearby?lat=91&lng=0", "BAD_COORDINATE", |ask| ask).await;
+        self.refuses("GET /v1/supply?lat=91&lng=0", "BAD_COORDINATE", |ask| ask).await;
         for (header, id, code) in [
             ("x-driver-id", &kim, "NO_ACTIVE_TRIP"),
             ("x-driver-id", &driver, "DRIVER_NOT_FOUND"),

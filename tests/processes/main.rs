@@ -13,6 +13,7 @@ mod bad_wire;
 mod bench;
 mod by_hand;
 mod cases;
+mod cells;
 mod client;
 mod configuration;
 mod contract;

@@ -38,7 +38,7 @@ mod check;
 mod search;
 mod standing;
 
-pub use areas::{Area, Tally};
+pub use areas::{Area, SEARCH_LOAD, Tally};
 pub use search::Query;
 pub use standing::{ASK_AGAIN_MS, LOOKS_MAX, Restood};
 
@@ -47,9 +47,6 @@ use standing::Known;
 /// Drivers and ghosts one ring key holds at most: 3,600 to each of the 36 square kilometres of an
 /// r6 cell, more than its streets hold. At 190 bytes they are 25 MB, and invented ids take no more.
 pub const DRIVERS_MAX: usize = 131_072;
-
-/// What a search that looks at a cell's drivers costs, in pings.
-pub const SEARCH_LOAD: u64 = 16;
 
 /// The bucket of a ghost.
 const NOWHERE: u32 = u32::MAX;
@@ -250,13 +247,6 @@ impl Supply {
             Ping { driver, point, heading_deg: 0, speed_cms: 0, accuracy_m: 0, at }
         };
         fresh.map(ping).collect()
-    }
-
-    /// What each r8 cell had to do since this was last asked: a ping counts one, a search that
-    /// looked there [`SEARCH_LOAD`].
-    pub fn take_load(&mut self) -> Vec<(CellIndex, u64)> {
-        let busy = self.buckets.iter_mut().filter(|bucket| bucket.load > 0);
-        busy.map(|bucket| (bucket.cell, std::mem::take(&mut bucket.load))).collect()
     }
 
     /// How many drivers are here.

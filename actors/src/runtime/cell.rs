@@ -44,6 +44,10 @@ const EMPTY_TICKS: u32 = 120;
 /// after it was made; later it is one whose post had died.
 const NEW_MS: u32 = 1_000;
 
+/// A copy younger than this, in milliseconds, may not have heard of everybody yet: several ping
+/// periods, and the time in which standings are asked again.
+const WARM_MS: u64 = VERIFY_MS;
+
 /// What the shell is told.
 pub(super) enum Message {
     Withdraw(BookingId),
@@ -57,6 +61,7 @@ pub(super) enum Message {
 /// One ring key's supply and demand board, behind a lock that is held for microseconds.
 pub(super) struct Cell {
     ring_key: u64,
+    born: MonoMs,
     state: Mutex<State>,
 }
 
@@ -73,11 +78,16 @@ struct State {
 pub(super) struct Left;
 
 impl Cell {
-    fn new(ring_key: u64) -> Arc<Self> {
+    fn new(ring_key: u64, born: MonoMs) -> Arc<Self> {
         let (supply, board, pressure) =
             (Supply::new(VERIFY_MS), Board::new(), Pressure::default());
         let state = State { supply, board, pressure, empty_ticks: 0, left: false };
-        Arc::new(Self { ring_key, state: Mutex::new(state) })
+        Arc::new(Self { ring_key, born, state: Mutex::new(state) })
+    }
+
+    /// Whether it has been here for long enough to know, as a copy, all that its owner knows.
+    pub(super) const fn is_warm(&self, now: MonoMs) -> bool {
+        now.since(self.born) >= WARM_MS
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -13,7 +13,7 @@ use proto::record::booking::Need;
 use proto::record::cell::{Candidate, Demand};
 use proto::record::explain::{Asked, DROPPED_MAX, Dropped};
 use proto::{NodeId, Point};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -85,9 +85,19 @@ impl Runtime {
         let mut partial = false;
         let radius_m = query.radius_m;
         let asks = owners.into_iter().map(|(node, ring_keys)| {
-            let (post, of) = (None, node);
-            let ask = Search { node, center, radius_m, need, free_only, max, fresh_ms, post, of };
-            self.ask_owner(ask, ring_keys)
+            let (post, copies) = (None, false);
+            self.ask_owner(Search {
+                node,
+                center,
+                radius_m,
+                need,
+                free_only,
+                max,
+                fresh_ms,
+                post,
+                ring_keys,
+                copies,
+            })
         });
         for answer in join_all(asks).await {
             match answer {
@@ -126,9 +136,19 @@ impl Runtime {
         let (need, free_only, post) = (Some(need), true, Some(demand));
         let fresh_ms = world.policy.fresh_ms;
         let asks = owners.into_iter().map(|(node, ring_keys)| {
-            let of = node;
-            let ask = Search { node, center, radius_m, need, free_only, max, fresh_ms, post, of };
-            async move { (node, ring_keys.clone(), self.ask_owner(ask, ring_keys).await) }
+            let ask = Search {
+                node,
+                center,
+                radius_m,
+                need,
+                free_only,
+                max,
+                fresh_ms,
+                post,
+                ring_keys: ring_keys.clone(),
+                copies: false,
+            };
+            async move { (node, ring_keys, self.ask_owner(ask).await) }
         });
         join_all(asks).await
     }
@@ -136,11 +156,7 @@ impl Runtime {
     /// One owner's answer, if it comes in time; or, where its cells have copies and it takes longer
     /// than nearly all do, the answer of those who have them, if that comes first. Who comes second
     /// is dropped, and with it what it still does.
-    async fn ask_owner(
-        &self,
-        ask: Search,
-        ring_keys: Vec<u64>,
-    ) -> Option<Result<Found, Refusal>> {
+    async fn ask_owner(&self, ask: Search) -> Option<Result<Found, Refusal>> {
         let world = self.world();
         if world.cell_replicas <= 1 || ask.node == world.node {
             return self.ask_one(ask).await;
@@ -151,11 +167,16 @@ impl Runtime {
         tokio::pin!(owner);
         let first = tokio::time::timeout(Duration::from_micros(wait_us), &mut owner).await;
         let answer = match first {
-            Ok(answer) => answer,
+            Ok(Some(Ok(found))) => Some(Ok(found)),
+            // It can't be reached, or does not serve: nothing is lost by asking another.
+            Ok(refused) => match self.ask_copies(&ask).await {
+                Some(found) => Some(Ok(found)),
+                None => refused,
+            },
             Err(_) if !self.hedge().spend() => owner.await,
             Err(_) => {
                 count(&self.0.tally.searches_hedged);
-                let copies = self.ask_copies(&ask, &ring_keys);
+                let copies = self.ask_copies(&ask);
                 tokio::pin!(copies);
                 tokio::select! {
                     answer = &mut owner => answer,
@@ -172,14 +193,17 @@ impl Runtime {
     }
 
     /// What those find who have copies of an owner's cells; nothing if one of them does not answer.
-    async fn ask_copies(&self, ask: &Search, ring_keys: &[u64]) -> Option<Found> {
+    async fn ask_copies(&self, ask: &Search) -> Option<Found> {
         let world = self.world();
         let view = world.membership.view();
-        let keepers = ring_keys.iter().map(|key| view.cell_owners(*key, world.cell_replicas));
-        let second: BTreeSet<NodeId> = keepers.filter_map(|nodes| nodes.get(1).copied()).collect();
+        let mut by_node: BTreeMap<NodeId, Vec<u64>> = BTreeMap::new();
+        for ring_key in &ask.ring_keys {
+            let keepers = view.cell_owners(*ring_key, world.cell_replicas);
+            by_node.entry(keepers.into_iter().find(|node| *node != ask.node)?).or_default().push(*ring_key);
+        }
         // No post: a copy's board would wake nobody.
-        let asks = second.into_iter().map(|node| {
-            self.ask_one(Search { node, post: None, ..ask.clone() })
+        let asks = by_node.into_iter().map(|(node, ring_keys)| {
+            self.ask_one(Search { node, post: None, ring_keys, copies: true, ..ask.clone() })
         });
         let answers = join_all(asks).await;
         let Nearby { candidates, waiting, partial, dropped } = merge(answers, ask.max);

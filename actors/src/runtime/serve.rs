@@ -8,7 +8,6 @@ use super::{Runtime, booking, cell, driver};
 use crate::cell::index::Query;
 use crate::trip::Mover;
 use futures_util::future::join_all;
-use membership::KeyNear;
 use proto::DriverId;
 use proto::code::{Code, Refusal};
 use proto::codec;
@@ -18,6 +17,7 @@ use proto::record::cell::{PingFate, PingFates, Ping};
 use proto::record::command::Command;
 use proto::record::{Actor, Commitment, Driver};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// The most pings or ids in one request; beyond it the sender should have split.
 pub(super) const BATCH_MAX: usize = 8_192;
@@ -177,7 +177,7 @@ pub(super) async fn serve(
         Request::ReadTrail(ask) => encoded(runtime.trail(ask).await),
 
         Request::Pings(ask) => encoded(pings(runtime, &ask.pings)),
-        Request::Search(ask) => encoded(Ok(search(runtime, ask))),
+        Request::Search(ask) => encoded(search(runtime, ask)),
         Request::Mirror(ask) => {
             runtime.take_copies(ask);
             encoded(Ok(()))
@@ -294,21 +294,31 @@ fn pings(runtime: &Runtime, batch: &PingBatch) -> Result<PingFates, Refusal> {
 
 /// Asks this node's cells within the circle, those that are the asked owner's. A demand is posted to every cell that the ring
 /// gives this node, even one that nobody has pinged yet.
-fn search(runtime: &Runtime, ask: Search) -> Found {
+fn search(runtime: &Runtime, ask: Search) -> Result<Found, Refusal> {
     let world = runtime.world();
     let now = world.clock.mono();
-    let near = world.membership.view().keys_within(ask.center, ask.radius_m);
-    let Search { center, radius_m, need, free_only, max, fresh_ms, post, of, .. } = ask;
+    let Search { center, radius_m, need, free_only, max, fresh_ms, post, copies, .. } = ask;
     let query = Query { center, radius_m, need, free_only, fresh_ms, max };
-    // Without copies, what lives here was given to this node by somebody's view of the ring.
-    let asked = |key: &KeyNear| world.cell_replicas <= 1 || key.owner == of;
-    let found = near.into_iter().filter(asked).filter_map(|KeyNear { ring_key, owner, .. }| {
+    // Asker and asked may see different rings for a moment: what either of them means counts.
+    let mut ring_keys: BTreeSet<u64> = ask.ring_keys.into_iter().collect();
+    let mut owned = BTreeSet::new();
+    if copies {
+        let warm = |key: &u64| runtime.0.cells.living(*key).is_some_and(|cell| cell.is_warm(now));
+        if !ring_keys.iter().all(warm) {
+            return Err(Refusal::new(Code::NotOwner, "no copies, or they are too young"));
+        }
+    } else {
+        let near = world.membership.view().keys_within(center, radius_m);
+        owned.extend(near.into_iter().filter(|key| key.owner == world.node).map(|key| key.ring_key));
+        ring_keys.extend(&owned);
+    }
+    let found = ring_keys.into_iter().filter_map(|ring_key| {
         let cell = match post {
-            Some(_) if owner == world.node => Some(runtime.cell(ring_key)),
+            Some(_) if owned.contains(&ring_key) => Some(runtime.cell(ring_key)),
             Some(_) | None => runtime.0.cells.living(ring_key),
         };
         cell.map(|cell| Ok(cell.search(&query, post, now)))
     });
     let Nearby { candidates, waiting, dropped, .. } = merge(found.map(Some), max);
-    Found { candidates, waiting, dropped }
+    Ok(Found { candidates, waiting, dropped })
 }

@@ -45,7 +45,8 @@ fn keys(center: LatLng, radius_m: u32, table: &SplitTable) -> Vec<KeyNear> {
 
 /// The keys of all r8 cells whose centre is within `radius_m`, one by one.
 fn walked(center: LatLng, radius_m: f64, table: &SplitTable) -> BTreeSet<u64> {
-    let rings = ((radius_m / 380.0 + 0.5) / 1.5).ceil() as u32;
+    let covered_m = |rings: u32| (1.5 * f64::from(rings) - 0.5) * 380.0;
+    let rings = (1..).find(|rings| covered_m(*rings) >= radius_m).unwrap();
     let disk: Vec<CellIndex> = center.to_cell(Resolution::Eight).grid_disk(rings);
     let near = disk.into_iter().filter(|cell| LatLng::from(*cell).distance_m(center) <= radius_m);
     near.map(|cell| table.ring_key(cell)).collect()

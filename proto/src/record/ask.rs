@@ -296,8 +296,10 @@ asks! {
         fresh_ms: u32,
         /// The booking that searches, to be told of cars that come free.
         post: Option<Demand>,
-        /// Whose cells: the node's own, or those of another of which it has copies.
-        of: NodeId,
+        /// The ring keys of the cells meant, as the asker sees the ring.
+        ring_keys: Vec<u64>,
+        /// Only those cells, of which the node has copies; else also what else it owns there.
+        copies: bool,
     } -> Found, |ask| Route::Node(ask.node);
     /// Takes a booking off the boards that the node keeps.
     Withdraw {

@@ -79,6 +79,7 @@ fn panel(out: &mut String, top: f64, unit: &str, lines: &[Line]) {
     let most = round_up(points().map(|(_, y)| *y).fold(0.0, f64::max));
     let x = |value: f64| LEFT + (WIDTH - LEFT - RIGHT) * value / last;
     let y = |value: f64| top + PANEL - PANEL * value / most;
+    let mut named = None;
     for rule in 0..=RULES {
         let value = most * f64::from(rule) / f64::from(RULES);
         let _infallible = writeln!(
@@ -92,12 +93,15 @@ fn panel(out: &mut String, top: f64, unit: &str, lines: &[Line]) {
             short(value)
         );
         let second = (last * f64::from(rule) / f64::from(RULES)).round();
-        let _infallible = writeln!(
-            out,
-            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{second}</text>",
-            x(second),
-            top + PANEL + 16.0
-        );
+        // A measurement of few seconds has fewer of them than rules.
+        if named.replace(second) != Some(second) {
+            let _infallible = writeln!(
+                out,
+                "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{second}</text>",
+                x(second),
+                top + PANEL + 16.0
+            );
+        }
     }
     let _infallible = writeln!(out, "<text x=\"6\" y=\"{}\">{unit}</text>", top + 12.0);
     for Line { colour, dashed, points } in lines {
@@ -155,6 +159,7 @@ mod tests {
             picture.contains(&format!("points=\"{LEFT:.1},{:.1} ", TOP + PANEL / 2.0)),
             "{picture}"
         );
+        assert_eq!(picture.matches("text-anchor=\"middle\">1</text>").count(), 2, "one a panel");
         assert!(!picture.contains("NaN") && !picture.contains("inf"));
         assert!(!svg("", &[]).contains("NaN"));
     }

@@ -1,10 +1,13 @@
-//! What is counted of the drivers: for each r7 cell and vehicle type, kept with every change, so
-//! that nobody has to go through the drivers to know.
+//! What is counted: the drivers of each r7 cell and vehicle type, kept with every change, so that
+//! nobody has to go through the drivers to know; and what each r8 cell had to do.
 
 use super::{Known, Supply, index};
 use h3o::{CellIndex, Resolution};
 use proto::MonoMs;
 use proto::record::driver::{DriverStatus, VehicleType};
+
+/// What a search that looks at a cell's drivers costs, in pings.
+pub const SEARCH_LOAD: u64 = 16;
 
 /// The drivers of one vehicle type on duty in an area: heard of lately, their standing known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -83,5 +86,12 @@ impl Supply {
     /// What is counted, by r7 cell.
     pub fn areas(&self) -> &[Area] {
         &self.areas
+    }
+
+    /// What each r8 cell had to do since this was last asked: a ping counts one, a search that
+    /// looked there [`SEARCH_LOAD`].
+    pub fn take_load(&mut self) -> Vec<(CellIndex, u64)> {
+        let busy = self.buckets.iter_mut().filter(|bucket| bucket.load > 0);
+        busy.map(|bucket| (bucket.cell, std::mem::take(&mut bucket.load))).collect()
     }
 }

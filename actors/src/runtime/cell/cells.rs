@@ -92,7 +92,7 @@ impl Runtime {
         if let Some(Living { cell, .. }) = living.get(&ring_key) {
             return Arc::clone(cell);
         }
-        let cell = Cell::new(ring_key);
+        let cell = Cell::new(ring_key, self.world().clock.mono());
         let shell = Shell { runtime: self.clone(), cell: Arc::clone(&cell) };
         match ActorRuntime::spawn_instant(None, shell, ()) {
             Ok((shell, _join)) => {

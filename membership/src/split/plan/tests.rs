@@ -196,16 +196,48 @@ fn an_idle_city_splits_nothing() {
 }
 
 #[test]
-fn nothing_is_merged_while_a_member_is_silent() {
+fn nothing_is_split_or_merged_because_a_member_is_silent() {
     let loads = skewed(midtown().center_child(Resolution::Seven).unwrap());
     let (mut planner, mut table) = (planner(rules(2_000)), SplitTable::default());
     run(&mut planner, &mut table, complete(&loads, 3), 10);
     let split = table.clone();
-    let silent = Seen { loads: &Loads::new(), complete: false, members: 3 };
+    // One cell is still heard of. It carries no more than before, only its part of all seems more.
+    let mut heard = loads.clone();
+    let outer = *midtown().grid_disk::<Vec<_>>(3).last().unwrap();
+    heard.retain(|cell, _| cell.parent(Resolution::Six) == Some(outer));
+    let silent = Seen { loads: &heard, complete: false, members: 3 };
     assert_eq!(run(&mut planner, &mut table, silent, 50).0, 0);
     // What was seen last still counts: calm begins when the member is heard again.
     assert_eq!(run(&mut planner, &mut table, complete(&loads, 3), 50).0, 0);
     assert_eq!(table, split);
+}
+
+#[test]
+fn a_dip_merges_nothing_nor_does_a_round_in_which_a_member_is_silent() {
+    let fine: Vec<CellIndex> = midtown().children(Resolution::Eight).collect();
+    let (busy, gone) = (evenly(2_401, &fine), Loads::new());
+    let split = || {
+        let (mut planner, mut table) = (planner(rules(2_000)), SplitTable::default());
+        run(&mut planner, &mut table, complete(&busy, 3), 20);
+        assert_eq!(table, SplitTable::new([midtown()]).unwrap());
+        (planner, table)
+    };
+    // The mean is below half of what splits in the second round; from there eight must be calm.
+    let rounds = 9;
+    let (mut planner, mut table) = split();
+    assert_eq!(run(&mut planner, &mut table, complete(&gone, 3), rounds).0, rounds, "merged");
+
+    let (mut planner, mut table) = split();
+    for _ in 0..3 {
+        assert_eq!(run(&mut planner, &mut table, complete(&gone, 3), rounds - 1).0, 0);
+        assert_eq!(run(&mut planner, &mut table, complete(&busy, 3), 9).0, 0);
+    }
+
+    let (mut planner, mut table) = split();
+    assert_eq!(run(&mut planner, &mut table, complete(&gone, 3), rounds - 1).0, 0);
+    let silent = Seen { loads: &gone, complete: false, members: 3 };
+    assert_eq!(run(&mut planner, &mut table, silent, 20).0, 0);
+    assert_eq!(run(&mut planner, &mut table, complete(&gone, 3), 1).0, 1, "heard again");
 }
 
 #[test]
