@@ -177,9 +177,10 @@ impl CellShape {
         }
         // Where the outline is dented, edge lines cut off more than they must.
         off_deg_sq < self.reach_deg_sq
-            && self.edges.iter().all(|(to_north, to_east)| {
-                north * to_north + east * to_east < CERTAIN
-            })
+            && self
+                .edges
+                .iter()
+                .all(|(to_north, to_east)| north * to_north + east * to_east < CERTAIN)
     }
 
     /// No point of the cell is nearer to the map's centre than this, in metres. Zero inside.

@@ -85,6 +85,10 @@ pub trait Ledger: Send + Sync + 'static {
     fn read(&self, group: GroupId, key: Vec<u8>)
     -> BoxFuture<'_, Result<Option<Vec<u8>>, Refused>>;
 
+    /// The value under a key as this node's replica has applied it: durable, but perhaps older than
+    /// what was acknowledged. Asks nobody.
+    fn read_stale(&self, group: GroupId, key: &[u8]) -> Result<Option<Vec<u8>>, Refused>;
+
     /// At most `max` keys and values, greatest key first, of the keys that begin with `prefix` and
     /// are less than `before`; linearizable. What has left the state for the archive is among them.
     fn page(

@@ -404,12 +404,6 @@ impl Replicated {
         self.here(group).ok_or_else(not_leader)
     }
 
-    /// A value as this replica has it: perhaps old, from any node that holds the group.
-    pub fn read_stale(&self, group: GroupId, key: &[u8]) -> Result<Option<Vec<u8>>, Refused> {
-        let here = self.here(group).ok_or(Refused::NotLeader { hint: self.leader(group) })?;
-        here.replica.keeper().read(key).map_err(|error| unreadable(group, &error))
-    }
-
     /// Takes a snapshot of a group at once; returns when it is durable, with the index it covers.
     pub async fn take_snapshot(&self, group: GroupId) -> Result<u64, Refused> {
         let here = self.here(group).ok_or(Refused::NotLeader { hint: self.leader(group) })?;
@@ -497,6 +491,11 @@ impl Ledger for Replicated {
             let value = here.replica.keeper().read(&key);
             value.map_err(|error| unreadable(group, &error))
         })
+    }
+
+    fn read_stale(&self, group: GroupId, key: &[u8]) -> Result<Option<Vec<u8>>, Refused> {
+        let here = self.here(group).ok_or(Refused::NotLeader { hint: self.leader(group) })?;
+        here.replica.keeper().read(key).map_err(|error| unreadable(group, &error))
     }
 
     fn page(

@@ -2,8 +2,8 @@
 
 pub mod partitions;
 
-use actors::geo::cell_of;
 use crate::router::{NodeRouter, Owner};
+use actors::geo::cell_of;
 use h3o::CellIndex;
 use ledger::replicated::{META, Splits, Standing};
 use ledger::{Ledger, Replicated};

@@ -46,7 +46,7 @@ use api::Api;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 pub use identity::Rates;
-pub(crate) use identity::{Asker, asker};
+pub(crate) use identity::{Asker, PINGS_MAX, asker};
 use membership::Membership;
 pub(crate) use positions::within_sight;
 use problem::Problem;

@@ -118,7 +118,10 @@ pub struct Metrics {
     pub pings: Family<FateLabels, Counter>,
     /// Frames of edge gateways: `pings` and `near` that were answered, and those `refused`.
     pub edge_frames: Family<KindLabels, Counter>,
-    /// Open connections of edge gateways.
+    /// Who came to the door of edge gateways: let in (`OK`), refused with a code, `GONE` before he
+    /// said who he is, or slower to say it than others who waited (`GAVE_WAY`).
+    pub edge_hellos: Family<OutcomeLabels, Counter>,
+    /// Open connections of edge gateways that were let in.
     pub edge_connections: Gauge,
     /// Cells that are owned as their children.
     pub split_cells: Gauge,
@@ -175,6 +178,7 @@ impl Default for Metrics {
             ledger_frames: Family::default(),
             pings: Family::default(),
             edge_frames: Family::default(),
+            edge_hellos: Family::default(),
             edge_connections: Gauge::default(),
             split_cells: Gauge::default(),
             stories_dropped: Counter::default(),
@@ -211,6 +215,8 @@ impl Metrics {
         r.register("ledger_frames", "Frames to others' ledgers", self.ledger_frames.clone());
         r.register("pings", "Pings by what became of them", self.pings.clone());
         r.register("edge_frames", "Frames of edge gateways by kind", self.edge_frames.clone());
+        let hellos = self.edge_hellos.clone();
+        r.register("edge_hellos", "Connections to the door of edge gateways by outcome", hellos);
         let gateways = self.edge_connections.clone();
         r.register("edge_connections_count", "Open connections of edge gateways", gateways);
         let split = self.split_cells.clone();
@@ -300,12 +306,13 @@ mod tests {
         drop(metrics.ledger_frames.get_or_create(&frame));
         metrics.ping("applied", 1);
         drop(metrics.edge_frames.get_or_create(&KindLabels { kind: "pings" }));
+        drop(metrics.edge_hellos.get_or_create(&OutcomeLabels { outcome: "OK" }));
         drop(metrics.shells.get_or_create(&KindLabels { kind: "cell" }));
         drop(metrics.streams.get_or_create(&KindLabels { kind: "rider" }));
         let text = metrics.text();
         let types: Vec<(&str, &str)> =
             text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
-        assert_eq!(types.len(), 24 + RUNTIME.len(), "{text}");
+        assert_eq!(types.len(), 25 + RUNTIME.len(), "{text}");
         for (name, kind) in types {
             assert!(name.starts_with("hansom_"), "{name}");
             let ends: &[&str] = match kind {

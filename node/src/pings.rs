@@ -2,8 +2,8 @@
 //!
 //! Those of this node's own cells are applied at once, by whoever brought them. The others wait in
 //! one queue a peer ([`outbox`]), the newest of each driver, and leave in batches. Nothing is sent
-//! twice: the next ping is a better answer to a lost one. Who brings pings is held back by waiting
-//! for their fates, so a queue holds no more than what senders have under way.
+//! twice: the next ping is a better answer to a lost one. Who brings many is held back by waiting
+//! for their fates.
 
 mod outbox;
 
@@ -12,9 +12,9 @@ use crate::router::NodeRouter;
 use actors::runtime::{Groups, Runtime};
 use membership::Membership;
 use outbox::{Awaited, Outbox};
+use proto::NodeId;
 pub use proto::record::cell::PingFate;
 use proto::record::cell::{Ping, PingCounts};
-use proto::NodeId;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -112,7 +112,11 @@ impl Lane {
                     let awaited = forwarded.get_or_insert_with(|| Awaited::new(pings.len()));
                     ingest.outbox(owner).add_all(pings, group.items(), awaited);
                 }
-                Some(_) | None => group.apply(runtime, pings, fates),
+                Some(_) | None => {
+                    group.apply(runtime, pings, fates);
+                    let fates = group.items().iter().map(|item| fates[*item as usize]);
+                    ingest.metrics.count_pings(fates.collect());
+                }
             }
         }
         if let Some(awaited) = forwarded {
@@ -126,7 +130,6 @@ impl Lane {
                 }
             }
         }
-        ingest.metrics.count_pings(fates.iter().copied().collect());
         fates
     }
 }

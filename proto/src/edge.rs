@@ -26,9 +26,10 @@
 //!
 //! # A conversation
 //!
-//! The client says HELLO, within two seconds, and waits for WELCOME. From then on it sends PINGS and
-//! NEAR frames without waiting, as many unanswered as WELCOME allows, and must read what comes: a
-//! node stops reading from a client that does not. Each is answered once, in order, by its kind of
+//! The client says HELLO, at once: it has two seconds, and a quarter of one while many others have
+//! not said it either. It waits for WELCOME, and may send frames meanwhile. From then on it sends
+//! PINGS and NEAR frames without waiting, as many unanswered as WELCOME allows, and must read what
+//! comes: a node stops reading from a client that does not. Each is answered once, in order, by its kind of
 //! answer or by REFUSED with its number, after which the connection goes on and nothing of that
 //! frame was done. PINGED comes when the pings are in the index:
 //! a search that begins then finds them, of drivers whose standing is known there. A driver who is new
@@ -36,8 +37,19 @@
 //!
 //! REFUSED with the number [`CONNECTION`] is about the connection, which is closed after it: a frame
 //! failed its checksum, is too long, is of another version; a token is not good or has run out.
-//! Frames before it were applied, that frame and all after it were not. So is a connection on which
-//! nothing came for a minute.
+//! Frames before it were applied, that frame and all after it were not. So is a connection of which
+//! no frame was taken for a minute: one that was refused is no sign of life, PINGS without any is.
+//!
+//! Whose token may do what:
+//!
+//! | role | |
+//! |---|---|
+//! | gateway, operator | everything, for any driver |
+//! | driver | his own pings, a hundred to a frame; 20 a second and 400 at once, over all his connections. Two connections, and all drivers together have half of a node's |
+//! | rider | nothing: FORBIDDEN |
+//!
+//! A node that has as many connections as it takes answers HELLO by REFUSED, OVERLOADED, with the
+//! time after which to try again; another node may have room.
 //!
 //! Nothing is repeated by either side. A client whose connection broke sends the newest positions it
 //! has on the next one; of a driver's pings the newest wins, whichever way it came.
@@ -50,7 +62,7 @@ mod bodies;
 mod fields;
 mod intake;
 
-pub use bodies::{Found, Hello, Near, Pinged, Refused, Spotted, Welcome};
+pub use bodies::{Found, HELLO_MAX, Hello, Near, Pinged, Refused, Spotted, Welcome};
 pub use intake::Intake;
 
 use crate::code::Code;
@@ -120,9 +132,14 @@ pub enum BadFrame {
     /// It is of another layout.
     #[error("frame version {0}, this side speaks {VERSION}")]
     Version(u8),
-    /// It is longer than anything that is taken.
-    #[error("a body of {0} bytes, a frame takes {BODY_MAX}")]
-    TooLong(u32),
+    /// It is longer than what is taken here.
+    #[error("a body of {length} bytes, a frame takes {max} here")]
+    TooLong {
+        /// Its bytes.
+        length: u32,
+        /// Those of the longest that is taken.
+        max: usize,
+    },
     /// A bit of it is not as it was sent.
     #[error("a frame failed its checksum")]
     Checksum,
@@ -133,7 +150,7 @@ impl BadFrame {
     pub const fn code(self) -> Code {
         match self {
             Self::Version(_) | Self::Checksum => Code::BadPeer,
-            Self::TooLong(_) => Code::TooLarge,
+            Self::TooLong { .. } => Code::TooLarge,
         }
     }
 }
@@ -173,6 +190,11 @@ impl<'a> Frame<'a> {
     /// The frame at the front of `bytes`; nothing if it is not all there. What can be refused is
     /// refused as soon as its header is there.
     pub fn first(bytes: &'a [u8]) -> Result<Option<Self>, BadFrame> {
+        Self::first_within(bytes, BODY_MAX)
+    }
+
+    /// The same where bodies have at most `max` bytes.
+    fn first_within(bytes: &'a [u8], max: usize) -> Result<Option<Self>, BadFrame> {
         let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
             return Ok(None);
         };
@@ -182,8 +204,8 @@ impl<'a> Frame<'a> {
         }
         let length = u32::from_le_bytes([l0, l1, l2, l3]);
         let body = match usize::try_from(length) {
-            Ok(length) if length <= BODY_MAX => rest.get(..length),
-            Ok(_) | Err(_) => return Err(BadFrame::TooLong(length)),
+            Ok(length) if length <= max => rest.get(..length),
+            Ok(_) | Err(_) => return Err(BadFrame::TooLong { length, max }),
         };
         let Some(body) = body else { return Ok(None) };
         if checksum(header, body) != u32::from_le_bytes([c0, c1, c2, c3]) {

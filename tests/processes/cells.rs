@@ -71,7 +71,8 @@ async fn cars_are_found_and_matched_again_one_ping_after_their_cells_owner_died(
         let path = format!("/v1/bookings/{booking}/explain");
         let told = rank.cluster.get(other, &path).await;
         let attempts = told.json["dispatch_attempts"].as_array().cloned().unwrap_or_default();
-        (told.status == 200 && attempts.iter().any(|one| one["offers_created"].as_u64() > Some(0))).then_some(())
+        (told.status == 200 && attempts.iter().any(|one| one["offers_created"].as_u64() > Some(0)))
+            .then_some(())
     })
     .await;
 }
@@ -130,7 +131,9 @@ async fn drivers_and_bookings_are_counted_by_area() {
         assert_eq!(sum("active_drivers"), CARS as u64);
         let busy: f64 = areas
             .iter()
-            .filter_map(|area| Some(area["busy_ratio"].as_f64()? * area["active_drivers"].as_f64()?))
+            .filter_map(|area| {
+                Some(area["busy_ratio"].as_f64()? * area["active_drivers"].as_f64()?)
+            })
             .sum();
         (sum("bookings_5m") == 1 && (busy - 1.0).abs() < 1e-6).then_some(())
     })

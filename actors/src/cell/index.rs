@@ -279,6 +279,7 @@ impl Supply {
     /// Takes a newer ping of somebody who stays in his bucket.
     fn stay(&mut self, slot: u32, ping: &Ping, now: MonoMs) -> PingOutcome {
         let entry = &mut self.entries[slot as usize];
+        let now = now.max(entry.seen); // who reads the clock first may come second
         let bucket = &mut self.buckets[entry.bucket as usize];
         if let Some(known) = entry.known {
             self.areas[bucket.area as usize].heard(known, entry.seen, now);
@@ -308,6 +309,7 @@ impl Supply {
         }
         self.leave_bucket(slot);
         let entry = &mut self.entries[slot as usize];
+        let now = now.max(entry.seen);
         (entry.point, entry.at, entry.seen) = (ping.point, ping.at, now);
         if old_bucket == NOWHERE {
             entry.ask_at = now; // his partition should hear at once where he is

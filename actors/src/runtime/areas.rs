@@ -21,8 +21,10 @@ impl Runtime {
             ask.areas.iter().filter_map(|area| CellIndex::try_from(*area).ok()).collect();
         let inside = areas.iter().flat_map(|area| area.children(Resolution::Eight));
         let ring_keys: BTreeSet<u64> = inside.map(|cell| view.ring_key(cell)).collect();
+        // Copies are counted by whoever owns them.
+        let owned = |key: &u64| view.cell_owner(*key) == Some(self.world().node);
         let mut sums: BTreeMap<(CellIndex, VehicleType), AreaCount> = BTreeMap::new();
-        for cell in ring_keys.into_iter().filter_map(|ring_key| self.0.cells.living(ring_key)) {
+        for cell in ring_keys.into_iter().filter(owned).filter_map(|key| self.0.cells.living(key)) {
             cell.count_areas(now, |area, kind, count| {
                 if areas.contains(&area) {
                     let empty = AreaCount { area: area.into(), kind, ..AreaCount::default() };

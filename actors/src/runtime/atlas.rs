@@ -19,10 +19,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const TILE_BITS: u32 = 13;
 /// Entries, 16 bytes each: 4 MiB hold 2,000 square kilometres at the equator, a metropolis.
 const ENTRIES: usize = 1 << 18;
-/// Around a tile so much is looked at as well, in ten-millionths of a degree (45 m): the border
-/// between two keys runs along edges of r8 cells, whose corners stick out by less.
-const MARGIN_E7: i32 = 4_096;
-/// Beyond this latitude tiles are too narrow to be worth it.
+/// Around a tile so much is looked at as well, in ten-millionths of a degree of latitude (55 m): the
+/// border between two keys runs along edges of r8 cells, whose corners stick out by less.
+const MARGIN_E7: i32 = 5_000;
+/// Beyond this latitude a margin as wide is many tiles long; H3 is always asked.
 const LAT_MAX_E7: u32 = 700_000_000;
 /// In place of a key: the tile lies in several.
 const SEVERAL: u64 = 1;
@@ -65,15 +65,19 @@ impl Atlas {
 }
 
 /// The key that a tile and its margin lie in. A corner of an r8 cell is 100 degrees or wider, so
-/// one that reaches into the tile is 100 m wide where it crosses the margin's rim, where somebody
-/// stands every 91 m.
+/// one that reaches into the tile from any side is 130 m wide where it crosses the margin's rim,
+/// where somebody stands every 101 m.
 fn survey(view: &View, south_e7: i32, west_e7: i32) -> u64 {
-    let side = (1 << TILE_BITS) + 2 * MARGIN_E7;
+    // A degree of longitude is shorter: the margin has as many metres, so more of them.
+    let shrinks = (f64::from(south_e7.unsigned_abs().max(1)) / 1e7 + 0.001).to_radians().cos();
+    #[expect(clippy::cast_possible_truncation, reason = "three times MARGIN_E7 at most")]
+    let margin_east = (f64::from(MARGIN_E7) / shrinks) as i32;
+    let (tall, wide) = ((1 << TILE_BITS) + 2 * MARGIN_E7, (1 << TILE_BITS) + 2 * margin_east);
     let mut key = None;
     for (north, east) in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 2)] {
         let (lat, lng) = (
-            south_e7 - MARGIN_E7 + north * side / 2,
-            west_e7.saturating_sub(MARGIN_E7).saturating_add(east * side / 2),
+            south_e7 - MARGIN_E7 + north * tall / 2,
+            west_e7.saturating_sub(margin_east).saturating_add(east * wide / 2),
         );
         // Beside the antimeridian nothing is certain.
         let Ok(point) = Point::from_e7(lat, lng) else { return SEVERAL };
@@ -128,11 +132,42 @@ mod tests {
         })
     }
 
+    /// Where borders stick out: around the corners of r8 cells, at all latitudes.
+    #[test]
+    fn the_atlas_says_what_h3_says_at_every_corner() {
+        let (atlas, view) = (Atlas::new(), view(SplitTable::default()));
+        let mut rng = ChaCha8Rng::seed_from_u64(6);
+        for (lat, lng) in [(64.5, 40.5), (69.6, 18.9), (52.5, 13.4), (1.3, 103.8), (-54.8, -68.3)] {
+            let middle = cell_of(Point::from_degrees(lat, lng).unwrap());
+            for cell in middle.grid_disk::<Vec<_>>(30) {
+                for corner in cell.boundary().iter() {
+                    for _ in 0..6 {
+                        let off = |rng: &mut ChaCha8Rng| rng.random_range(-3e-4..3e-4_f64);
+                        let (lat, lng) =
+                            (corner.lat() + off(&mut rng), corner.lng() + off(&mut rng));
+                        let point = Point::from_degrees(lat, lng).unwrap();
+                        let said = atlas.ring_key(&view, point);
+                        assert_eq!(said, view.ring_key(cell_of(point)), "{point:?}");
+                    }
+                }
+            }
+        }
+        let slipped = Point::from_degrees(64.429_283_7, 40.466_021_8).unwrap();
+        assert_eq!(atlas.ring_key(&view, slipped), view.ring_key(cell_of(slipped)));
+    }
+
     #[test]
     fn the_atlas_says_what_h3_says_everywhere() {
         let mut rng = ChaCha8Rng::seed_from_u64(5);
-        let places =
-            [(40.75, -73.98), (12.97, 77.59), (0.0, 0.0), (-33.87, 151.2), (64.1, -21.9), (-16.8, 179.99), (85.0, 3.0)];
+        let places = [
+            (40.75, -73.98),
+            (12.97, 77.59),
+            (0.0, 0.0),
+            (-33.87, 151.2),
+            (64.1, -21.9),
+            (-16.8, 179.99),
+            (85.0, 3.0),
+        ];
         for (lat, lng) in places {
             let center = Point::from_degrees(lat, lng).unwrap();
             let r6 = cell_of(center).parent(h3o::Resolution::Six).unwrap();
@@ -144,7 +179,11 @@ mod tests {
                     let lng = lng + rng.random_range(-0.1..0.1);
                     let lng = (lng + 540.0).rem_euclid(360.0) - 180.0;
                     let point = Point::from_degrees(lat, lng).unwrap();
-                    assert_eq!(atlas.ring_key(&view, point), view.ring_key(cell_of(point)), "{point:?}");
+                    assert_eq!(
+                        atlas.ring_key(&view, point),
+                        view.ring_key(cell_of(point)),
+                        "{point:?}"
+                    );
                     let (south, west) = point.to_e7();
                     if asked < 2_000 && lat.abs() < 70.0 {
                         asked += 1;

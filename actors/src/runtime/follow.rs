@@ -5,8 +5,8 @@
 //! on with the next, from another node. Nobody is registered here: each question names its place.
 //! A question costs a look at what is new in the log; records are read only if something happened.
 
-use super::serve::BATCH_MAX;
 use super::Runtime;
+use super::serve::BATCH_MAX;
 use futures_util::future::join_all;
 use ledger::{Cursor, LoggedEvent};
 use proto::code::{Code, Refusal};

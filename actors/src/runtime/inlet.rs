@@ -5,14 +5,14 @@ use super::Runtime;
 use super::cell::{Cell, Left};
 use membership::View;
 use proto::NodeId;
-use proto::record::cell::{PingFate, Ping, PingCounts};
+use proto::record::cell::{Ping, PingCounts, PingFate};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Keys that are remembered from batch to batch. A gateway's city has some fifty; one that sends
 /// from more than these starts anew.
-const KEYS_MAX: usize = 4_096;
+const KEYS_MAX: usize = 512;
 
 /// Some pings by ring key. Kept from batch to batch, it allocates nothing.
 #[derive(Default)]
@@ -98,7 +98,10 @@ impl Group {
         let now = runtime.world().clock.mono();
         // A cell may leave between being found and being locked; the next one is a new one.
         for _ in 0..2 {
-            let cell = self.cell.get_or_insert_with(|| runtime.cell(self.ring_key));
+            if self.cell.is_none() {
+                self.cell = runtime.cell(self.ring_key);
+            }
+            let Some(cell) = &self.cell else { return };
             match cell.apply(runtime, pings, &self.items, fates, now) {
                 Ok(PingCounts { applied, stale, .. }) => {
                     let tally = &runtime.0.tally;

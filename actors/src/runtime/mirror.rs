@@ -17,7 +17,10 @@ use std::time::Duration;
 const FLUSH_EVERY: Duration = Duration::from_millis(50);
 /// The most pings in one message: 112 KiB.
 const BATCH_MAX: usize = 4_096;
-/// What may wait for one node, pings and standings each; beyond it is dropped.
+/// How long a message may take, in milliseconds. All wait for the slowest.
+const WITHIN_MS: u32 = 300;
+/// What may wait for one node, pings and standings each, and a batch more; then what waits is
+/// dropped.
 const WAITING_MAX: usize = 65_536;
 
 /// What waits to be sent, by node.
@@ -41,8 +44,10 @@ impl Mirrors {
         let mut waiting = self.waiting();
         for node in nodes {
             let queue = &mut waiting.entry(*node).or_default().pings;
-            let room = WAITING_MAX.saturating_sub(queue.len());
-            queue.extend(pings.clone().take(room));
+            if queue.len() >= WAITING_MAX {
+                queue.clear(); // the newest are worth more
+            }
+            queue.extend(pings.clone());
         }
     }
 }
@@ -96,7 +101,9 @@ impl Runtime {
             }
             let pings = PingBatch::from_pings(batch.unwrap_or_default());
             let ask = Mirror { node, pings, standings };
-            let _lost = self.world().router.ask(ask, self.background()).await;
+            if self.world().router.ask(ask, self.background().within_ms(WITHIN_MS)).await.is_err() {
+                return; // the others are not kept waiting for one who does not answer
+            }
         }
     }
 
@@ -108,8 +115,7 @@ impl Runtime {
         groups.sort(self, &pings);
         groups.touched().for_each(|group| group.apply(self, &pings, &mut fates));
         for (ring_key, standing) in ask.standings {
-            let restand = super::cell::Message::Restand(vec![standing]);
-            self.0.cells.tell_living(ring_key, restand);
+            self.0.cells.tell_living(ring_key, super::cell::Message::CopyStanding(standing));
         }
     }
 }

@@ -179,7 +179,7 @@ impl Runtime {
                 let copies = self.ask_copies(&ask);
                 tokio::pin!(copies);
                 tokio::select! {
-                    answer = &mut owner => answer,
+                    Some(Ok(found)) = &mut owner => Some(Ok(found)),
                     Some(found) = &mut copies => {
                         count(&self.0.tally.hedges_won);
                         Some(Ok(found))
@@ -199,7 +199,10 @@ impl Runtime {
         let mut by_node: BTreeMap<NodeId, Vec<u64>> = BTreeMap::new();
         for ring_key in &ask.ring_keys {
             let keepers = view.cell_owners(*ring_key, world.cell_replicas);
-            by_node.entry(keepers.into_iter().find(|node| *node != ask.node)?).or_default().push(*ring_key);
+            by_node
+                .entry(keepers.into_iter().find(|node| *node != ask.node)?)
+                .or_default()
+                .push(*ring_key);
         }
         // No post: a copy's board would wake nobody.
         let asks = by_node.into_iter().map(|(node, ring_keys)| {
@@ -238,9 +241,8 @@ fn join(found: &mut Vec<Candidate>, more: Vec<Candidate>, query: &mut Query) {
     if !found.is_empty() {
         // A driver on his way from one ring key to another may be in both; his newest ping counts.
         found.retain(|known| !more.iter().any(|other| supersedes(other, known)));
-        let more = more.into_iter().filter(|other| {
-            found.iter().all(|known| known.driver != other.driver)
-        });
+        let more =
+            more.into_iter().filter(|other| found.iter().all(|known| known.driver != other.driver));
         let more: Vec<Candidate> = more.collect();
         found.extend(more);
         found.sort_unstable_by_key(|candidate| (candidate.distance_m, candidate.driver));

@@ -8,16 +8,16 @@ use super::{Runtime, booking, cell, driver};
 use crate::cell::index::Query;
 use crate::trip::Mover;
 use futures_util::future::join_all;
-use proto::DriverId;
 use proto::code::{Code, Refusal};
 use proto::codec;
 use proto::pings::{BadPing, PingBatch};
 use proto::record::ask::{Found, Moved, Push, Request, Search, Session, Stand, Standings};
-use proto::record::cell::{PingFate, PingFates, Ping};
+use proto::record::cell::{Ping, PingFate, PingFates};
 use proto::record::command::Command;
 use proto::record::{Actor, Commitment, Driver};
+use proto::{DriverId, NodeId};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most pings or ids in one request; beyond it the sender should have split.
 pub(super) const BATCH_MAX: usize = 8_192;
@@ -97,7 +97,7 @@ pub(super) async fn serve(
             encoded(runtime.driver(ask.driver).await.map(|driver| before(&driver)))
         }
         Request::Sessions(ask) => encoded(sessions(runtime, ask.sessions).await),
-        Request::Standings(ask) => encoded(standings(runtime, ask).await),
+        Request::Standings(ask) => encoded(standings(runtime, ask)),
 
         Request::RegisterRider(ask) => {
             let rider = proto::RiderId::of_name(&ask.name);
@@ -195,8 +195,9 @@ pub(super) async fn serve(
             encoded(Ok(()))
         }
         Request::Moved(ask) => {
-            let forget = cell::Message::Forget(ask.driver, Some(ask.at));
-            runtime.0.cells.tell_living(ask.ring_key, forget);
+            for (ring_key, driver, at) in ask.moved {
+                runtime.0.cells.tell_living(ring_key, cell::Message::Forget(driver, Some(at)));
+            }
             encoded(Ok(()))
         }
         Request::RiderBookings(ask) => encoded(runtime.bookings_of(ask).await),
@@ -246,32 +247,36 @@ async fn sessions(
 }
 
 /// Notes where drivers were seen, sends word to cells that are behind, and says how they stand.
-async fn standings(runtime: &Runtime, ask: Standings) -> Result<Stand, Refusal> {
+fn standings(runtime: &Runtime, ask: Standings) -> Result<Stand, Refusal> {
     if ask.seen.len() > BATCH_MAX {
         return Err(Code::TooLarge.into());
     }
-    let read = ask.seen.into_iter().map(|(driver, ring_key, at)| async move {
-        let standing = runtime.driver(driver).await;
-        if standing.is_ok()
-            && let Some((ring_key, at)) = runtime.0.soft.seen(driver, ring_key, at)
-        {
-            let runtime = runtime.clone();
-            tokio::spawn(async move {
-                // A stale twin lives at most the freshness window.
-                let ask = Moved { ring_key, driver, at };
-                let _lost = runtime.world().router.ask(ask, runtime.background()).await;
-            });
-        }
-        (driver, standing)
-    });
+    let view = runtime.world().membership.view();
     let (mut standings, mut unregistered) = (Vec::new(), Vec::new());
-    for (driver, answer) in join_all(read).await {
-        match answer {
-            Ok(driver) => standings.push(driver.standing()),
-            Err(refusal) if refusal.code == Code::DriverNotFound => unregistered.push(driver),
+    let mut moved: BTreeMap<NodeId, Vec<_>> = BTreeMap::new();
+    for (driver, ring_key, at) in ask.seen {
+        match runtime.standing(driver) {
+            Some(Ok(standing)) => standings.push(standing),
+            Some(Err(refusal)) if refusal.code == Code::DriverNotFound => {
+                unregistered.push(driver);
+                continue;
+            }
             // His partition is led elsewhere by now: the asker learns where and asks there.
-            Err(_) => {}
+            Some(Err(_)) | None => continue,
         }
+        if let Some((ring_key, at)) = runtime.0.soft.seen(driver, ring_key, at)
+            && let Some(owner) = view.cell_owner(ring_key)
+        {
+            moved.entry(owner).or_default().push((ring_key, driver, at));
+        }
+    }
+    for (node, moved) in moved {
+        let runtime = runtime.clone();
+        tokio::spawn(async move {
+            // A stale twin lives at most the freshness window.
+            let ask = Moved { node, moved };
+            let _lost = runtime.world().router.ask(ask, runtime.background()).await;
+        });
     }
     Ok(Stand { standings, unregistered })
 }
@@ -309,12 +314,13 @@ fn search(runtime: &Runtime, ask: Search) -> Result<Found, Refusal> {
         }
     } else {
         let near = world.membership.view().keys_within(center, radius_m);
-        owned.extend(near.into_iter().filter(|key| key.owner == world.node).map(|key| key.ring_key));
+        owned
+            .extend(near.into_iter().filter(|key| key.owner == world.node).map(|key| key.ring_key));
         ring_keys.extend(&owned);
     }
     let found = ring_keys.into_iter().filter_map(|ring_key| {
         let cell = match post {
-            Some(_) if owned.contains(&ring_key) => Some(runtime.cell(ring_key)),
+            Some(_) if owned.contains(&ring_key) => runtime.cell(ring_key),
             Some(_) | None => runtime.0.cells.living(ring_key),
         };
         cell.map(|cell| Ok(cell.search(&query, post, now)))

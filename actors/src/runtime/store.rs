@@ -9,6 +9,7 @@ use proto::code::{Code, Refusal};
 use proto::codec;
 use proto::record::ask::{DriverTrips, RiderBookings};
 use proto::record::command::{Answer, Command, Entity, Idempotency, Outcome, Proposal};
+use proto::record::driver::Standing;
 use proto::record::trail::TrailPiece;
 use proto::record::trip::Driven;
 use proto::record::{Booking, Driver, Key, Rider, Trip};
@@ -238,6 +239,24 @@ impl Runtime {
 
     pub(super) async fn driver(&self, id: DriverId) -> Result<Driver, Refusal> {
         self.read(Key::Driver(id), Code::DriverNotFound).await
+    }
+
+    /// How a driver stands, as the leader that this node is has applied it; nothing where another
+    /// leads. It may be older than what was acknowledged, if this node leads no more and has not
+    /// heard: whoever is told it has a version to compare.
+    pub(super) fn standing(&self, id: DriverId) -> Option<Result<Standing, Refusal>> {
+        let partitions = &self.world().partitions;
+        let (key, group) = (Key::Driver(id), partitions.group(id.slot()));
+        if partitions.leader(id.slot()) != Some(self.world().node) {
+            return None;
+        }
+        Some(match partitions.ledger().read_stale(group, &key.to_bytes()) {
+            Ok(Some(bytes)) => {
+                codec::decode(&bytes).map(|driver: Driver| driver.standing()).map_err(malformed)
+            }
+            Ok(None) => Err(Code::DriverNotFound.into()),
+            Err(refused) => Err(refusal(refused)),
+        })
     }
 
     pub(super) async fn rider(&self, id: RiderId) -> Result<Rider, Refusal> {

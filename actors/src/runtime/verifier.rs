@@ -44,12 +44,19 @@ impl Runtime {
             for (driver, ring_key, at) in gathered.drain(..) {
                 // While nobody leads his partition he stays unknown, and is asked about again.
                 if let Some(node) = self.world().partitions.leader(driver.slot()) {
-                    by_node.entry(node).or_default().insert(driver, (ring_key, at));
+                    let asked = by_node.entry(node).or_default().entry(driver);
+                    let asked = asked.or_insert((ring_key, at));
+                    // Of two cells that ask, the one that saw him last.
+                    if asked.1 < at {
+                        *asked = (ring_key, at);
+                    }
                 }
             }
             for (node, seen) in by_node {
-                let seen: Vec<Question> =
-                    seen.into_iter().map(|(driver, (ring_key, at))| (driver, ring_key, at)).collect();
+                let seen: Vec<Question> = seen
+                    .into_iter()
+                    .map(|(driver, (ring_key, at))| (driver, ring_key, at))
+                    .collect();
                 for batch in seen.chunks(BATCH_MAX) {
                     tokio::spawn(self.clone().stand(node, batch.to_vec()));
                 }

@@ -6,7 +6,7 @@ use super::Replicated;
 use super::cluster::{CLUSTER_KEY, Change, Cluster, META, Standing};
 use super::core::{Here, Known};
 use super::types::Membership;
-use crate::contract::Refused;
+use crate::contract::{Ledger, Refused};
 use proto::slot::frozen_hash;
 use proto::{GroupId, MonoMs, NodeId, codec};
 use std::collections::{BTreeMap, BTreeSet};

@@ -23,6 +23,11 @@ pub struct LimitsArgs {
     /// are refused with RATE_LIMITED.
     #[arg(long, env = "HANSOM_RATE_PER_SUBJECT", default_value = "50", value_name = "N")]
     pub rate_per_subject: NonZeroU32,
+
+    /// An edge gateway's connection of which no frame was taken for so long is closed, in
+    /// milliseconds, 1000 to 3600000.
+    #[arg(long, env = "HANSOM_EDGE_IDLE_MS", default_value_t = 60_000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1_000..=3_600_000))]
+    pub edge_idle_ms: u64,
 }
 
 /// Bounds, checked.
@@ -36,6 +41,8 @@ pub struct Limits {
     pub in_flight_max: usize,
     /// Requests a second of each subject.
     pub rate_per_subject: NonZeroU32,
+    /// How long an edge gateway may have nothing to say, in milliseconds.
+    pub edge_idle_ms: u64,
 }
 
 /// The largest body that may be configured: what it holds must still fit in a peer's frame.
@@ -44,7 +51,13 @@ const BODY_MAX_MAX: usize = proto::envelope::PAYLOAD_MAX / 2;
 impl LimitsArgs {
     /// Checks the bounds.
     pub(super) fn into_limits(self) -> Result<Limits, ConfigError> {
-        let Self { http_body_max_bytes, connections_max, in_flight_max, rate_per_subject } = self;
+        let Self {
+            http_body_max_bytes,
+            connections_max,
+            in_flight_max,
+            rate_per_subject,
+            edge_idle_ms,
+        } = self;
         if !(1024..=BODY_MAX_MAX).contains(&http_body_max_bytes) {
             let sentence = format!("--http-body-max-bytes must be 1024 to {BODY_MAX_MAX}");
             return Err(ConfigError::new(sentence));
@@ -55,6 +68,12 @@ impl LimitsArgs {
                 return Err(ConfigError::new(format!("{flag} must be 1 or more")));
             }
         }
-        Ok(Limits { http_body_max_bytes, connections_max, in_flight_max, rate_per_subject })
+        Ok(Limits {
+            http_body_max_bytes,
+            connections_max,
+            in_flight_max,
+            rate_per_subject,
+            edge_idle_ms,
+        })
     }
 }

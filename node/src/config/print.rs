@@ -68,6 +68,7 @@ impl fmt::Display for Config {
         line("connections-max", &self.limits.connections_max)?;
         line("in-flight-max", &self.limits.in_flight_max)?;
         line("rate-per-subject", &self.limits.rate_per_subject)?;
+        line("edge-idle-ms", &self.limits.edge_idle_ms)?;
         line("log", &self.log)?;
         let format = clap::ValueEnum::to_possible_value(&self.log_format);
         line("log-format", &format.map_or(String::new(), |value| value.get_name().to_owned()))

@@ -11,12 +11,12 @@ use governor::clock::{Clock as _, Reference};
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::HashMapStateStore;
-use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use proto::code::{Code, Refusal};
 use proto::units::Clock;
 use proto::{DriverId, RiderId, WallMs};
 use std::fmt;
+use std::hash::Hash;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +24,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Subjects that came lately are looked through after so many requests, and those who could come
 /// again at full rate are forgotten.
 const FORGET_EVERY: u64 = 16_384;
+/// The most pings in one message of a driver's.
+pub(crate) const PINGS_MAX: u32 = 100;
+/// Pings a second of one driver, over all his connections, and so many at once: a phone sends one a
+/// second, and a hundred at a time after a tunnel. A message without pings counts as one.
+const PINGS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("it is not zero");
+const PINGS_AT_ONCE: NonZeroU32 = NonZeroU32::new(4 * PINGS_MAX).expect("it is not zero");
 
 /// The node's clock, as the limiter wants it.
 #[derive(Clone)]
@@ -63,28 +69,58 @@ enum Subject {
     Driver(DriverId),
 }
 
-type Limiter = RateLimiter<Subject, HashMapStateStore<Subject>, Ticks, NoOpMiddleware<Tick>>;
-
-/// How often each rider and driver may come.
-pub struct Rates {
-    limiter: Limiter,
+/// How often each of many may come.
+struct Paces<K: Hash + Eq + Clone> {
+    limiter: RateLimiter<K, HashMapStateStore<K>, Ticks, NoOpMiddleware<Tick>>,
     clock: Ticks,
     asked: AtomicU64,
 }
 
+impl<K: Hash + Eq + Clone> Paces<K> {
+    /// `per_second` each, and `at_once`.
+    fn new(per_second: NonZeroU32, at_once: NonZeroU32, clock: Ticks) -> Self {
+        let quota = Quota::per_second(per_second).allow_burst(at_once);
+        let limiter = RateLimiter::new(quota, HashMapStateStore::default(), clock.clone());
+        Self { limiter, clock, asked: AtomicU64::new(0) }
+    }
+
+    /// Counts so many, all or none, or says when they may come again.
+    fn admit(&self, who: &K, count: NonZeroU32, detail: &str) -> Result<(), Refusal> {
+        if self.asked.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
+            self.limiter.retain_recent();
+        }
+        let mut refusal = Refusal::new(Code::RateLimited, detail);
+        match self.limiter.check_key_n(who, count) {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(early)) => {
+                let wait = early.wait_time_from(self.clock.now()).as_millis();
+                refusal.retry_after_ms = Some(u32::try_from(wait).unwrap_or(u32::MAX).max(1));
+            }
+            Err(_) => {} // more than may ever come at once: no time is right for it
+        }
+        Err(refusal)
+    }
+}
+
+/// How often each rider and driver may come, and how many pings each driver may send.
+pub struct Rates {
+    subjects: Paces<Subject>,
+    pings: Paces<DriverId>,
+}
+
 impl fmt::Debug for Rates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rates").field("subjects", &self.limiter.len()).finish_non_exhaustive()
+        let subjects = self.subjects.limiter.len();
+        f.debug_struct("Rates").field("subjects", &subjects).finish_non_exhaustive()
     }
 }
 
 impl Rates {
     /// `per_second` each, and twice that at once.
     pub fn new(per_second: NonZeroU32, clock: Arc<dyn Clock>) -> Self {
-        let quota = Quota::per_second(per_second).allow_burst(per_second.saturating_mul(TWO));
         let clock = Ticks(clock);
-        let limiter = RateLimiter::new(quota, HashMapStateStore::default(), clock.clone());
-        Self { limiter, clock, asked: AtomicU64::new(0) }
+        let subjects = Paces::new(per_second, per_second.saturating_mul(TWO), clock.clone());
+        Self { subjects, pings: Paces::new(PINGS_PER_SECOND, PINGS_AT_ONCE, clock) }
     }
 
     /// Counts one request of this subject, or says when it may come again.
@@ -95,37 +131,18 @@ impl Rates {
             // Gateways and operators answer for themselves; who is only believed can't be counted.
             Identity::Gateway | Identity::Operator | Identity::Believed => return Ok(()),
         };
-        if self.asked.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
-            self.limiter.retain_recent();
-        }
-        self.limiter.check_key(&subject).map_err(|early| {
-            let wait = early.wait_time_from(self.clock.now()).as_millis();
-            let mut refusal = Refusal::new(Code::RateLimited, "this subject asks too often");
-            refusal.retry_after_ms = Some(u32::try_from(wait).unwrap_or(u32::MAX).max(1));
-            refusal.into()
-        })
-    }
-}
-
-/// How often one socket may say something.
-pub(super) struct Pace(RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Tick>>);
-
-impl Pace {
-    /// `per_second`, and `at_once`.
-    pub(super) fn new(per_second: NonZeroU32, at_once: NonZeroU32, clock: Arc<dyn Clock>) -> Self {
-        let quota = Quota::per_second(per_second).allow_burst(at_once);
-        Self(RateLimiter::direct_with_clock(quota, Ticks(clock)))
+        Ok(self.subjects.admit(&subject, NonZeroU32::MIN, "this subject asks too often")?)
     }
 
-    /// Admits `count` things, all or none.
-    pub(super) fn admit(&self, count: NonZeroU32) -> Result<(), Refusal> {
-        match self.0.check_n(count) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Refusal::new(
-                Code::RateLimited,
-                "this socket says too much, none of it was taken",
-            )),
+    /// Counts the pings of one message of a driver's, whichever way it came: all or none.
+    pub(crate) fn admit_pings(&self, driver: DriverId, count: usize) -> Result<(), Refusal> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        if count > PINGS_MAX {
+            let detail = format!("{count} pings, a driver's message takes {PINGS_MAX}");
+            return Err(Refusal::new(Code::TooLarge, detail));
         }
+        let count = NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+        self.pings.admit(&driver, count, "this driver says too much, none of it was taken")
     }
 }
 
@@ -250,8 +267,8 @@ impl Identity {
         }
     }
 
-    /// Whether he may see how others' bookings are dispatched.
-    pub(super) fn oversees(self) -> Result<(), Problem> {
+    /// Whether he may see others: how bookings are dispatched, who is near.
+    pub(crate) fn oversees(self) -> Result<(), Problem> {
         match self {
             Self::Believed | Self::Gateway | Self::Operator => Ok(()),
             Self::Rider(_) | Self::Driver(_) => {
@@ -268,5 +285,42 @@ impl Identity {
                 Err(forbidden("only an operator may do this"))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::units::MonoMs;
+
+    #[derive(Debug, Default)]
+    struct Hands(AtomicU64);
+
+    impl Clock for Hands {
+        fn mono(&self) -> MonoMs {
+            MonoMs(self.0.load(Ordering::Relaxed))
+        }
+        fn wall(&self) -> WallMs {
+            WallMs(self.mono().0)
+        }
+    }
+
+    #[test]
+    fn pings_are_counted_one_by_one_and_of_each_driver_for_himself() {
+        let clock = Arc::new(Hands::default());
+        let rates = Rates::new(NonZeroU32::MIN, Arc::clone(&clock) as Arc<dyn Clock>);
+        let (dee, eve) = (DriverId::of_name("dee"), DriverId::of_name("eve"));
+        let refused = |count| rates.admit_pings(dee, count).map_err(|refusal| refusal.code);
+        assert_eq!(refused(101), Err(Code::TooLarge));
+        for _ in 0..4 {
+            assert_eq!(refused(100), Ok(()));
+        }
+        let early = rates.admit_pings(dee, 100).unwrap_err();
+        assert_eq!((early.code, early.retry_after_ms), (Code::RateLimited, Some(5_000)));
+        assert_eq!(rates.admit_pings(eve, 100), Ok(()));
+        // Nothing of it was counted, and twenty a second come back; none are still one.
+        clock.0.store(1_000, Ordering::Relaxed);
+        assert_eq!(refused(21), Err(Code::RateLimited));
+        assert_eq!((refused(19), refused(0), refused(0)), (Ok(()), Ok(()), Err(Code::RateLimited)));
     }
 }

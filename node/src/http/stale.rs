@@ -7,6 +7,7 @@ use super::answer::{Reply, show};
 use super::call::Call;
 use crate::router::Served;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
+use ledger::Ledger as _;
 use proto::code::Refusal;
 use proto::codec;
 use proto::record::Key;

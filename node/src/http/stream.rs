@@ -14,7 +14,6 @@ use super::api;
 use super::call::{Asked, Call, Id};
 use super::cursors;
 use super::events::{LastEvent, Since};
-use super::identity::Pace;
 use super::problem::Problem;
 use super::pushes::Down;
 use super::requests::Fix;
@@ -31,8 +30,6 @@ use proto::edge::Refused;
 use proto::record::ask::Attach;
 use proto::{DriverId, WallMs};
 use serde::Deserialize;
-use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -41,12 +38,6 @@ const MESSAGE_MAX: usize = 16 << 10;
 /// The buffer a socket reads into, in bytes: some twenty pings. The library's own choice, 128 KiB,
 /// is half a gigabyte for 4,000 phones.
 const READ_BUFFER: usize = 4 << 10;
-/// The most pings in one message.
-const PINGS_MAX: u32 = 100;
-/// Pings and other messages a second of one socket, and so many at once: a phone sends one a second,
-/// and a hundred at a time after a tunnel.
-const PINGS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("it is not zero");
-const PINGS_AT_ONCE: NonZeroU32 = NonZeroU32::new(4 * PINGS_MAX).expect("it is not zero");
 /// How often it is found out whether the phone is still there, and its token still good.
 const BEAT_EVERY: Duration = Duration::from_secs(5);
 /// Every so many beats, five minutes, the phone is told where it is, so that it does not come back
@@ -133,9 +124,8 @@ pub(super) async fn open(
         let detail = format!("{SOCKETS_MAX} sockets are open here, ask another node");
         Refusal::new(Code::Overloaded, detail)
     })?;
-    let pace = Pace::new(PINGS_PER_SECOND, PINGS_AT_ONCE, Arc::clone(&app.clock));
     let until = call.until();
-    let held = Held { app, driver, connection, line, pace, until, bad: 0 };
+    let held = Held { app, driver, connection, line, until, bad: 0 };
     let response = upgrade
         .read_buffer_size(READ_BUFFER)
         .max_message_size(MESSAGE_MAX)
@@ -150,7 +140,6 @@ struct Held {
     driver: DriverId,
     connection: Connection,
     line: Line,
-    pace: Pace,
     /// When its token runs out.
     until: Option<WallMs>,
     bad: u32,
@@ -260,12 +249,7 @@ impl Held {
             Up::Ping(fix) => vec![fix],
             Up::Pings { pings } => pings,
         };
-        let count = u32::try_from(fixes.len()).unwrap_or(u32::MAX);
-        if count > PINGS_MAX {
-            let detail = format!("{count} pings, a message takes {PINGS_MAX}");
-            return Err(Refusal::new(Code::TooLarge, detail));
-        }
-        self.pace.admit(NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN))?;
+        self.app.rates.admit_pings(self.driver, fixes.len())?;
         for fix in fixes {
             let ping = fix.check(self.driver, now).map_err(|problem| problem.refusal)?;
             self.app.pings.take(ping);

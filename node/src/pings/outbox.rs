@@ -6,9 +6,10 @@ use actors::runtime::world::Context;
 use proto::envelope::Subject;
 use proto::pings::PingBatch;
 use proto::record::ask::Pings;
-use proto::record::cell::{PingFate, PingFates, Ping};
+use proto::record::cell::{Ping, PingFate, PingFates};
 use proto::{DriverId, NodeId};
 use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,14 +41,18 @@ pub(super) struct Outbox {
     some: Notify,
     /// There is something that somebody waits for, or enough.
     now: Notify,
+    /// Calls in a row that were not answered.
+    failures: AtomicUsize,
     metrics: Arc<Metrics>,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Where in the queue a driver's ping is. Never iterated.
+    /// Where in the queue a driver's ping is, counted from the first that ever was. Never iterated.
     place_of: FxHashMap<DriverId, usize>,
-    queue: Vec<Waiter>,
+    queue: VecDeque<Waiter>,
+    /// How many were taken out.
+    taken: usize,
 }
 
 #[derive(Debug)]
@@ -105,7 +110,7 @@ impl Awaited {
 impl Outbox {
     pub(super) fn new(node: NodeId, metrics: Arc<Metrics>) -> Arc<Self> {
         let (waiting, some, now) = (Mutex::default(), Notify::new(), Notify::new());
-        Arc::new(Self { node, waiting, some, now, metrics })
+        Arc::new(Self { node, waiting, some, now, failures: AtomicUsize::new(0), metrics })
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -119,7 +124,7 @@ impl Outbox {
         let enough = waiting.queue.len() >= FLUSH_AT;
         drop(waiting);
         if let Some((_, fate)) = lost {
-            self.metrics.count_pings([fate].into_iter().collect());
+            self.count([fate]);
         }
         self.some.notify_one();
         if enough {
@@ -127,18 +132,30 @@ impl Outbox {
         }
     }
 
-    /// Adds those of `pings` that `items` numbers; `awaited` will hear of each.
+    /// Adds those of `pings` that `items` numbers; `awaited` will hear of each. Where the peer has
+    /// answered nothing for a while, all but one of them, which tries whether it is back, are lost
+    /// at once: who waits for its answers would keep others waiting.
     pub(super) fn add_all(&self, pings: &[Ping], items: &[u32], awaited: &Arc<Awaited>) {
+        if self.failures.load(Ordering::Relaxed) >= CALLS_MAX {
+            self.count(items.iter().map(|_| PingFate::Lost));
+            if let Some(first) = items.first().filter(|_| self.waiting().queue.is_empty()) {
+                self.add(pings[*first as usize]);
+            }
+            return;
+        }
         awaited.left.fetch_add(items.len(), Ordering::AcqRel);
-        let mut waiting = self.waiting();
+        let (mut waiting, mut lost) = (self.waiting(), Vec::new());
         for item in items {
             let ticket = Some(Ticket(Arc::clone(awaited), *item));
-            let lost = waiting.add(Waiter { ping: pings[*item as usize], ticket });
-            if let Some((Some(Ticket(awaited, item)), fate)) = lost {
+            lost.extend(waiting.add(Waiter { ping: pings[*item as usize], ticket }));
+        }
+        drop(waiting);
+        self.count(lost.iter().map(|(_, fate)| *fate));
+        for (ticket, fate) in lost {
+            if let Some(Ticket(awaited, item)) = ticket {
                 awaited.settle(item, fate);
             }
         }
-        drop(waiting);
         self.some.notify_one();
         self.now.notify_one();
     }
@@ -174,16 +191,23 @@ impl Outbox {
                 Vec::new()
             }
         };
-        let mut fates = fates.into_iter();
-        let mut alone = Vec::new();
-        for Waiter { ticket, .. } in batch {
-            let fate = fates.next().unwrap_or(PingFate::Lost);
-            match ticket {
-                Some(Ticket(awaited, item)) => awaited.settle(item, fate),
-                None => alone.push(fate),
+        match fates.is_empty() {
+            true => self.failures.fetch_add(1, Ordering::Relaxed),
+            false => self.failures.swap(0, Ordering::Relaxed),
+        };
+        let fates = fates.into_iter().chain(std::iter::repeat(PingFate::Lost));
+        let fated: Vec<_> = batch.into_iter().zip(fates).collect();
+        self.count(fated.iter().map(|(_, fate)| *fate));
+        for (Waiter { ticket, .. }, fate) in fated {
+            if let Some(Ticket(awaited, item)) = ticket {
+                awaited.settle(item, fate);
             }
         }
-        self.metrics.count_pings(alone.into_iter().collect());
+    }
+
+    /// Counts pings where their fate is known: who sent them may have gone.
+    fn count(&self, fates: impl IntoIterator<Item = PingFate>) {
+        self.metrics.count_pings(fates.into_iter().collect());
     }
 }
 
@@ -191,7 +215,7 @@ impl Waiting {
     /// Adds a ping; tells if one was lost by it, this or an older one, and who waits for that.
     fn add(&mut self, new: Waiter) -> Option<(Option<Ticket>, PingFate)> {
         if let Some(place) = self.place_of.get(&new.ping.driver) {
-            let known = &mut self.queue[*place];
+            let known = &mut self.queue[*place - self.taken];
             let older =
                 if new.ping.at > known.ping.at { std::mem::replace(known, new) } else { new };
             return Some((older.ticket, PingFate::Stale));
@@ -199,14 +223,15 @@ impl Waiting {
         if self.queue.len() >= WAITING_MAX {
             return Some((new.ticket, PingFate::Refused));
         }
-        self.place_of.insert(new.ping.driver, self.queue.len());
-        self.queue.push(new);
+        self.place_of.insert(new.ping.driver, self.taken + self.queue.len());
+        self.queue.push_back(new);
         None
     }
 
-    /// Takes a call's worth out, those that came last; nothing if there is nothing.
+    /// Takes a call's worth out, those drivers that wait longest; nothing if there is nothing.
     fn take(&mut self) -> Option<Vec<Waiter>> {
-        let batch = self.queue.split_off(self.queue.len().saturating_sub(CALL_MAX));
+        let batch: Vec<Waiter> = self.queue.drain(..self.queue.len().min(CALL_MAX)).collect();
+        self.taken += batch.len();
         match self.queue.is_empty() {
             true => self.place_of.clear(),
             false => batch.iter().for_each(|waiter| {

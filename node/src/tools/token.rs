@@ -64,6 +64,9 @@ pub enum TokenCommand {
         /// How long it is good.
         #[arg(long, default_value_t = 1, value_name = "HOURS")]
         hours: u32,
+        /// Until when it is good instead, in seconds since 1970.
+        #[arg(long, value_name = "SECONDS", conflicts_with = "hours")]
+        expires_at: Option<u64>,
     },
 }
 
@@ -90,8 +93,12 @@ enum TokenError {
 pub fn run(command: TokenCommand) -> ExitCode {
     let done = match command {
         TokenCommand::NewKey { keys, kid } => new_key(&keys, kid),
-        TokenCommand::Mint { keys, role, subject, cluster, hours } => {
-            mint(&keys, role, subject, cluster, hours)
+        TokenCommand::Mint { keys, role, subject, cluster, hours, expires_at } => {
+            let in_hours = || {
+                let now_s = SystemClock::new().wall().0 / 1_000;
+                now_s.saturating_add(u64::from(hours) * 3_600)
+            };
+            mint(&keys, role, subject, cluster, expires_at.unwrap_or_else(in_hours))
         }
     };
     print::finish("hansom token", done)
@@ -133,7 +140,7 @@ fn mint(
     role: Role,
     subject: Option<String>,
     cluster: String,
-    hours: u32,
+    exp: u64,
 ) -> Result<String, TokenError> {
     let named = subject.clone().unwrap_or_default();
     let fits = match role {
@@ -150,8 +157,6 @@ fn mint(
     let AlgorithmParameters::OctetKey(key) = &jwk.algorithm else { return Err(not_ours()) };
     let secret = URL_SAFE_NO_PAD.decode(&key.value).map_err(|_| not_ours())?;
     let header = Header { kid: jwk.common.key_id.clone(), ..Header::new(Algorithm::HS256) };
-    let now_s = SystemClock::new().wall().0 / 1_000;
-    let exp = now_s.saturating_add(u64::from(hours) * 3_600);
     let claims = Claims { aud: cluster, role, sub: subject, exp, nbf: None };
     Ok(jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(&secret))?)
 }

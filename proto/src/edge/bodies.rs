@@ -12,6 +12,8 @@ use crate::units::{Point, WallMs};
 
 /// The longest token, in bytes; the same as over HTTP.
 const TOKEN_MAX: usize = 4_096;
+/// The longest body of a HELLO, in bytes.
+pub const HELLO_MAX: usize = 4 + TOKEN_MAX;
 /// The longest sentence of a refusal, in bytes.
 const DETAIL_MAX: usize = 1_024;
 /// The bytes of one driver in a FOUND.

@@ -2,10 +2,11 @@
 
 use super::{BODY_MAX, BadFrame, Frame, HEADER_BYTES};
 
-/// A buffer that holds the longest frame. Bytes are read into its room, and frames taken off its
-/// front, where they lie.
+/// A buffer that holds the longest frame that is taken. Bytes are read into its room, and frames
+/// taken off its front, where they lie.
 pub struct Intake {
     bytes: Vec<u8>,
+    body_max: usize,
     /// What came and was not taken is `bytes[start..end]`.
     start: usize,
     end: usize,
@@ -13,7 +14,7 @@ pub struct Intake {
 
 impl Default for Intake {
     fn default() -> Self {
-        Self { bytes: vec![0; HEADER_BYTES + BODY_MAX], start: 0, end: 0 }
+        Self::up_to(BODY_MAX)
     }
 }
 
@@ -24,6 +25,21 @@ impl std::fmt::Debug for Intake {
 }
 
 impl Intake {
+    /// One that takes bodies of at most so many bytes, and never more than [`BODY_MAX`].
+    pub fn up_to(body_max: usize) -> Self {
+        let body_max = body_max.min(BODY_MAX);
+        Self { bytes: vec![0; HEADER_BYTES + body_max], body_max, start: 0, end: 0 }
+    }
+
+    /// The same with all that came, for the longest bodies.
+    pub fn widened(self) -> Self {
+        let mut wide = Self::default();
+        let waiting = &self.bytes[self.start..self.end];
+        wide.bytes[..waiting.len()].copy_from_slice(waiting);
+        wide.end = waiting.len();
+        wide
+    }
+
     /// Where to read to. There is always room once [`take`](Self::take) has given nothing.
     pub fn room(&mut self) -> &mut [u8] {
         if self.start > 0 {
@@ -46,7 +62,7 @@ impl Intake {
 
     /// Takes the next whole frame; nothing if none is there.
     pub fn take(&mut self) -> Result<Option<Frame<'_>>, BadFrame> {
-        let frame = Frame::first(&self.bytes[self.start..self.end])?;
+        let frame = Frame::first_within(&self.bytes[self.start..self.end], self.body_max)?;
         if let Some(frame) = &frame {
             self.start += frame.size();
         }

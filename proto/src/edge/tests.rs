@@ -136,10 +136,26 @@ fn what_is_too_long_or_of_another_version_is_refused_by_its_header_alone() {
     let mut header = [0; HEADER_BYTES];
     header[..4].copy_from_slice(&(256 * 1024 + 1_u32).to_le_bytes());
     header[4] = VERSION;
-    assert_eq!(Frame::first(&header), Err(BadFrame::TooLong(262_145)));
+    assert_eq!(Frame::first(&header), Err(BadFrame::TooLong { length: 262_145, max: BODY_MAX }));
     header[4] = 2;
     assert_eq!(Frame::first(&header), Err(BadFrame::Version(2)));
     assert_eq!(Frame::first(&header[..15]), Ok(None));
+}
+
+#[test]
+fn before_hello_nothing_is_taken_that_is_longer() {
+    for (longer, taken) in [(0, true), (1, false)] {
+        let mut bytes = Vec::new();
+        put(Kind::Hello, 1, &mut bytes, |to| to.resize(to.len() + HELLO_MAX + longer, b'a'));
+        let mut intake = Intake::up_to(HELLO_MAX);
+        let room = intake.room();
+        let length = room.len().min(bytes.len());
+        room[..length].copy_from_slice(&bytes[..length]);
+        intake.filled(length);
+        let frame = intake.take().map(|frame| frame.map(|frame| frame.body.len()));
+        let too_long = BadFrame::TooLong { length: 4_101, max: 4_100 };
+        assert_eq!(frame, if taken { Ok(Some(HELLO_MAX)) } else { Err(too_long) });
+    }
 }
 
 #[test]
@@ -202,7 +218,7 @@ proptest! {
     fn a_stream_gives_the_same_frames_however_it_is_cut(pieces in prop::collection::vec(1_usize..90, 1..40)) {
         let bytes = one_of_each();
         let (mut left, mut pieces) = (&bytes[..], pieces.into_iter().cycle());
-        let (mut intake, mut kinds) = (Intake::default(), Vec::new());
+        let (mut intake, mut kinds) = (Intake::up_to(HELLO_MAX), Vec::new());
         while !left.is_empty() {
             let (piece, rest) = left.split_at(pieces.next().unwrap_or(1).min(left.len()));
             left = rest;
@@ -210,6 +226,9 @@ proptest! {
             intake.filled(piece.len());
             while let Some(frame) = intake.take().unwrap() {
                 kinds.push(frame.kind().unwrap());
+            }
+            if kinds == [Kind::Hello] {
+                intake = intake.widened();
             }
         }
         prop_assert_eq!(kinds, Kind::ALL);

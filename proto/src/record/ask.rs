@@ -4,8 +4,8 @@
 mod answers;
 
 pub use answers::{
-    AreaCount, ClaimAnswer, Fix, Followed, Followee, Following, Found, Happened, HoldAnswer, Mark, Now,
-    OfferNews, Push, Session, Stand,
+    AreaCount, ClaimAnswer, Fix, Followed, Followee, Following, Found, Happened, HoldAnswer, Mark,
+    Now, OfferNews, Push, Session, Stand,
 };
 
 use super::booking::Need;
@@ -319,15 +319,14 @@ asks! {
         /// How he stands.
         standing: Standing,
     } -> (), |ask| Route::Cell(ask.ring_key);
-    /// A driver was seen in a cell of another ring key.
+    /// Drivers were seen in cells of other ring keys.
     Moved {
-        /// The ring key he left.
-        ring_key: u64,
-        /// Who.
-        driver: DriverId,
-        /// When he was there, by his phone; what is newer here stands.
-        at: WallMs,
-    } -> (), |ask| Route::Cell(ask.ring_key);
+        /// The node that owns the cells they left.
+        node: NodeId,
+        /// The ring key he left, who, and when he was elsewhere, by his phone; what is newer in the
+        /// cell stands.
+        moved: Vec<(u64, DriverId, WallMs)>,
+    } -> (), |ask| Route::Node(ask.node);
 
     // Sockets.
     /// Sends something down a socket that the node holds. False if it is gone.

@@ -212,7 +212,8 @@ impl Driver {
     /// the last [`OUTCOMES_MAX`]. What was filled or called off before he answered does not count.
     pub fn acceptance_bp(&self) -> Option<u32> {
         let on_trip = matches!(self.current, Some(Commitment::Taken { .. }));
-        let count = |wanted: OfferEnd| self.outcomes.iter().filter(|(_, end)| *end == wanted).count();
+        let count =
+            |wanted: OfferEnd| self.outcomes.iter().filter(|(_, end)| *end == wanted).count();
         let accepted = count(OfferEnd::Done) + usize::from(on_trip);
         let asked = accepted + count(OfferEnd::Declined) + count(OfferEnd::Expired);
         u32::try_from((accepted * 10_000).checked_div(asked)?).ok()

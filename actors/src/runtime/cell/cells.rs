@@ -3,10 +3,13 @@
 use super::{Cell, Message, Shell, State};
 use crate::runtime::Runtime;
 use proto::MonoMs;
-use ractor::{ActorRef, ActorRuntime};
+use ractor::{ActorRef, ActorRuntime, ActorStatus};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tracing::error;
+
+/// Cells on one node at most: a country's. Whoever invents places gets no more.
+const CELLS_MAX: usize = 8_192;
 
 /// The cells by ring key, each with its shell.
 #[derive(Default)]
@@ -37,14 +40,29 @@ impl Cells {
 
     /// Tells the shell of a ring key, if it lives; says whether it does.
     pub(in crate::runtime) fn tell_living(&self, ring_key: u64, message: Message) -> bool {
-        self.read().get(&ring_key).is_some_and(|living| living.shell.cast(message).is_ok())
+        let told = self.read().get(&ring_key).map(|living| living.shell.cast(message).is_ok());
+        if told == Some(false) {
+            self.bury();
+        }
+        told == Some(true)
     }
 
     /// Tells all shells that the ring or the split table is another.
     pub(in crate::runtime) fn reowned(&self) {
-        for living in self.read().values() {
-            let _gone = living.shell.cast(Message::Reowned);
+        let all_live =
+            self.read().values().all(|living| living.shell.cast(Message::Reowned).is_ok());
+        if !all_live {
+            self.bury();
         }
+    }
+
+    /// Drops cells whose shell has died: nobody would sweep them. The next ping makes a new one.
+    fn bury(&self) {
+        self.write().retain(|_, Living { cell, shell }| {
+            let lives = shell.get_status() <= ActorStatus::Running;
+            cell.state().left |= !lives;
+            lives
+        });
     }
 
     /// Takes a cell off the table if `really` is still so. What waits in its mailbox is worked off.
@@ -83,14 +101,17 @@ impl Cells {
 }
 
 impl Runtime {
-    /// The cell of a ring key; made if there is none.
-    pub(in crate::runtime) fn cell(&self, ring_key: u64) -> Arc<Cell> {
+    /// The cell of a ring key; made if there is none, unless there are too many.
+    pub(in crate::runtime) fn cell(&self, ring_key: u64) -> Option<Arc<Cell>> {
         if let Some(cell) = self.0.cells.living(ring_key) {
-            return cell;
+            return Some(cell);
         }
         let mut living = self.0.cells.write();
         if let Some(Living { cell, .. }) = living.get(&ring_key) {
-            return Arc::clone(cell);
+            return Some(Arc::clone(cell));
+        }
+        if living.len() >= CELLS_MAX {
+            return None;
         }
         let cell = Cell::new(ring_key, self.world().clock.mono());
         let shell = Shell { runtime: self.clone(), cell: Arc::clone(&cell) };
@@ -101,7 +122,7 @@ impl Runtime {
             // The runtime is going down, and with it whoever would ask this cell.
             Err(error) => error!(%error, "a shell could not be spawned"),
         }
-        cell
+        Some(cell)
     }
 
     /// What each r8 cell held here had to do a second since this was last asked: a ping counts one,
@@ -114,8 +135,12 @@ impl Runtime {
             taken.lock().unwrap_or_else(PoisonError::into_inner).replace(now)
         };
         let passed_ms = last.map_or(0, |last| now.since(last));
-        let cells: Vec<Arc<Cell>> =
-            self.0.cells.read().values().map(|living| Arc::clone(&living.cell)).collect();
+        let view = self.world().membership.view();
+        let owned = |key: &u64| view.cell_owner(*key) == Some(self.world().node);
+        let living = self.0.cells.read();
+        let cells = living.iter().filter(|(key, _)| owned(key));
+        let cells: Vec<Arc<Cell>> = cells.map(|(_, living)| Arc::clone(&living.cell)).collect();
+        drop(living);
         let loads = cells.iter().flat_map(|cell| cell.state().supply.take_load());
         let rate = |load: u64| load.saturating_mul(1_000).checked_div(passed_ms);
         loads.filter_map(|(cell, load)| Some((u64::from(cell), rate(load)?))).collect()

@@ -11,24 +11,38 @@ use proto::record::ask::Pings;
 use proto::record::cell::Ping;
 use ractor::ActorRef;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The most pings in one message.
 const BATCH_MAX: usize = 4_096;
 
-impl Shell {
-    /// Whether the split table has this key, and the ring gives it, or a copy of it, to this node.
-    pub(super) fn is_ours(&self) -> bool {
-        let world = self.runtime.world();
-        let view = world.membership.view();
-        let keepers = view.cell_owners(self.cell.ring_key, world.cell_replicas);
-        is_key(&view, self.cell.ring_key) && keepers.contains(&world.node)
-    }
+/// A cell that is somebody else's is kept for so long, in milliseconds: those who see an older ring
+/// still send here, and the new owner may not have heard that he is.
+const KEPT_MS: u64 = 2_000;
 
-    /// Leaves, and hands on who is here.
-    pub(super) fn hand_over(&self, myself: &ActorRef<Message>) {
-        self.runtime.0.cells.retire_if(&self.cell, myself, |_| true);
-        let (runtime, cell) = (self.runtime.clone(), std::sync::Arc::clone(&self.cell));
-        tokio::spawn(async move { hand_on(&runtime, &cell).await });
+impl Shell {
+    /// Sends positions on when this node has ceased to own the cell, and leaves a while after it
+    /// has ceased to keep it at all.
+    pub(super) fn look_at_ring(&self, myself: &ActorRef<Message>) {
+        let world = self.runtime.world();
+        let (view, now) = (world.membership.view(), world.clock.mono());
+        let keepers = view.cell_owners(self.cell.ring_key, world.cell_replicas);
+        let valid = is_key(&view, self.cell.ring_key);
+        let (owns, keeps) =
+            (valid && keepers.first() == Some(&world.node), valid && keepers.contains(&world.node));
+        let mut state = self.cell.state();
+        let ceased = std::mem::replace(&mut state.owned, owns) && !owns;
+        let since = (!keeps).then(|| *state.foreign_since.get_or_insert(now));
+        state.foreign_since = since;
+        drop(state);
+        let leaves = since.is_some_and(|since| now.since(since) >= KEPT_MS);
+        if ceased || leaves {
+            let (runtime, cell) = (self.runtime.clone(), Arc::clone(&self.cell));
+            tokio::spawn(async move { hand_on(&runtime, &cell).await });
+        }
+        if leaves {
+            self.runtime.0.cells.retire_if(&self.cell, myself, |_| true);
+        }
     }
 }
 

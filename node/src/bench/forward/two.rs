@@ -159,6 +159,10 @@ impl Ledger for Leaders {
     fn read(&self, _: GroupId, _: Vec<u8>) -> Refusing<'_, Option<Vec<u8>>> {
         refuse()
     }
+    fn read_stale(&self, _: GroupId, _: &[u8]) -> Result<Option<Vec<u8>>, Refused> {
+        Ok(None)
+    }
+
     fn page(
         &self,
         _: GroupId,

@@ -1,6 +1,6 @@
 //! Binary messages of a phone: frames of pings, as edge gateways send them.
 
-use super::{Held, PINGS_MAX};
+use super::Held;
 use crate::auth::Identity;
 use crate::edge;
 use crate::http::requests::latest;
@@ -10,7 +10,6 @@ use proto::code::{Code, Refusal};
 use proto::edge::{Frame, Pinged};
 use proto::record::cell::Ping;
 use std::future::pending;
-use std::num::NonZeroU32;
 
 /// An answer in the making: the bytes of a frame.
 pub(super) type Answer = BoxFuture<'static, Vec<u8>>;
@@ -41,13 +40,8 @@ impl Held {
     /// The pings of a frame, and how many of them make no sense.
     fn read(&self, frame: &Frame<'_>, now: WallMs) -> Result<(Vec<Ping>, u32), Refusal> {
         let count = frame.pings().map_err(edge::refusal)?.len();
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        if count > PINGS_MAX {
-            let detail = format!("{count} pings, a message takes {PINGS_MAX}");
-            return Err(Refusal::new(Code::TooLarge, detail));
-        }
         edge::may_say(Identity::Driver(self.driver), frame)?;
-        self.pace.admit(NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN))?;
+        self.app.rates.admit_pings(self.driver, count)?;
         let mut pings = Vec::new();
         let bad = edge::decode(frame, latest(now), &mut pings)?;
         self.app.metrics.ping("refused", bad.into());
