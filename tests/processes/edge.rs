@@ -1,9 +1,10 @@
 //! Edge gateways, by the Rust client and byte by byte, and phones that send the same frames.
 
+mod door;
+
 use crate::nodes::{Cluster, eventually};
 use crate::people::{At, SQUARE, north_of, now_ms};
 use crate::phone::Phone;
-use crate::tokens::{self, Issuer};
 use proto::client::edge::{Answer, EdgeClient, EdgeError};
 use proto::edge::{
     self, CONNECTION, Frame, HEADER_BYTES, Hello, Kind, Near, PINGS_MAX, Pinged, Refused, Spotted,
@@ -12,7 +13,7 @@ use proto::edge::{
 use proto::pings::PING_BYTES;
 use proto::record::cell::{Ping, PingCounts};
 use proto::record::driver::{Capabilities, VehicleType};
-use proto::{Code, DriverId, Point, RiderId, WallMs};
+use proto::{Code, DriverId, Point, WallMs};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -234,6 +235,10 @@ async fn bytes_that_no_good_gateway_sends_end_the_connection_or_just_the_frame()
         let heard = Raw::welcomed(to, "").await.end(bytes, HANGS_UP_WITHIN).await;
         assert_eq!(answers(&heard), [hung_up(code)]);
     }
+    // A stranger is refused by the header of what is longer than any HELLO.
+    let longer = frame_of(1, &[ping(b, SQUARE)].repeat(147));
+    let heard = Raw::open(to).await.end(&longer[..HEADER_BYTES], HANGS_UP_WITHIN).await;
+    assert_eq!(answers(&heard), [hung_up(Code::TooLarge)]);
 
     // Who does not say HELLO, or only half of it, is not waited for.
     let heard = Raw::open(to).await.end(&good(1, b), HANGS_UP_WITHIN).await;
@@ -263,53 +268,6 @@ async fn bytes_that_no_good_gateway_sends_end_the_connection_or_just_the_frame()
     assert_eq!(heard[3], (8, Ok(PingCounts { refused: 1, ..applied(1) })));
     assert_eq!(heard[4], (9, Ok(applied(1))));
     assert_eq!(heard.len(), 5, "{heard:?}");
-}
-
-#[tokio::test]
-async fn who_speaks_for_whom_is_the_tokens_to_say() {
-    let issuer = Issuer::new();
-    let cluster = tokens::cluster(&issuer).await;
-    let to = cluster.edge(cluster.any());
-    let (dee, eve) = (DriverId::of_name("dee"), DriverId::of_name("eve"));
-    let of_dee = issuer.token("driver", Some(&dee.to_string()));
-    let of_ada = issuer.token("rider", Some(&RiderId::of_name("ada").to_string()));
-    let gateway = issuer.token("gateway", None);
-
-    for bad in [None, Some("nonsense"), Some(&of_dee[..of_dee.len() - 2])] {
-        let refused = EdgeClient::connect(to, bad).await.unwrap_err();
-        assert_eq!(code_of(&refused), Code::Unauthenticated, "{bad:?}");
-    }
-    let mut edge = EdgeClient::connect(to, Some(&of_dee)).await.unwrap();
-    let both = [ping(dee, SQUARE), ping(eve, SQUARE)];
-    assert_eq!(code_of(&edge.pings(&both).await.unwrap_err()), Code::Forbidden);
-    // Had anything of it been applied, this would be a repetition.
-    assert_eq!(edge.pings(&both[..1]).await.unwrap(), applied(1));
-    let mut edge = EdgeClient::connect(to, Some(&of_ada)).await.unwrap();
-    assert_eq!(code_of(&edge.pings(&both[1..]).await.unwrap_err()), Code::Forbidden);
-    let mut edge = EdgeClient::connect(to, Some(&gateway)).await.unwrap();
-    assert_eq!(edge.pings(&both[1..]).await.unwrap(), applied(1));
-}
-
-#[tokio::test]
-async fn a_connection_ends_with_its_token_or_after_a_minute_of_silence() {
-    let issuer = Issuer::new();
-    let cluster = tokens::cluster(&issuer).await;
-    let (short, long) = (issuer.token_for(0, "gateway", None), issuer.token("gateway", None));
-    let to = cluster.edge(1);
-    let frame = frame_of(1, &[ping(DriverId::from_raw(1), SQUARE)]);
-    // A token is taken for half a minute longer, because clocks differ.
-    let expired = async {
-        let raw = Raw::welcomed(to, &short).await;
-        raw.end(&frame, Duration::from_secs(50)).await
-    };
-    let silent = async {
-        let raw = Raw::welcomed(to, &long).await;
-        raw.end(&frame[..frame.len() - 1], Duration::from_secs(80)).await
-    };
-    let (expired, silent) = tokio::join!(expired, silent);
-    let end = (CONNECTION, Err(Code::Unauthenticated));
-    assert_eq!(answers(&expired), [(1, Ok(applied(1))), end]);
-    assert_eq!(answers(&silent), [(CONNECTION, Err(Code::BadRequest))]);
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! Which ring key a point lies in, without asking H3, nearly always.
 //!
-//! The globe is cut into tiles of 8,192e-7 degrees (91 m from north to south). What was worked out
-//! for a tile is kept in a table shared by all tasks: the ring key that the whole tile lies in, or
-//! that it lies in more than one. Only pings from such tiles, one in fifteen for keys of resolution
-//! 6, cost the 400 ns of a cell.
+//! The globe is cut into tiles of 365 m from north to south, and these into sixteen of 91 m. What was
+//! worked out for a tile is kept in a table shared by all tasks: the ring key that the whole tile
+//! lies in, or that it lies in more than one; then the smaller tile is looked at. Only pings from
+//! small tiles in more than one key, one in fifteen for keys of resolution 6, cost the 400 ns of a
+//! cell.
 //!
 //! The table is lock-free, in the way of chess programs (Hyatt and Mann, "A lock-less transposition
 //! table implementation for parallel search", 2002): an entry is two words, the key and the key
@@ -15,10 +16,16 @@ use membership::View;
 use proto::Point;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A tile is two to this many ten-millionths of a degree.
-const TILE_BITS: u32 = 13;
-/// Entries, 16 bytes each: 4 MiB hold 2,000 square kilometres at the equator, a metropolis.
-const ENTRIES: usize = 1 << 18;
+/// Tiles are two to this many ten-millionths of a degree wide and tall, the large ones first. A tile
+/// and its margin are smaller than any r8 cell, so no cell hides inside one.
+const TILE_BITS: [u32; 2] = [15, 13];
+/// Entries that a tile may be in: a line of the processor's cache.
+const WAYS: usize = 4;
+/// Sets of entries, 4 MiB in all. 1,600 square kilometres need a quarter of them.
+const SETS: usize = 1 << 16;
+/// Somebody stands at least every so many ten-millionths of a degree of latitude (101 m) around a
+/// tile's margin.
+const STEP_E7: i32 = 9_100;
 /// Around a tile so much is looked at as well, in ten-millionths of a degree of latitude (55 m): the
 /// border between two keys runs along edges of r8 cells, whose corners stick out by less.
 const MARGIN_E7: i32 = 5_000;
@@ -27,63 +34,81 @@ const LAT_MAX_E7: u32 = 700_000_000;
 /// In place of a key: the tile lies in several.
 const SEVERAL: u64 = 1;
 
+type Set = [[AtomicU64; 2]; WAYS];
+
 /// What is known of tiles.
 pub(super) struct Atlas {
-    entries: Box<[[AtomicU64; 2]]>,
+    sets: Box<[Set]>,
 }
 
 impl Atlas {
     pub(super) fn new() -> Self {
-        Self { entries: (0..ENTRIES).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect() }
+        Self { sets: (0..SETS).map(|_| Set::default()).collect() }
     }
 
     /// The ring key of a point, as `view` has it.
     fn ring_key(&self, view: &View, point: Point) -> u64 {
         let (lat_e7, lng_e7) = point.to_e7();
-        let exactly = || view.ring_key(cell_of(point));
-        if lat_e7.unsigned_abs() > LAT_MAX_E7 {
-            return exactly();
+        if lat_e7.unsigned_abs() <= LAT_MAX_E7 {
+            for bits in TILE_BITS {
+                let key = self.tile(view, bits, lat_e7 >> bits, lng_e7 >> bits);
+                if key != SEVERAL {
+                    return key;
+                }
+            }
         }
-        let (row, column) = (lat_e7 >> TILE_BITS, lng_e7 >> TILE_BITS);
-        // Where splits are others, so are keys: what was kept then fits no tile now.
-        let tile = mix(u64::from(row.cast_unsigned()) << 32 | u64::from(column.cast_unsigned()))
-            ^ view.split_version();
+        view.ring_key(cell_of(point))
+    }
+
+    /// What is known of a tile; worked out if nothing is.
+    fn tile(&self, view: &View, bits: u32, row: i32, column: i32) -> u64 {
+        let place = u64::from(row.cast_unsigned()) << 32 | u64::from(column.cast_unsigned());
+        // Rows have 18 bits, so that the tile's size fits above them. Where splits are others, so
+        // are keys: what was kept then fits no tile now.
+        let tile = mix(place ^ u64::from(bits) << 58) ^ view.split_version();
         #[expect(clippy::cast_possible_truncation, reason = "any bits do; they are masked")]
-        let [key, check] = &self.entries[tile as usize % ENTRIES];
-        let known = key.load(Ordering::Relaxed);
-        // No key is 0, which an entry holds that was never written.
-        let known = if known != 0 && known ^ check.load(Ordering::Relaxed) == tile {
-            known
-        } else {
-            let found = survey(view, row << TILE_BITS, column << TILE_BITS);
-            key.store(found, Ordering::Relaxed);
-            check.store(found ^ tile, Ordering::Relaxed);
-            found
-        };
-        if known == SEVERAL { exactly() } else { known }
+        let set = &self.sets[tile as usize % SETS];
+        let mut free = None;
+        for way in set {
+            let [key, check] = way;
+            let known = key.load(Ordering::Relaxed);
+            if known == 0 {
+                free = free.or(Some(way)); // no key is 0, which an unwritten entry holds
+            } else if known ^ check.load(Ordering::Relaxed) == tile {
+                return known;
+            }
+        }
+        let found = survey(view, bits, row << bits, column << bits);
+        #[expect(clippy::cast_possible_truncation, reason = "any bits do; they are masked")]
+        let [key, check] = free.unwrap_or(&set[(tile >> 32) as usize % WAYS]);
+        key.store(found, Ordering::Relaxed);
+        check.store(found ^ tile, Ordering::Relaxed);
+        found
     }
 }
 
 /// The key that a tile and its margin lie in. A corner of an r8 cell is 100 degrees or wider, so
 /// one that reaches into the tile from any side is 130 m wide where it crosses the margin's rim,
 /// where somebody stands every 101 m.
-fn survey(view: &View, south_e7: i32, west_e7: i32) -> u64 {
+fn survey(view: &View, bits: u32, south_e7: i32, west_e7: i32) -> u64 {
     // A degree of longitude is shorter: the margin has as many metres, so more of them.
-    let shrinks = (f64::from(south_e7.unsigned_abs().max(1)) / 1e7 + 0.001).to_radians().cos();
+    let shrinks = (f64::from(south_e7.unsigned_abs().max(1)) / 1e7 + 0.01).to_radians().cos();
     #[expect(clippy::cast_possible_truncation, reason = "three times MARGIN_E7 at most")]
     let margin_east = (f64::from(MARGIN_E7) / shrinks) as i32;
-    let (tall, wide) = ((1 << TILE_BITS) + 2 * MARGIN_E7, (1 << TILE_BITS) + 2 * margin_east);
+    let (tall, wide) = ((1 << bits) + 2 * MARGIN_E7, (1 << bits) + 2 * margin_east);
+    let steps = tall.max(wide) / STEP_E7 + 1;
     let mut key = None;
-    for (north, east) in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 2)] {
-        let (lat, lng) = (
-            south_e7 - MARGIN_E7 + north * tall / 2,
-            west_e7.saturating_sub(margin_east).saturating_add(east * wide / 2),
-        );
-        // Beside the antimeridian nothing is certain.
-        let Ok(point) = Point::from_e7(lat, lng) else { return SEVERAL };
-        let here = view.ring_key(cell_of(point));
-        if *key.get_or_insert(here) != here {
-            return SEVERAL;
+    for step in 0..steps {
+        let (north, east) = (tall * step / steps, wide * step / steps);
+        for (north, east) in [(0, east), (north, wide), (tall, wide - east), (tall - north, 0)] {
+            let lat = south_e7 - MARGIN_E7 + north;
+            let lng = west_e7.saturating_sub(margin_east).saturating_add(east);
+            // Beside the antimeridian nothing is certain.
+            let Ok(point) = Point::from_e7(lat, lng) else { return SEVERAL };
+            let here = view.ring_key(cell_of(point));
+            if *key.get_or_insert(here) != here {
+                return SEVERAL;
+            }
         }
     }
     key.unwrap_or(SEVERAL)
@@ -187,8 +212,9 @@ mod tests {
                     let (south, west) = point.to_e7();
                     if asked < 2_000 && lat.abs() < 70.0 {
                         asked += 1;
-                        let corner = |e7: i32| e7 >> TILE_BITS << TILE_BITS;
-                        several += i32::from(survey(&view, corner(south), corner(west)) == SEVERAL);
+                        let bits = TILE_BITS[1];
+                        let corner = |e7: i32| e7 >> bits << bits;
+                        several += i32::from(survey(&view, bits, corner(south), corner(west)) == SEVERAL);
                     }
                 }
                 assert!(several <= asked / 5, "{several} of {asked} tiles lie in several keys");

@@ -1,12 +1,17 @@
 //! One gateway's connection, from HELLO to its end.
 
 use super::desk::{Desk, refusal};
+use super::places::{Place, Places};
+use crate::auth::Identity;
 use crate::http::{self, App, Asker};
 use crate::net::BoxStream;
 use proto::code::Refusal;
-use proto::edge::{BadFrame, CONNECTION, Frame, Hello, Intake, Kind, PINGS_MAX, Refused, Welcome};
+use proto::edge::{
+    self, BadFrame, CONNECTION, Frame, HELLO_MAX, Hello, Intake, Kind, Refused, Welcome,
+};
 use proto::{Code, NodeId};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -18,8 +23,6 @@ const HELLO_WITHIN: Duration = Duration::from_secs(2);
 const UNANSWERED_MAX: u32 = 256;
 /// How often it is looked whether the token is still good and this node still serves, at most.
 const CHECK_EVERY_MS: u64 = 1_000;
-/// A connection on which no whole frame came for so long is closed, in milliseconds.
-const SILENCE_MAX_MS: u64 = 60_000;
 /// Answers are written when there are so many bytes of them, also while frames are still there.
 const ANSWERS_MAX: usize = 64 << 10;
 /// How long answers may take to get into the connection.
@@ -51,33 +54,58 @@ impl From<BadFrame> for End {
 
 struct Connection {
     stream: BoxStream,
+    from: SocketAddr,
     intake: Intake,
 }
 
-/// Serves one connection to its end.
-pub(super) async fn serve(stream: BoxStream, from: SocketAddr, app: &App) {
-    let mut connection = Connection { stream, intake: Intake::default() };
-    let ended = match connection.welcome(app).await {
-        Ok(asker) => connection.converse(&mut Desk::new(app, asker)).await,
-        Err(end) => Err(end),
-    };
-    if let Err(End::Refused(refusal)) = ended {
-        tracing::debug!(%from, code = %refusal.code, detail = refusal.detail, "edge client refused");
-        connection.turn_away(&refusal).await;
+/// A client that was let in.
+pub(super) struct Guest {
+    connection: Connection,
+    asker: Asker,
+    _place: Place,
+}
+
+/// Hears who somebody is, and lets him in or turns him away. The error names the outcome.
+pub(super) async fn enter(
+    stream: BoxStream,
+    from: SocketAddr,
+    app: &App,
+    places: &Arc<Places>,
+) -> Result<Guest, &'static str> {
+    let mut connection = Connection { stream, from, intake: Intake::up_to(HELLO_MAX) };
+    match connection.welcome(app, places).await {
+        Ok((asker, place)) => Ok(Guest { connection, asker, _place: place }),
+        Err(End::Gone) => Err("GONE"),
+        Err(End::Refused(refusal)) => {
+            connection.turn_away(&refusal).await;
+            Err(refusal.code.as_str())
+        }
+    }
+}
+
+impl Guest {
+    /// Serves him until his end.
+    pub(super) async fn stay(mut self, app: &App) {
+        self.connection.intake.widen();
+        let mut desk = Desk::new(app, self.asker);
+        if let Err(End::Refused(refusal)) = self.connection.converse(&mut desk).await {
+            self.connection.turn_away(&refusal).await;
+        }
     }
 }
 
 impl Connection {
     /// Waits for HELLO and answers it.
-    async fn welcome(&mut self, app: &App) -> Result<Asker, End> {
+    async fn welcome(&mut self, app: &App, places: &Arc<Places>) -> Result<(Asker, Place), End> {
         let late =
             || Refusal::new(Code::BadRequest, format!("no HELLO within {HELLO_WITHIN:?}")).into();
         let (number, asker) =
             timeout(HELLO_WITHIN, self.hello(app)).await.unwrap_or_else(|_| Err(late()))?;
+        let place = places.take(asker.identity)?;
         let mut answer = Vec::new();
-        welcome(app.node).put(number, &mut answer);
+        welcome(app.node, asker.identity).put(number, &mut answer);
         self.write(&mut answer).await?;
-        Ok(asker)
+        Ok((asker, place))
     }
 
     async fn hello(&mut self, app: &App) -> Result<(u32, Asker), End> {
@@ -90,9 +118,17 @@ impl Connection {
     }
 
     async fn converse(&mut self, desk: &mut Desk) -> Result<(), End> {
+        let idle_ms = desk.app.limits.edge_idle_ms;
         let mut now = desk.app.clock.mono();
         let (mut heard, mut checked) = (now, now);
         loop {
+            // Before more is read: frames may have come together with HELLO.
+            if self.answer(desk).await? {
+                heard = now;
+            } else if now.since(heard) >= idle_ms {
+                let detail = format!("no frame was taken for {idle_ms} ms");
+                return Err(Refusal::new(Code::BadRequest, detail).into());
+            }
             match timeout(Duration::from_millis(CHECK_EVERY_MS), self.read()).await {
                 Ok(read) => read?,
                 Err(_) => {}
@@ -102,24 +138,17 @@ impl Connection {
                 desk.check()?;
                 checked = now;
             }
-            if self.answer(desk).await? {
-                heard = now;
-            } else if now.since(heard) >= SILENCE_MAX_MS {
-                let detail = format!("no frame came for {SILENCE_MAX_MS} ms");
-                return Err(Refusal::new(Code::BadRequest, detail).into());
-            }
         }
     }
 
-    /// Answers all whole frames that came. Whether there was one.
+    /// Answers all whole frames that came. Whether one was taken: a refusal is no sign of life.
     async fn answer(&mut self, desk: &mut Desk) -> Result<bool, End> {
         let now = desk.app.clock.wall();
         let mut any = false;
         loop {
             let end = match self.intake.take() {
                 Ok(Some(frame)) => {
-                    any = true;
-                    desk.take(&frame, now).await;
+                    any |= desk.take(&frame, now).await;
                     None
                 }
                 Ok(None) => Some(Ok(any)),
@@ -163,6 +192,8 @@ impl Connection {
 
     /// Says why this is the end, and gives the other side time to read it.
     async fn turn_away(&mut self, refusal: &Refusal) {
+        let Refusal { code, detail, .. } = refusal;
+        tracing::debug!(from = %self.from, %code, detail, "edge client refused");
         let mut last = Vec::new();
         Refused::of(refusal).put(CONNECTION, &mut last);
         let _ = timeout(LINGER, async {
@@ -175,8 +206,13 @@ impl Connection {
     }
 }
 
-fn welcome(node: NodeId) -> Welcome {
-    let pings_max = u32::try_from(PINGS_MAX).unwrap_or(u32::MAX);
+fn welcome(node: NodeId, identity: Identity) -> Welcome {
+    let pings_max = match identity {
+        Identity::Believed | Identity::Gateway | Identity::Operator => {
+            u32::try_from(edge::PINGS_MAX).unwrap_or(u32::MAX)
+        }
+        Identity::Driver(_) | Identity::Rider(_) => http::PINGS_MAX,
+    };
     Welcome { node, pings_max, unanswered_max: UNANSWERED_MAX }
 }
 

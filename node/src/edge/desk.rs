@@ -63,8 +63,9 @@ impl Desk {
         self.app.facts.ready().map_err(|why| Refusal::new(Code::NotReady, why))
     }
 
-    /// Does what a frame asks, or puts it into the group that [`settle`](Self::settle) applies.
-    pub(super) async fn take(&mut self, frame: &Frame<'_>, now: WallMs) {
+    /// Does what a frame asks, or puts it into the group that [`settle`](Self::settle) applies; or
+    /// refuses it. Whether it did not.
+    pub(super) async fn take(&mut self, frame: &Frame<'_>, now: WallMs) -> bool {
         let number = frame.number;
         let done = match self.understand(frame) {
             Ok(Wish::Pings) => self.gather(frame, now).await,
@@ -74,30 +75,34 @@ impl Desk {
             }
             Err(refusal) => Err(refusal),
         };
-        if let Err(refusal) = done {
-            // Answers come in the order of the frames.
-            self.settle().await;
-            Refused::of(&refusal).put(number, &mut self.answers);
-            self.counted[2].inc();
-        }
+        let Err(refusal) = done else { return true };
+        // Answers come in the order of the frames.
+        self.settle().await;
+        Refused::of(&refusal).put(number, &mut self.answers);
+        self.counted[2].inc();
+        false
     }
 
     fn understand(&self, frame: &Frame<'_>) -> Result<Wish, Refusal> {
-        let wish = match frame.kind().map_err(refusal)? {
-            Kind::Pings => Wish::Pings,
-            Kind::Near => Wish::Near(Near::get(frame.body).map_err(refusal)?),
-            Kind::Hello | Kind::Welcome | Kind::Pinged | Kind::Found | Kind::Refused => {
-                return Err(refusal(BadBody::Kind(frame.kind_byte)));
+        match frame.kind().map_err(refusal)? {
+            Kind::Pings => Ok(Wish::Pings),
+            Kind::Near => {
+                self.asker.identity.oversees().map_err(|problem| problem.refusal)?;
+                Ok(Wish::Near(Near::get(frame.body).map_err(refusal)?))
             }
-        };
-        self.app.rates.admit(self.asker.identity).map_err(|problem| problem.refusal)?;
-        Ok(wish)
+            Kind::Hello | Kind::Welcome | Kind::Pinged | Kind::Found | Kind::Refused => {
+                Err(refusal(BadBody::Kind(frame.kind_byte)))
+            }
+        }
     }
 
     /// Takes a frame's pings into the group.
     async fn gather(&mut self, frame: &Frame<'_>, now: WallMs) -> Result<(), Refusal> {
         let more = frame.pings().map_err(refusal)?.len();
         may_say(self.asker.identity, frame)?;
+        if let Identity::Driver(driver) = self.asker.identity {
+            self.app.rates.admit_pings(driver, more)?;
+        }
         if self.pings.len() + more > GROUP_MAX {
             self.settle().await;
         }

@@ -31,13 +31,13 @@ impl Intake {
         Self { bytes: vec![0; HEADER_BYTES + body_max], body_max, start: 0, end: 0 }
     }
 
-    /// The same with all that came, for the longest bodies.
-    pub fn widened(self) -> Self {
+    /// Takes the longest bodies from now on. What came and was not taken stays.
+    pub fn widen(&mut self) {
         let mut wide = Self::default();
         let waiting = &self.bytes[self.start..self.end];
         wide.bytes[..waiting.len()].copy_from_slice(waiting);
         wide.end = waiting.len();
-        wide
+        *self = wide;
     }
 
     /// Where to read to. There is always room once [`take`](Self::take) has given nothing.

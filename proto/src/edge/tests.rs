@@ -228,7 +228,7 @@ proptest! {
                 kinds.push(frame.kind().unwrap());
             }
             if kinds == [Kind::Hello] {
-                intake = intake.widened();
+                intake.widen();
             }
         }
         prop_assert_eq!(kinds, Kind::ALL);
