@@ -63,7 +63,7 @@ impl Atlas {
     /// What is known of a tile; worked out if nothing is.
     fn tile(&self, view: &View, bits: u32, row: i32, column: i32) -> u64 {
         let place = u64::from(row.cast_unsigned()) << 32 | u64::from(column.cast_unsigned());
-        // Rows have 18 bits, so that the tile's size fits above them. Where splits are others, so
+        // Rows have 18 bits and a sign; the size goes above them. Where splits are others, so
         // are keys: what was kept then fits no tile now.
         let tile = mix(place ^ u64::from(bits) << 58) ^ view.split_version();
         #[expect(clippy::cast_possible_truncation, reason = "any bits do; they are masked")]
@@ -79,7 +79,6 @@ impl Atlas {
             }
         }
         let found = survey(view, bits, row << bits, column << bits);
-        #[expect(clippy::cast_possible_truncation, reason = "any bits do; they are masked")]
         let [key, check] = free.unwrap_or(&set[(tile >> 32) as usize % WAYS]);
         key.store(found, Ordering::Relaxed);
         check.store(found ^ tile, Ordering::Relaxed);
@@ -214,7 +213,8 @@ mod tests {
                         asked += 1;
                         let bits = TILE_BITS[1];
                         let corner = |e7: i32| e7 >> bits << bits;
-                        several += i32::from(survey(&view, bits, corner(south), corner(west)) == SEVERAL);
+                        several +=
+                            i32::from(survey(&view, bits, corner(south), corner(west)) == SEVERAL);
                     }
                 }
                 assert!(several <= asked / 5, "{several} of {asked} tiles lie in several keys");

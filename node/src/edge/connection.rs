@@ -129,9 +129,9 @@ impl Connection {
                 let detail = format!("no frame was taken for {idle_ms} ms");
                 return Err(Refusal::new(Code::BadRequest, detail).into());
             }
-            match timeout(Duration::from_millis(CHECK_EVERY_MS), self.read()).await {
-                Ok(read) => read?,
-                Err(_) => {}
+            let reading = timeout(Duration::from_millis(CHECK_EVERY_MS), self.read()).await;
+            if let Ok(read) = reading {
+                read?;
             }
             now = desk.app.clock.mono();
             if now.since(checked) >= CHECK_EVERY_MS {

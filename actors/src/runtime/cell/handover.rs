@@ -48,11 +48,10 @@ impl Shell {
 
 /// Whether a key is one that the split table gives.
 fn is_key(view: &View, ring_key: u64) -> bool {
-    let inside = CellIndex::try_from(ring_key)
+    CellIndex::try_from(ring_key)
         .ok()
         .and_then(|key| key.center_child(Resolution::Eight))
-        .is_some_and(|child| view.ring_key(child) == ring_key);
-    inside
+        .is_some_and(|child| view.ring_key(child) == ring_key)
 }
 
 /// Sends the fresh positions of a cell that was left to whoever owns them now. What gets lost is
