@@ -1,7 +1,7 @@
 //! Positions on their way to the owners of their cells.
 //!
 //! Those of this node's own cells are applied at once, by whoever brought them. The others wait in
-//! one queue a peer ([`outbox`]), the newest of each driver, and leave in batches. Nothing is sent
+//! one queue a peer (`outbox`), the newest of each driver, and leave in batches. Nothing is sent
 //! twice: the next ping is a better answer to a lost one. Who brings many is held back by waiting
 //! for their fates.
 

@@ -18,7 +18,7 @@
 //! |---|---|---|---|---|
 //! | 1 | HELLO | client | WELCOME | [`Hello`] |
 //! | 2 | WELCOME | node | | [`Welcome`] |
-//! | 3 | PINGS | client | PINGED | up to [`PINGS_MAX`] pings of 28 bytes, see [`pings`](crate::pings) |
+//! | 3 | PINGS | client | PINGED | up to [`PINGS_MAX`] pings of 28 bytes, see [`crate::pings`] |
 //! | 4 | PINGED | node | | [`Pinged`] |
 //! | 5 | NEAR | client | FOUND | [`Near`] |
 //! | 6 | FOUND | node | | [`Found`] |

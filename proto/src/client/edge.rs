@@ -1,5 +1,5 @@
 //! The connection of an edge gateway: positions up and who is near down, in the frames of
-//! [`edge`](crate::edge).
+//! [`crate::edge`].
 //!
 //! [`EdgeClient`] asks one thing at a time. Split in two it sends without waiting for answers, as
 //! many frames as the node allows, which is how a gateway passes on the positions of many drivers.
