@@ -13,8 +13,9 @@ use tokio::sync::mpsc;
 const GATHER_MS: u64 = 50;
 /// Questions that may wait: a node's share of 100,000 drivers who all appear within one period.
 const QUEUE_MAX: usize = 32_768;
-/// Drivers in one message: ids one way and standings the other are some 100 KB.
-const BATCH_MAX: usize = 2_048;
+/// Drivers in one message. Whoever answers reads their records in one go, some 2 us each, and a
+/// search that waits for the same core should not notice.
+const BATCH_MAX: usize = 256;
 
 /// The way to the task.
 pub(super) struct Verifier(mpsc::Sender<Question>);

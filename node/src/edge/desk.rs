@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// The most pings that are applied at once; a frame that does not fit begins the next group.
-const GROUP_MAX: usize = 8_192;
+const GROUP_MAX: usize = 4_096;
 /// How long a look around may take. Each owner has far less.
 const NEAR_WITHIN: Duration = Duration::from_secs(1);
 
