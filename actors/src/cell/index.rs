@@ -264,7 +264,7 @@ impl Supply {
         self.counts
     }
 
-    /// Settles a ping that needs no cell: a stale one, or one from inside the certain circle.
+    /// Settles a ping that needs no cell: a stale one, or one from inside his certain outline.
     fn try_stay(&mut self, slot: Option<u32>, ping: &Ping, now: MonoMs) -> Option<PingOutcome> {
         let slot = slot?;
         let entry = &self.entries[slot as usize];

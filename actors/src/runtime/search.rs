@@ -83,23 +83,21 @@ impl Runtime {
             owners.entry(key.owner).or_default().push(key.ring_key);
         }
         let mut partial = false;
-        let radius_m = query.radius_m;
-        let asks = owners.into_iter().map(|(node, ring_keys)| {
-            let (post, copies) = (None, false);
-            self.ask_owner(Search {
-                node,
-                center,
-                radius_m,
-                need,
-                free_only,
-                max,
-                fresh_ms,
-                post,
-                ring_keys,
-                copies,
-            })
-        });
-        for answer in join_all(asks).await {
+        let (node, radius_m, ring_keys) = (world.node, query.radius_m, Vec::new());
+        let (post, copies) = (None, false);
+        let ask = Search {
+            node,
+            center,
+            radius_m,
+            need,
+            free_only,
+            max,
+            fresh_ms,
+            post,
+            ring_keys,
+            copies,
+        };
+        for (.., answer) in self.ask_owners(ask, owners).await {
             match answer {
                 Some(Ok(answer)) => join(&mut found, answer.candidates, &mut query),
                 Some(Err(_)) | None => partial = true,
@@ -113,9 +111,23 @@ impl Runtime {
 
     /// Candidates for a booking, which from now on stands on the boards it searched.
     pub(super) async fn candidates(&self, demand: Demand) -> Findings {
-        let max = dispatch::candidates_max(&self.world().policy);
-        let answers = self.ask_owners(demand, max).await;
-        let me = self.world().node;
+        let world = self.world();
+        let (me, max) = (world.node, dispatch::candidates_max(&world.policy));
+        let Demand { pickup, radius_m, need, .. } = demand;
+        let ask = Search {
+            node: me,
+            center: pickup,
+            radius_m,
+            need: Some(need),
+            free_only: true,
+            max,
+            fresh_ms: world.policy.fresh_ms,
+            post: Some(demand),
+            ring_keys: Vec::new(),
+            copies: false,
+        };
+        let owners = world.membership.view().owners_within(pickup, radius_m);
+        let answers = self.ask_owners(ask, owners).await;
         let asked = answers.iter().map(|(node, ring_keys, answer)| Asked {
             node: *node,
             ring_keys: ring_keys.clone(),
@@ -128,26 +140,10 @@ impl Runtime {
         Findings { candidates, waiting, partial, asked, dropped }
     }
 
-    /// Asks all owners within a booking's circle for cars, and posts it with them.
-    async fn ask_owners(&self, demand: Demand, max: u16) -> Vec<Answered> {
-        let world = self.world();
-        let Demand { pickup: center, radius_m, need, .. } = demand;
-        let owners = world.membership.view().owners_within(center, radius_m);
-        let (need, free_only, post) = (Some(need), true, Some(demand));
-        let fresh_ms = world.policy.fresh_ms;
+    /// Asks each owner about those of his ring keys, all at once.
+    async fn ask_owners(&self, ask: Search, owners: BTreeMap<NodeId, Vec<u64>>) -> Vec<Answered> {
         let asks = owners.into_iter().map(|(node, ring_keys)| {
-            let ask = Search {
-                node,
-                center,
-                radius_m,
-                need,
-                free_only,
-                max,
-                fresh_ms,
-                post,
-                ring_keys: ring_keys.clone(),
-                copies: false,
-            };
+            let ask = Search { node, ring_keys: ring_keys.clone(), ..ask.clone() };
             async move { (node, ring_keys, self.ask_owner(ask).await) }
         });
         join_all(asks).await

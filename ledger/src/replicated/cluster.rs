@@ -270,7 +270,8 @@ impl StateMachine for ClusterMachine {
                 self.splits.set(expected, cells)
             }
             Ok(change) => self.cluster.change(change),
-            // Written by a build that knows more; the feature level keeps it from getting here.
+            // Written by a build that knows more. A change added after a release must wait for its
+            // feature level; `SetSplits` does not, nothing having been released before it.
             Err(_) => Err(Objection::Unknown),
         };
         let outcome: Result<Cluster, Objection> = told.map(|()| self.cluster.clone());
