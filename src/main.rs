@@ -3,6 +3,7 @@
 mod bench;
 
 use clap::{Parser, Subcommand};
+use node::clock::SystemClock;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -19,6 +20,9 @@ const EXAMPLES: &str = "\
 Examples:
   See it work: three nodes, a city, a node killed, another one's disk lost
     hansom demo
+
+  Five nodes under everything that happens to machines and networks, and a report
+    hansom chaos --minutes 60 --report ./chaos
 
   One node, then ask it (any node answers for any key)
     hansom node --single
@@ -54,6 +58,8 @@ enum Command {
     Bench(Box<bench::Bench>),
     /// Run a city against a cluster of real processes, kill some, and judge what the clients saw.
     Demo(Box<sim::demo::Args>),
+    /// The same with everything that happens to machines and networks, for hours, and a report.
+    Chaos(Box<sim::chaos::Args>),
 }
 
 #[derive(Debug, clap::Args)]
@@ -80,22 +86,24 @@ async fn main() -> ExitCode {
         Command::Ledger(command) => node::tools::offline::run(command),
         Command::Token(command) => node::tools::token::run(command),
         Command::Bench(bench) => bench::run(*bench).await,
-        Command::Demo(args) => demo(*args).await,
+        Command::Demo(args) => {
+            judged("demo", sim::demo::run(*args, Arc::new(SystemClock::new())).await)
+        }
+        Command::Chaos(args) => {
+            judged("chaos", sim::chaos::run(*args, Arc::new(SystemClock::new())).await)
+        }
     }
 }
 
-/// Runs the demo: 0 if the judge found nothing, 1 if it did or the demo could not run, 2 if what
-/// was asked makes no sense.
-async fn demo(args: sim::demo::Args) -> ExitCode {
-    match sim::demo::run(args, Arc::new(node::clock::SystemClock::new())).await {
+/// 0 if the judge found nothing, 1 if it did or the run failed, 2 if what was asked makes no sense.
+#[expect(clippy::print_stderr, reason = "the front door's talk")]
+fn judged(command: &str, verdict: Result<bool, sim::demo::DemoError>) -> ExitCode {
+    match verdict {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(error) => complain(&error),
+        Err(error) => {
+            eprintln!("hansom {command}: {error}");
+            ExitCode::from(if error.is_usage() { 2 } else { 1 })
+        }
     }
-}
-
-#[expect(clippy::print_stderr, reason = "the front door's talk")]
-fn complain(error: &sim::demo::DemoError) -> ExitCode {
-    eprintln!("hansom demo: {error}");
-    ExitCode::from(if error.is_usage() { 2 } else { 1 })
 }

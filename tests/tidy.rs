@@ -16,7 +16,8 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("ledger", &["membership", "proto"], &[]),
     ("actors", &["ledger", "membership", "proto"], &[]),
     ("node", &["actors", "ledger", "membership", "proto"], &[]),
-    ("sim", &["proto"], &["actors", "ledger", "membership", "node"]),
+    ("sim", &["proto"], &["node"]),
+    ("dst", &["ledger", "membership", "node", "proto", "sim"], &[]),
     ("hansom", &["node", "sim"], &["proto"]),
 ];
 

@@ -11,7 +11,7 @@ mod ride;
 mod stored;
 
 use crate::answers::{Answers, Party};
-use crate::fault::Faults;
+use crate::fault::{Fault, Faults};
 use crate::{booking, driver, history, rider};
 use proto::codec;
 use proto::record::command::{Command, Entity, Outcome, Proposal};
@@ -171,6 +171,10 @@ impl Machine {
             }
             Command::Accept { driver, offer, key } => {
                 self.on_driver(driver, effects, |driver, what| {
+                    let taken = matches!(&driver.current, Some(Commitment::Taken { .. }));
+                    if taken && faults.make(Fault::AcceptAgainRefused) {
+                        return Err(Code::OfferAlreadyAccepted);
+                    }
                     driver::accept(driver, offer, key, what)
                 })
             }
@@ -184,6 +188,9 @@ impl Machine {
                 let driver = self.drivers.get_mut(&id).ok_or(Code::DriverNotFound)?;
                 let mut what = Vec::new();
                 let state = ended.map(|ended| ended.state);
+                let current = driver.current.as_ref().map(|current| current.offer().id);
+                let offer =
+                    current.filter(|_| faults.make(Fault::ReleaseFreesAll)).unwrap_or(offer);
                 if let Some(left) = driver::release(driver, offer, state, at, &mut what)
                     && let Some(ended) = ended
                 {

@@ -89,6 +89,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// what was acknowledged. Asks nobody.
     fn read_stale(&self, group: GroupId, key: &[u8]) -> Result<Option<Vec<u8>>, Refused>;
 
+    /// Which nodes should have a replica, as far as this one knows.
+    fn replicas(&self, group: GroupId) -> Vec<NodeId>;
+
     /// At most `max` keys and values, greatest key first, of the keys that begin with `prefix` and
     /// are less than `before`; linearizable. What has left the state for the archive is among them.
     fn page(

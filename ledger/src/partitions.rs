@@ -39,6 +39,10 @@ impl Partitions {
     pub fn heard(&self, slot: Slot, leader: Option<NodeId>) {
         self.ledger.heard(self.group(slot), leader);
     }
+    /// Who has replicas of the partition of a slot, as far as is known.
+    pub fn replicas(&self, slot: Slot) -> Vec<NodeId> {
+        self.ledger.replicas(self.group(slot))
+    }
     /// Who probably leads the partition of a slot; nothing while it is being decided.
     pub fn leader(&self, slot: Slot) -> Option<NodeId> {
         self.ledger.leader(self.group(slot))

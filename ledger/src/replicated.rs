@@ -24,7 +24,7 @@ pub(crate) mod archive;
 mod begin;
 pub(crate) mod cluster;
 mod core;
-pub(crate) mod faults;
+mod faults;
 mod founding;
 mod handover;
 mod image;
@@ -47,6 +47,7 @@ mod wire;
 
 pub use cluster::{Cluster, DiskId, Listed, META, Objection, Plan, Standing};
 pub use core::Known;
+pub use faults::{Fault, Faults};
 pub use level::TooOld;
 pub use settings::{
     Broken, OpenReplicatedError, Parts, ReplicaStatus, ReplicatedCounts, Retention, Settings,
@@ -60,7 +61,6 @@ use crate::peers::Lane;
 use crate::store::{Pages, Pair, Store};
 use begin::ASK_AGAIN;
 use cluster::{Change, ClusterMachine};
-use faults::{Fault, Faults};
 use founding::Origin;
 use handover::HandOvers;
 use journal::Journal;
@@ -237,7 +237,7 @@ impl Replicated {
             return Err("the log begins after the newest snapshot ends: one is missing".into());
         }
         let (lines, segments) = (Arc::clone(&core.lines), core.means.segments.clone());
-        let dialler = Dialler { group, lines, segments };
+        let dialler = Dialler { group, lines, segments, faults };
         let seed = seed ^ u64::from(group.0) << 48;
         let replica =
             Replica::start(node, group, timers, log.clone(), keeper, dialler, seed).await?;
@@ -292,9 +292,12 @@ impl Replicated {
                     let within = Duration::from_millis(self.0.settings.timers.doubt_ms());
                     let confirmed = tokio::time::timeout(within, here.replica.barrier()).await;
                     if !matches!(confirmed, Ok(Ok(()))) {
-                        // Not confirmed yet: look again soon, whether or not anything changed.
-                        let _ = tokio::time::timeout(ASK_AGAIN, changes.next()).await;
-                        continue;
+                        // Not confirmed yet: look again soon, whether or not anything changed;
+                        // unless it never will be, because the replica has ended while it led.
+                        match tokio::time::timeout(ASK_AGAIN, changes.next()).await {
+                            Ok(false) => break,
+                            Ok(true) | Err(_) => continue,
+                        }
                     }
                     if here.replica.role() == role {
                         self.0.lead(group, Some(role.term));
@@ -309,17 +312,17 @@ impl Replicated {
                 () = here.look.notified() => true,
             };
             if !goes_on {
-                if let Some(level) = here.replica.keeper().unknown()
-                    && let Err(too_old) = level::known(level, self.0.settings.level)
-                {
-                    self.break_down(Broken::TooOld(too_old));
-                }
-                // What it heard last would be believed for ever.
-                self.0.heard().remove(&group);
-                self.0.lead(group, None);
-                return;
+                break;
             }
         }
+        if let Some(level) = here.replica.keeper().unknown()
+            && let Err(too_old) = level::known(level, self.0.settings.level)
+        {
+            self.break_down(Broken::TooOld(too_old));
+        }
+        // What it heard last would be believed for ever.
+        self.0.heard().remove(&group);
+        self.0.lead(group, None);
     }
 
     async fn watch_journal(self) {
@@ -386,13 +389,16 @@ impl Replicated {
         let Ok(_room) = self.0.proposals.try_acquire() else { return Err(Refused::Overloaded) };
         let (at, level) = (self.0.clock.wall(), self.0.level());
         let stamped = Stamped { at, level, command: command.into() };
-        if self.0.settings.faults.make(Fault::AckBeforeQuorum) {
-            let replica = here.replica.clone();
-            tokio::spawn(async move { replica.propose(stamped).await });
-            return Ok(Committed { index: 0, at: self.0.clock.wall(), outcome: Vec::new() });
-        }
         let proposed = tokio::time::timeout(PROPOSE_WITHIN, here.replica.propose(stamped)).await;
         proposed.unwrap_or(Err(Refused::Unknown))
+    }
+
+    /// Returns once a quorum has confirmed that this replica leads.
+    async fn confirm(&self, here: &Here) -> Result<(), Refused> {
+        if self.0.settings.faults.make(Fault::ReadWithoutBarrier) {
+            return Ok(());
+        }
+        here.reader.confirm().await
     }
 
     /// The replica of a group that this node leads.
@@ -487,7 +493,7 @@ impl Ledger for Replicated {
     ) -> BoxFuture<'_, Result<Option<Vec<u8>>, Refused>> {
         Box::pin(async move {
             let here = self.led(group)?;
-            here.reader.confirm().await?;
+            self.confirm(&here).await?;
             let value = here.replica.keeper().read(&key);
             value.map_err(|error| unreadable(group, &error))
         })
@@ -496,6 +502,10 @@ impl Ledger for Replicated {
     fn read_stale(&self, group: GroupId, key: &[u8]) -> Result<Option<Vec<u8>>, Refused> {
         let here = self.here(group).ok_or(Refused::NotLeader { hint: self.leader(group) })?;
         here.replica.keeper().read(key).map_err(|error| unreadable(group, &error))
+    }
+
+    fn replicas(&self, group: GroupId) -> Vec<NodeId> {
+        self.0.known().plan.get(&group).cloned().unwrap_or_default()
     }
 
     fn page(
@@ -507,7 +517,7 @@ impl Ledger for Replicated {
     ) -> BoxFuture<'_, Result<Vec<Pair>, Refused>> {
         Box::pin(async move {
             let here = self.led(group)?;
-            here.reader.confirm().await?;
+            self.confirm(&here).await?;
             let page = here.replica.keeper().scan_back(&prefix, before.as_deref(), max);
             page.map_err(|error| unreadable(group, &error))
         })
@@ -516,7 +526,7 @@ impl Ledger for Replicated {
     fn open_work(&self, group: GroupId) -> BoxFuture<'_, Result<Vec<Vec<u8>>, Refused>> {
         Box::pin(async move {
             let here = self.led(group)?;
-            here.reader.confirm().await?;
+            self.confirm(&here).await?;
             Ok(here.replica.keeper().open_work())
         })
     }

@@ -20,6 +20,7 @@ pub use pages::{MemoryPages, Pages, SledPages};
 
 use proto::codec::{self, CodecError};
 use std::ops::Bound;
+use std::time::Duration;
 
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
@@ -125,6 +126,12 @@ pub trait Store: Send + 'static {
 
     /// Returns once everything written will survive a crash.
     fn sync(&mut self) -> Result<(), StoreError>;
+
+    /// How much longer the disk makes a sync wait that has waited so long. A real one takes its
+    /// time in [`sync`](Store::sync); only a [`MemoryStore`] says it beforehand.
+    fn makes_wait(&self, _waited: Duration) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Where a [`scan`](Store::scan) begins.

@@ -37,6 +37,8 @@ pub struct View {
     /// The owners of the keys that splits have made.
     placed: Arc<BTreeMap<u64, NodeId>>,
     around: Arc<Surroundings>,
+    /// Whether this view or one before it was ready.
+    was_ready: bool,
 }
 
 impl View {
@@ -70,7 +72,10 @@ impl View {
             }
             Some(_) | None => (Arc::new(placed(&ring, &parts.splits)), Arc::default()),
         };
-        Self { parts, ring, placed, around }
+        let was_ready = last.is_some_and(|last| last.was_ready);
+        let mut view = Self { parts, ring, placed, around, was_ready };
+        view.was_ready |= view.ready().is_ok();
+        view
     }
 
     /// What it is made of.
@@ -188,6 +193,16 @@ impl View {
         let live: Vec<NodeId> = self.parts.members.iter().map(|member| member.id).collect();
         self.parts.expect.check(&live, self.parts.foundation.as_ref())
     }
+
+    /// Whether this member may take positions and say who is near, or why not. One that was ready
+    /// and has lost sight of the others goes on: phones tell each side of a cut anew where cars
+    /// are, and nothing is decided from it.
+    pub fn knows_places(&self) -> Result<(), NotReady> {
+        match self.ready() {
+            Err(NotReady::TooFew { .. }) if self.was_ready => Ok(()),
+            ready => ready,
+        }
+    }
 }
 
 /// The owners of the keys that splits have made. The children of one cell are the hottest there
@@ -241,6 +256,23 @@ mod tests {
 
     fn ready(ids: &[u64], initial: &[u64], expect: Expect) -> Result<(), NotReady> {
         View::new(parts(ids, initial, expect)).ready()
+    }
+
+    #[test]
+    fn who_was_ready_goes_on_saying_where_cars_are() {
+        let few = || parts(&[1], &[1, 2, 3], Expect::MajorityOfInitial);
+        let alone = View::new(few());
+        assert_eq!(alone.knows_places(), Err(NotReady::TooFew { seen: 1, expected: 2 }));
+        let both = parts(&[1, 2], &[1, 2, 3], Expect::MajorityOfInitial);
+        let ready = View::reusing(both, Some(&alone));
+        assert_eq!(ready.knows_places(), Ok(()));
+        let cut_off = View::reusing(few(), Some(&ready));
+        assert!(cut_off.ready().is_err());
+        assert_eq!(cut_off.knows_places(), Ok(()));
+        let still = View::reusing(few(), Some(&cut_off));
+        assert_eq!(still.knows_places(), Ok(()));
+        let superseded = Parts { fault: Some(NotReady::Superseded { generation: 2 }), ..few() };
+        assert!(View::reusing(superseded, Some(&still)).knows_places().is_err());
     }
 
     #[test]

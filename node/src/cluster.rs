@@ -120,6 +120,17 @@ impl Facts {
                 return Err(why.to_string());
             }
         }
+        self.has_actors()
+    }
+
+    /// Whether this node takes positions and says who is near, or why not: also on the smaller side
+    /// of a cut.
+    pub fn knows_places(&self) -> Result<(), String> {
+        self.membership.view().knows_places().map_err(|why| why.to_string())?;
+        self.has_actors()
+    }
+
+    fn has_actors(&self) -> Result<(), String> {
         if self.router.serves() { Ok(()) } else { Err("has no actors yet, or no more".to_owned()) }
     }
 

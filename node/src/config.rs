@@ -16,6 +16,7 @@ pub use splits::{Adaptive, SplitsArgs, Switch};
 
 use actors::fault::Faults;
 use actors::policy::Policy;
+use ledger::replicated::Faults as LedgerFaults;
 use membership::{Bootstrap, ClusterKey, SplitTable};
 use proto::NodeId;
 use std::net::SocketAddr;
@@ -103,6 +104,8 @@ pub struct Config {
     pub policy: Policy,
     /// Mistakes made on purpose; none in the shipped binary.
     pub faults: Faults,
+    /// The same of the ledger.
+    pub ledger_faults: LedgerFaults,
     /// The bounds of the front door.
     pub limits: Limits,
     /// Which log lines are written.

@@ -127,12 +127,18 @@ pub fn endpoints(app: App) -> Router {
         .layer(from_fn_with_state(app.clone(), guard::ready))
         .layer(identified())
         .split_for_parts();
+    let (located, places) = located()
+        .layer(from_fn_with_state(app.clone(), guard::knows_places))
+        .layer(identified())
+        .split_for_parts();
     let (operated, operations) = operated().layer(identified()).split_for_parts();
     let (open, probes) = open().split_for_parts();
-    let mut api = Api::openapi().merge_from(api).merge_from(operations).merge_from(probes);
+    let mut api =
+        Api::openapi().merge_from(api).merge_from(places).merge_from(operations).merge_from(probes);
     formats::say_formats(&mut api);
     Router::new()
         .merge(served)
+        .merge(located)
         .merge(operated)
         .merge(open)
         .merge(SwaggerUi::new("/docs").url("/v1/openapi.json", api))
@@ -161,10 +167,6 @@ fn served() -> OpenApiRouter<App> {
         .routes(routes!(parties::offers))
         .routes(routes!(history::driven))
         .routes(routes!(stream::open))
-        .routes(routes!(positions::locate_one))
-        .routes(routes!(positions::locate))
-        .routes(routes!(positions::nearby))
-        .routes(routes!(supply::supply))
         .routes(routes!(bookings::create))
         .routes(routes!(bookings::booking))
         .routes(routes!(bookings::cancel))
@@ -183,6 +185,15 @@ fn served() -> OpenApiRouter<App> {
         .routes(routes!(trips::resume))
         .routes(routes!(trips::end))
         .routes(routes!(trips::cancel))
+}
+
+/// Where cars are. Each side of a cut network goes on saying what it knows.
+fn located() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(positions::locate_one))
+        .routes(routes!(positions::locate))
+        .routes(routes!(positions::nearby))
+        .routes(routes!(supply::supply))
 }
 
 /// What operators use, also of a node that is not ready.

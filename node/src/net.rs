@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpSocket;
 
 /// A byte stream in both directions.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -55,6 +56,35 @@ impl Net for Tcp {
         Box::pin(
             async move { Ok(Box::new(membership::Udp::bind(at).await?) as Box<dyn Datagrams>) },
         )
+    }
+}
+
+/// The same from an address of this host: peers see a node come from where they know it, also where
+/// the host has several.
+#[derive(Debug, Clone, Copy)]
+pub struct TcpFrom(pub SocketAddr);
+
+impl Net for TcpFrom {
+    fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<BoxStream>> {
+        let TcpFrom(mut from) = *self;
+        from.set_port(0);
+        // From loopback there is no way to elsewhere, nor back.
+        if from.ip().is_loopback() != to.ip().is_loopback() || from.is_ipv4() != to.is_ipv4() {
+            return Tcp.connect(to);
+        }
+        Box::pin(async move {
+            let socket = if from.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            socket.bind(from)?;
+            let stream = socket.connect(to).await?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as BoxStream)
+        })
+    }
+    fn bind(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
+        Tcp.bind(at)
+    }
+    fn datagrams(&self, at: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Datagrams>>> {
+        Tcp.datagrams(at)
     }
 }
 

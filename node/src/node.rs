@@ -68,6 +68,10 @@ impl Node {
     pub const fn peer(&self) -> SocketAddr {
         self.peer
     }
+    /// Its ledger: what a simulation looks into to aim at leaders.
+    pub const fn ledger(&self) -> &Replicated {
+        &self.ledger
+    }
     /// The cluster as it sees it.
     pub const fn membership(&self) -> &Membership {
         &self.membership
@@ -131,7 +135,11 @@ pub async fn run_as(args: Args, build: Build) -> ExitCode {
 }
 
 async fn serve(config: Config, build: Build) -> Result<(), StartError> {
-    let mut node = start::start(config, Seams::real()?, build).await?;
+    let mut seams = Seams::real()?;
+    if !config.peer.ip().is_unspecified() {
+        seams.net = Arc::new(crate::net::TcpFrom(config.peer));
+    }
+    let mut node = start::start(config, seams, build).await?;
     tokio::select! {
         error = node.failed() => Err(error),
         () = told_to_stop() => {

@@ -20,7 +20,7 @@ pub mod machine;
 mod median;
 pub mod nearby;
 pub mod output;
-mod plot;
+pub(crate) mod plot;
 pub mod progress;
 mod redis;
 pub mod series;

@@ -9,12 +9,15 @@
 //!    final state: from the first to the last transition of each of his trips.
 //! 3. **No booking has two drivers**, by accepts or by trips that were not called off.
 //! 4. **Every booking ends**, and every rider who asked was answered.
-//! 5. **Nobody is left behind**: no driver is still committed to a trip that is over.
+//! 5. **What is shown never goes back**: whoever asks after an answer sees nothing older
+//!    (`linear.rs`).
+//! 6. **Nobody is left behind**: no driver is still committed to a trip that is over.
 //!
 //! The intervals of law 2 are the shortest that the evidence allows, so a correct cluster can't be
 //! accused because an answer was slow; a real overlap lasts for a ride and is seen all the same.
 
 mod index;
+mod linear;
 #[cfg(test)]
 mod tests;
 
@@ -92,6 +95,19 @@ pub enum Violation {
         rider: RiderId,
     },
     /// Law 5.
+    WentBack {
+        /// Which record.
+        record: String,
+        /// What somebody was shown.
+        first: String,
+        /// When he had the answer, in milliseconds of the run.
+        first_ms: u64,
+        /// What somebody was shown who asked later.
+        then: String,
+        /// When he asked.
+        asked_ms: u64,
+    },
+    /// Law 6.
     LeftBehind {
         /// Who.
         #[serde(serialize_with = "as_text")]
@@ -116,6 +132,7 @@ impl Violation {
             Self::TwoDrivers { .. } => "two drivers",
             Self::NotTerminal { .. } => "not ended",
             Self::NeverAnswered { .. } => "never answered",
+            Self::WentBack { .. } => "went back",
             Self::LeftBehind { .. } => "left behind",
             Self::Unreadable { .. } => "unreadable",
         }
@@ -149,6 +166,10 @@ impl fmt::Display for Violation {
             Self::NeverAnswered { rider } => {
                 write!(f, "rider {rider} asked for a ride and got no booking")
             }
+            Self::WentBack { record, first, first_ms, then, asked_ms } => write!(
+                f,
+                "{record} was {first} in an answer at {first_ms} ms, and {then} for one who asked at {asked_ms} ms"
+            ),
             Self::LeftBehind { driver, trip } => {
                 write!(f, "driver {driver} is still committed to trip {trip}, which is over")
             }
@@ -172,6 +193,7 @@ pub fn judge(seen: &[Seen], at_end: &AtEnd) -> Vec<Violation> {
     no_driver_has_two_trips(&index, at_end, &mut found);
     no_booking_has_two_drivers(&index, at_end, &mut found);
     every_booking_ends(&index, at_end, &mut found);
+    linear::what_is_shown_never_goes_back(seen, &mut found);
     nobody_is_left_behind(at_end, &mut found);
     found.sort_unstable();
     found.dedup();

@@ -8,10 +8,11 @@ use crate::doors::Doors;
 use crate::history::What;
 use crate::tally::Tally;
 use proto::client::{
-    BuildError, Call, Came, Config, Failure, Patience, Refused, Tried, Watch, Way,
+    BuildError, Call, Came, Config, Failure, Patience, Refused, Seeds, Tried, Watch, Way,
 };
 use proto::units::{Clock, MonoMs};
 use serde::de::DeserializeOwned;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// One try: above a node's own deadlines, so that its RETRY arrives first; protocol time, never
@@ -59,10 +60,15 @@ impl Client {
         self.tally.asked.up();
         let call = call.keyed(dice.key());
         let (name, seat, stable) = (call.name(), None, self.tally.is_stable());
-        let mut watch = Eyes { client: self, name, seat, stable, failed: Some(Vec::new()) };
+        let era = self.tally.era();
+        let mut watch = Eyes { client: self, name, seat, stable, era, failed: Some(Vec::new()) };
         let answer = call.watched(&mut watch).await;
-        if let Err(Failure::Unsettled(_)) = &answer {
-            self.tally.outcome("gave up");
+        match &answer {
+            Err(Failure::Unsettled(_)) => self.tally.outcome("gave up"),
+            Ok(_) | Err(Failure::Refused(_) | Failure::Unreadable(_)) => self.tally.settled.up(),
+        }
+        if self.tally.met_apart(era) {
+            self.tally.asked_apart.up();
         }
         answer
     }
@@ -70,7 +76,12 @@ impl Client {
     /// One read of the node in a seat as text, without any retry: `/metrics`, `/readyz`. What it
     /// said instead, if that is not it.
     pub(crate) async fn text_of(&self, seat: usize, path: &str) -> Result<String, String> {
-        let read = self.api.text_of(&self.doors.at(seat).to_string(), path).await;
+        self.text_at(self.doors.at(seat), path).await
+    }
+
+    /// The same of the node behind a door.
+    pub(crate) async fn text_at(&self, door: SocketAddr, path: &str) -> Result<String, String> {
+        let read = self.api.text_of(&door.to_string(), path).await;
         match read.map_err(|none| none.to_string())? {
             (200, text) => Ok(text),
             (status, text) => Err(format!("{status} {text}")),
@@ -80,7 +91,7 @@ impl Client {
 
 /// The client that everybody uses, behind doors that may move. All keys come from the city's dice.
 pub(crate) fn client_of(
-    doors: Doors,
+    doors: impl Seeds + 'static,
     patience: Patience,
     clock: Arc<dyn Clock>,
 ) -> Result<proto::client::Client, BuildError> {
@@ -95,6 +106,8 @@ struct Eyes<'a> {
     /// The seat that is asked, and how the ring was when the request left.
     seat: Option<usize>,
     stable: bool,
+    /// When it began.
+    era: u64,
     /// Why each try failed; emptied when the call is counted as late.
     failed: Option<Vec<String>>,
 }
@@ -117,7 +130,7 @@ impl Watch for Eyes<'_> {
             |failed: &Vec<String>| failed.len() >= tries as usize || tried.after_ms > within_ms;
         if self.failed.as_ref().is_some_and(late) {
             let tries = self.failed.take().unwrap_or_default().join(", ");
-            self.client.tally.late(format!("{}: {tries}", self.name));
+            self.client.tally.late(format!("{}: {tries}", self.name), self.era);
         }
     }
 }
@@ -178,7 +191,7 @@ mod tests {
 
     fn eyes(client: &Client) -> Eyes<'_> {
         let name = "GET /x".to_owned();
-        Eyes { client, name, seat: None, stable: true, failed: Some(Vec::new()) }
+        Eyes { client, name, seat: None, stable: true, era: 0, failed: Some(Vec::new()) }
     }
 
     #[test]

@@ -9,8 +9,8 @@
 //! ```
 
 mod args;
-mod nemesis;
-mod output;
+pub(crate) mod nemesis;
+pub(crate) mod output;
 mod script;
 
 pub use args::Args;
@@ -26,14 +26,15 @@ use crate::progress::{Progress, say};
 use crate::readback::read_back;
 use crate::report::{Harm, Report, Run, Sources};
 use crate::steady::Steady;
-use crate::takeover::Probes;
+use crate::takeover::{By, Probes};
 use crate::tally::Tally;
 use crate::workload::{Habits, Workload, WorkloadError};
 use crate::{checker, policy};
 use nemesis::Nemesis;
 use output::{Home, print, write_history};
 use proto::units::Clock;
-use script::{Orders, Stage, whole_at_end};
+pub(crate) use script::whole_at_end;
+use script::{Orders, Stage};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,7 +101,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    fn with_logs(self, directory: &Path, tails: String) -> DemoError {
+    pub(crate) fn with_logs(self, directory: &Path, tails: String) -> DemoError {
         let (source, directory) = (Box::new(self), directory.to_path_buf());
         DemoError::Failed { source, directory, tails }
     }
@@ -161,7 +162,7 @@ pub(crate) const READY_WITHIN_S: u64 = 30;
 impl Settings {
     async fn run(self, clock: Arc<dyn Clock>) -> Result<bool, DemoError> {
         raise_file_limit();
-        let mut home = Home::make()?;
+        let mut home = Home::make("hansom-demo-")?;
         let (requests, fleet) = (self.city.requests.len(), self.city.fleet.len());
         let (assumption, split) = (self.city.roads.assumption(), self.city.busy_cells());
         let run = Run {
@@ -346,16 +347,17 @@ async fn place_probes(
     }
     let mut groups = nemesis.partitions(client).await.groups();
     groups.remove(&0);
-    let placed = Probes::place(client, &groups, Arc::clone(&nemesis.clock), seed).await?;
+    let placed =
+        Probes::place(client, (&groups, By::Reads), Arc::clone(&nemesis.clock), seed).await?;
     Ok(Some(placed))
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The nodes' secret. From the seed: it guards loopback for a minute.
-fn secret(seed: u64) -> String {
+pub(crate) fn secret(seed: u64) -> String {
     Dice::of(seed, "cluster key").key().to_string()
 }
 

@@ -38,6 +38,16 @@ impl Doors {
     }
 }
 
+/// One of the doors, for whoever wants to ask this very node.
+#[derive(Debug)]
+pub(crate) struct Door(pub(crate) Doors, pub(crate) usize);
+
+impl Seeds for Door {
+    fn addresses(&self) -> Vec<String> {
+        vec![self.0.at(self.1).to_string()]
+    }
+}
+
 impl Seeds for Doors {
     fn addresses(&self) -> Vec<String> {
         let doors = self.0.read().unwrap_or_else(PoisonError::into_inner);

@@ -2,6 +2,8 @@
 //! a client can swear to is written down: when it first asked, when it had the answer in hand, and
 //! which answer. Nothing here comes from a node's logs or metrics.
 
+use crate::readback::{BookingAtEnd, TripAtEnd};
+use proto::client::BookingStatus;
 use proto::client::text::serialize as as_text;
 use proto::units::{Clock, MonoMs};
 use proto::{BookingId, DriverId, OfferId, RiderId, TripId};
@@ -28,6 +30,47 @@ impl Step {
             Self::Start => "start",
             Self::End => "end",
         }
+    }
+}
+
+/// An answer that showed how far a record had come: a read, or the acknowledgement of a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    /// Which.
+    pub record: String,
+    /// When it was first asked, in milliseconds of the run.
+    pub asked_ms: u64,
+    /// How many steps it had come. Steps are never taken back.
+    pub step: u64,
+    /// What it was then.
+    pub state: String,
+}
+
+impl Shown {
+    /// A booking waits, is assigned, is over.
+    pub fn booking(asked_ms: u64, id: BookingId, booking: &BookingAtEnd) -> Self {
+        let BookingAtEnd { status, driver, trip } = booking;
+        let step = match status {
+            BookingStatus::Pending => 0,
+            BookingStatus::Assigned => 1,
+            BookingStatus::Cancelled | BookingStatus::RequestExpired | BookingStatus::Completed => {
+                2
+            }
+            BookingStatus::Paid => 3,
+        };
+        let with = match (driver, trip) {
+            (Some(driver), Some(trip)) => format!(", driver {driver}, trip {trip}"),
+            _ => String::new(),
+        };
+        Self { record: format!("booking {id}"), asked_ms, step, state: format!("{status:?}{with}") }
+    }
+
+    /// A trip goes through its transitions.
+    pub fn trip(asked_ms: u64, id: TripId, trip: &TripAtEnd) -> Self {
+        let TripAtEnd { booking, driver, status, path } = trip;
+        let step = u64::try_from(path.len()).unwrap_or(u64::MAX);
+        let state = format!("{status:?}, booking {booking}, driver {driver}");
+        Self { record: format!("trip {id}"), asked_ms, step, state }
     }
 }
 
@@ -119,6 +162,8 @@ pub enum What {
         /// How.
         step: Step,
     },
+    /// An answer showed a record.
+    Shown(Shown),
     /// A request was refused, finally. Not a crime; for whoever reads the history.
     Refused {
         /// Method and path.
@@ -161,6 +206,11 @@ impl History {
         Self { clock, began, seen: Mutex::default() }
     }
 
+    /// Now, in milliseconds of the run.
+    pub fn now_ms(&self) -> u64 {
+        self.ms(self.clock.mono())
+    }
+
     /// A moment of the process's clock, in milliseconds of the run.
     pub fn ms(&self, at: MonoMs) -> u64 {
         at.since(self.began)
@@ -170,7 +220,7 @@ impl History {
     pub fn note(&self, what: What) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // Read under the lock, so that times do not fall.
-        let at_ms = self.ms(self.clock.mono());
+        let at_ms = self.now_ms();
         seen.push(Seen { at_ms, what });
     }
 

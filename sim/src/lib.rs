@@ -1,9 +1,10 @@
 //! The city that drives a cluster, and the judge that decides whether the cluster kept its word.
 //!
 //! It depends on `proto` for ids and units and on nothing else of the house: a cluster is what
-//! answers HTTP and WebSocket at some addresses. Front doors: [`demo`] and [`mod@bench`].
+//! answers HTTP and WebSocket at some addresses. Front doors: [`demo`], [`chaos`] and [`mod@bench`].
 //!
 //! * [`demo`]: `hansom demo`, from flags to exit status. [`mod@bench`]: `hansom bench`, nodes through their doors.
+//! * [`chaos`]: `hansom chaos`, everything that happens to machines and networks, done to real nodes.
 //! * [`cluster`]: real node processes, started, killed, started again, replaced; [`doors`] says where
 //!   clients find them, [`partitions`] whether every partition has all its replicas.
 //! * [`city`]: demand, fleet and roads as values; from a seed ([`synthetic`]) or files ([`csv`]);
@@ -18,6 +19,7 @@
 #![warn(missing_docs)]
 
 pub mod bench;
+pub mod chaos;
 pub mod checker;
 pub mod city;
 mod client;

@@ -11,6 +11,7 @@ use futures_util::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -101,10 +102,10 @@ pub(crate) struct Partitions {
 }
 
 impl Partitions {
-    /// Asks these nodes, by seat and name, all at once.
-    pub(crate) async fn ask(client: &Client, nodes: &[(usize, String)]) -> Self {
-        let asked = stream::iter(nodes).map(|(seat, name)| async move {
-            let text = timeout(ANSWER_WITHIN, client.text_of(*seat, "/v1/cluster/partitions"));
+    /// Asks these nodes, by door and name, all at once.
+    pub(crate) async fn ask(client: &Client, nodes: &[(SocketAddr, String)]) -> Self {
+        let asked = stream::iter(nodes).map(|(door, name)| async move {
+            let text = timeout(ANSWER_WITHIN, client.text_at(*door, "/v1/cluster/partitions"));
             let answer: Answer = serde_json::from_str(&text.await.ok()?.ok()?).ok()?;
             Some((name.clone(), answer.partitions))
         });
@@ -138,6 +139,14 @@ impl Partitions {
     pub(crate) fn led_by(&self, node: &str) -> Vec<u16> {
         let groups = self.groups().into_iter().filter(|group| *group != 0);
         groups.filter(|g| self.leader(*g).is_some_and(|(name, _)| name == node)).collect()
+    }
+
+    /// Whether a node votes anywhere, or should, by the words of those who lead.
+    pub(crate) fn holds(&self, node: &str) -> bool {
+        let is_it = |other: &String| other == node;
+        self.groups().into_iter().filter_map(|group| self.leader(group)).any(|(_, word)| {
+            word.wanted.iter().any(is_it) || word.voters.iter().flatten().any(is_it)
+        })
     }
 
     /// Every partition that has not `replicas` living, caught-up voters, and just those that it

@@ -103,7 +103,7 @@ impl Progress {
 
 /// Says what happens once, above the bar.
 #[derive(Debug)]
-pub(crate) struct Voice(ProgressBar);
+pub(crate) struct Voice(pub(crate) ProgressBar);
 
 impl Voice {
     pub(crate) fn say(&self, sentence: &str) {

@@ -89,14 +89,15 @@ pub(crate) async fn read_back(client: &Client, seen: &[Seen], seed: u64) -> AtEn
     let booking = |id| client.api.booking(id);
     let trip = |id| client.api.trip(id);
     let driver = |id| client.api.driver(id);
-    let bookings = read_all(client, seed, booking_ids, booking, booking_at_end).await;
+    let bookings: BTreeMap<_, Read<BookingAtEnd>> =
+        read_all(client, seed, booking_ids, booking, |it| (&it).into()).await;
     trip_ids.extend(bookings.values().filter_map(|read| read.is()?.trip));
-    let mut trips = read_all(client, seed, trip_ids, trip, trip_at_end).await;
+    let mut trips = read_all(client, seed, trip_ids, trip, |it| (&it).into()).await;
     let mut drivers = read_all(client, seed, driver_ids, driver, driver_at_end).await;
     // A driver may name a trip of which nobody was told: read it, for it may be the second one.
     let unknown = drivers.values().filter_map(|read| read.is()?.trip);
     let unknown: BTreeSet<TripId> = unknown.filter(|trip| !trips.contains_key(trip)).collect();
-    trips.extend(read_all(client, seed, unknown, trip, trip_at_end).await);
+    trips.extend(read_all(client, seed, unknown, trip, |it| (&it).into()).await);
     for _ in 0..LOOKS_AGAIN {
         let stuck: BTreeSet<DriverId> =
             drivers.iter().filter(|(_, read)| is_stuck(read, &trips)).map(|(id, _)| *id).collect();
@@ -119,14 +120,18 @@ pub(crate) fn is_stuck(
     trip.is_some_and(|trip| trip.status.is_over())
 }
 
-fn booking_at_end(booking: Booking) -> BookingAtEnd {
-    BookingAtEnd { status: booking.status, driver: booking.driver_id, trip: booking.trip_id }
+impl From<&Booking> for BookingAtEnd {
+    fn from(booking: &Booking) -> Self {
+        Self { status: booking.status, driver: booking.driver_id, trip: booking.trip_id }
+    }
 }
 
-fn trip_at_end(trip: Trip) -> TripAtEnd {
-    let path = trip.transitions.iter().map(|step| (step.to, step.at_ms)).collect();
-    let (booking, driver, status) = (trip.booking_id, trip.driver_id, trip.status);
-    TripAtEnd { booking, driver, status, path }
+impl From<&Trip> for TripAtEnd {
+    fn from(trip: &Trip) -> Self {
+        let path = trip.transitions.iter().map(|step| (step.to, step.at_ms)).collect();
+        let (booking, driver, status) = (trip.booking_id, trip.driver_id, trip.status);
+        Self { booking, driver, status, path }
+    }
 }
 
 fn driver_at_end(driver: Driver) -> DriverAtEnd {
@@ -160,7 +165,10 @@ fn named(seen: &[Seen]) -> (BTreeSet<BookingId>, BTreeSet<TripId>, BTreeSet<Driv
                 trips.insert(*trip);
                 drivers.insert(*driver);
             }
-            What::BookingUnsettled { .. } | What::Refused { .. } | What::Unsettled { .. } => {}
+            What::BookingUnsettled { .. }
+            | What::Shown(_)
+            | What::Refused { .. }
+            | What::Unsettled { .. } => {}
         }
     }
     (bookings, trips, drivers)

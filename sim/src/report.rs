@@ -246,6 +246,7 @@ fn service(requests: usize, habits: &Habits, seen: &[Seen], at_end: &AtEnd) -> S
             }
             What::DriverAcked { .. }
             | What::BookingUnsettled { .. }
+            | What::Shown(_)
             | What::CancelAsked { .. }
             | What::CancelAcked { .. }
             | What::StepAsked { step: Step::Start | Step::End, .. }

@@ -4,7 +4,7 @@
 use crate::city::Request;
 use crate::client::seen;
 use crate::dice::Dice;
-use crate::history::What;
+use crate::history::{Shown, What};
 use crate::steady::Looks;
 use crate::workload::World;
 use proto::client::{BookingStatus, Failure, NewBooking};
@@ -77,8 +77,12 @@ enum Look {
 }
 
 async fn look(world: &World, booking: BookingId, dice: &mut Dice) -> Look {
+    let asked_ms = world.history.now_ms();
     match world.client.ask(world.client.api.booking(booking), dice).await {
-        Ok(booking) => Look::Is(booking.status),
+        Ok(now) => {
+            world.history.note(What::Shown(Shown::booking(asked_ms, booking, &(&now).into())));
+            Look::Is(now.status)
+        }
         Err(Failure::Refused(_) | Failure::Unreadable(_)) => Look::Gone,
         Err(Failure::Unsettled(_)) => Look::NoAnswer,
     }
@@ -87,9 +91,10 @@ async fn look(world: &World, booking: BookingId, dice: &mut Dice) -> Look {
 async fn call_off(world: &World, rider: RiderId, booking: BookingId, dice: &mut Dice) {
     let call = world.client.api.cancel_booking(rider, booking, "no driver in time");
     world.history.note(What::CancelAsked { booking });
-    if let Ok(now) = world.client.ask(call, dice).await
-        && now.status == BookingStatus::Cancelled
-    {
+    let asked_ms = world.history.now_ms();
+    let Ok(now) = world.client.ask(call, dice).await else { return };
+    world.history.note(What::Shown(Shown::booking(asked_ms, booking, &(&now).into())));
+    if now.status == BookingStatus::Cancelled {
         world.history.note(What::CancelAcked { booking });
     }
 }

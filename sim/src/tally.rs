@@ -78,8 +78,14 @@ pub struct Tally {
     pub rides: Count,
     /// Requests begun, however many tries they took.
     pub asked: Count,
+    /// Requests that got a final answer.
+    pub settled: Count,
     /// Requests that eight tries or five seconds did not settle.
     pub late: Count,
+    /// Of those begun, the ones that met a time that is [counted apart](Tally::set_apart).
+    pub asked_apart: Count,
+    /// Of those that would be late, the same; they are not in `late`.
+    pub late_apart: Count,
     /// Tries answered with something to be asked again.
     pub retries: Count,
     /// Tries that got no answer: refused, reset, timed out.
@@ -92,6 +98,8 @@ pub struct Tally {
     /// Pings sent, by node.
     pub pings_to: Vec<Count>,
     stable: AtomicBool,
+    /// Odd while requests are counted apart; so a request knows whether it met such a time.
+    era: AtomicU64,
     hops_stable: [Count; HOPS],
     hops_changing: [Count; HOPS],
     answers: Mutex<Answers>,
@@ -115,13 +123,17 @@ impl Tally {
             offers: Count::default(),
             rides: Count::default(),
             asked: Count::default(),
+            settled: Count::default(),
             late: Count::default(),
+            asked_apart: Count::default(),
+            late_apart: Count::default(),
             retries: Count::default(),
             no_answer: Count::default(),
             late_ms: Count::default(),
             taken: per_node(),
             pings_to: per_node(),
             stable: AtomicBool::new(true),
+            era: AtomicU64::new(0),
             hops_stable: Default::default(),
             hops_changing: Default::default(),
             answers: Mutex::default(),
@@ -147,6 +159,24 @@ impl Tally {
     /// Whether the ring is at rest.
     pub fn is_stable(&self) -> bool {
         self.stable.load(Ordering::Relaxed)
+    }
+
+    /// Says whether requests are counted apart from now on, because nobody could serve them all:
+    /// more nodes than a majority may do without are away.
+    pub fn set_apart(&self, apart: bool) {
+        if (self.era() % 2 == 1) != apart {
+            self.era.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The time that a request begins in, for [`Self::met_apart`].
+    pub fn era(&self) -> u64 {
+        self.era.load(Ordering::Relaxed)
+    }
+
+    /// Whether a request that began in this time has met one that is counted apart.
+    pub fn met_apart(&self, era: u64) -> bool {
+        era % 2 == 1 || self.era() != era
     }
 
     /// Counts one answer's way. `stable` is how the ring was when the request left.
@@ -175,8 +205,12 @@ impl Tally {
         }
     }
 
-    /// Counts a request that was not settled in time, and says how it fared.
-    pub fn late(&self, story: String) {
+    /// Counts a request of this time that was not settled soon, and says how it fared.
+    pub fn late(&self, story: String, era: u64) {
+        if self.met_apart(era) {
+            self.late_apart.up();
+            return;
+        }
         self.late.up();
         let mut answers = self.answers();
         if answers.late.len() < LATE_SHOWN {
@@ -209,6 +243,24 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_that_meets_a_time_apart_counts_apart() {
+        let tally = Tally::new(3);
+        let before = tally.era();
+        assert!(!tally.met_apart(before));
+        tally.set_apart(true);
+        tally.set_apart(true);
+        let within = tally.era();
+        assert!(tally.met_apart(before) && tally.met_apart(within));
+        tally.set_apart(false);
+        assert!(tally.met_apart(before) && tally.met_apart(within));
+        assert!(!tally.met_apart(tally.era()));
+        tally.late("after".into(), tally.era());
+        tally.late("within".into(), within);
+        assert_eq!((tally.late.get(), tally.late_apart.get()), (1, 1));
+        assert_eq!(tally.late_stories(), ["after"]);
+    }
 
     #[test]
     fn hops_are_counted_apart_while_the_ring_changes() {

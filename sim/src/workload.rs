@@ -14,10 +14,10 @@ use crate::pace::Pace;
 use crate::rider;
 use crate::roads::Roads;
 use crate::steady::{self, Looks, Steady};
-use crate::takeover::must;
+use crate::takeover::{must, sedan};
 use crate::tally::Tally;
 use futures_util::stream::{self, StreamExt};
-use proto::client::{BuildError, Failure, NewDriver, Vehicle, VehicleType};
+use proto::client::{BuildError, Failure};
 use proto::units::Clock;
 use proto::{DriverId, RiderId};
 use std::sync::Arc;
@@ -109,9 +109,9 @@ pub enum WorkloadError {
         /// Why.
         failure: Failure,
     },
-    /// No rider of hundreds belongs to a partition.
-    #[error("no rider's id falls into partition {group}")]
-    NoRider {
+    /// Nobody of hundreds belongs to a partition.
+    #[error("nobody's id falls into partition {group}")]
+    Nobody {
         /// Which.
         group: u16,
     },
@@ -192,9 +192,7 @@ impl Workload {
     async fn register_driver(&self, number: usize) -> Result<DriverId, WorkloadError> {
         let name = format!("driver {number}");
         let mut dice = Dice::of(self.seed, &format!("register {name}"));
-        let (kind, seats, plate) = (VehicleType::Sedan, 4, format!("H {number}"));
-        let vehicle = Vehicle { kind, seats, capabilities: Vec::new(), plate };
-        let driver = NewDriver { name, city_id: 1, vehicle, kyc_verified: true };
+        let driver = sedan(&name);
         let call = self.client.api.register_driver(&driver);
         let id = must(&self.client, call, &mut dice).await?.driver_id;
         let _on_duty = must(&self.client, self.client.api.go_online(id), &mut dice).await?;

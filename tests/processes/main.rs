@@ -14,6 +14,7 @@ mod bench;
 mod by_hand;
 mod cases;
 mod cells;
+mod chaos;
 mod client;
 mod configuration;
 mod contract;

@@ -80,7 +80,7 @@ pub(crate) fn hansom() -> Command {
     deaf(Path::new(HANSOM))
 }
 
-fn deaf(binary: &Path) -> Command {
+pub(crate) fn deaf(binary: &Path) -> Command {
     let mut command = Command::new(binary);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HANSOM_")) {
         command.env_remove(name);

@@ -6,7 +6,7 @@
 use crate::client::Ask;
 use crate::load::Load;
 use crate::nodes::{Cluster, eventually};
-use crate::people::{SQUARE, booking_body};
+use crate::people::{SQUARE, booking_body, north_of, now_ms};
 use futures_util::future::join_all;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -149,6 +149,11 @@ async fn a_minority_acknowledges_nothing_and_forgets_nothing() {
         riders.push(cluster.rider_at(home, "ada").await);
     }
     let booked = cluster.book(&riders[0], SQUARE).await;
+    let mut cars = Vec::new();
+    for home in 1..=2 {
+        // Far from who looks for one.
+        cars.push(cluster.free_driver_at(home, "dee", north_of(SQUARE, 30_000.0)).await);
+    }
     cluster.pause(2);
     cluster.pause(3);
     let body = booking_body(SQUARE);
@@ -171,6 +176,20 @@ async fn a_minority_acknowledges_nothing_and_forgets_nothing() {
     }
     eventually("a node alone knows that it is not ready", async || {
         (cluster.ask(1, "GET /readyz").send_once().await.status == 503).then_some(())
+    })
+    .await;
+    // Where cars are it goes on saying, also of one whose partition was led on the other side, and
+    // that it can't know all.
+    let car = &cars[1];
+    eventually("a node alone finds a car that pings", async || {
+        let fix = json!({ "driver_id": car, "lat": SQUARE.0, "lng": SQUARE.1, "ts": now_ms() });
+        let ask = cluster.ask(1, "PUT /v1/drivers/location").json(&fix);
+        assert_eq!(ask.send_once().await.expect(202).json["applied"], 1);
+        let around = format!("GET /v1/nearby?lat={}&lng={}&radius_m=500", SQUARE.0, SQUARE.1);
+        let found = cluster.ask(1, &around).send_once().await.expect(200).json;
+        assert_eq!(found["partial"], true);
+        let mut drivers = found["drivers"].as_array()?.iter();
+        drivers.any(|seen| seen["driver_id"] == *car).then_some(())
     })
     .await;
 

@@ -34,6 +34,7 @@ use std::collections::binary_heap::PeekMut;
 use std::collections::{BTreeMap, BinaryHeap};
 
 mod areas;
+mod batch;
 mod check;
 mod search;
 mod standing;
@@ -100,7 +101,9 @@ pub struct Fix {
     pub seen: MonoMs,
 }
 
+/// Aligned to a line of the processor's cache, so that one wait brings all of it.
 #[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
 struct Entry {
     driver: DriverId,
     point: Point,
@@ -170,7 +173,11 @@ impl Supply {
 
     /// Takes a ping from a cell of this ring key, received at `now`.
     pub fn ping(&mut self, ping: &Ping, now: MonoMs) -> PingOutcome {
-        let slot = self.slot_of.get(&ping.driver).copied();
+        self.ping_at(self.slot_of.get(&ping.driver).copied(), ping, now)
+    }
+
+    /// Takes a ping of somebody whose slot is known, if he has one.
+    fn ping_at(&mut self, slot: Option<u32>, ping: &Ping, now: MonoMs) -> PingOutcome {
         match self.try_stay(slot, ping, now) {
             Some(outcome) => outcome,
             None => {

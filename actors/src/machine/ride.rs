@@ -2,6 +2,7 @@
 //! entry of the log, so nobody ever sees half of it.
 
 use super::{Effects, Machine};
+use crate::fault::Fault;
 use crate::{booking, rider, trip};
 use proto::codec;
 use proto::record::command::{Command, Entity, Outcome};
@@ -83,15 +84,22 @@ impl Machine {
         else {
             return Err(Code::BadRequest);
         };
+        let faults = self.faults;
         let booking = self.bookings.get_mut(&id).ok_or(Code::BookingNotFound)?;
         let mut what = Vec::new();
         match booking::assign(booking, offer, driver, minted, &mut what)? {
+            booking::Decision::Again(_) if faults.make(Fault::AssignAgainRefused) => {
+                Err(Code::OfferTaken)
+            }
             booking::Decision::Again(trip) => {
                 let trip = self.trips.get(&trip).ok_or(Code::TripNotFound)?;
                 Ok(Entity::Trip(Box::new(trip.clone())))
             }
             booking::Decision::Born(trip_id) => {
                 booking::touch(booking, at);
+                if faults.make(Fault::HashOrder) {
+                    in_hash_order(booking);
+                }
                 effects.changed(Key::Booking(id), what);
                 let mut what = Vec::new();
                 let rider = self.riders.get(&booking.rider);
@@ -183,4 +191,12 @@ impl Machine {
         }
         Ok(Entity::Nothing)
     }
+}
+
+/// The mistake of [`Fault::HashOrder`].
+#[expect(clippy::disallowed_types, reason = "the mistake itself")]
+fn in_hash_order(booking: &mut Booking) {
+    use std::hash::BuildHasher;
+    let state = std::hash::RandomState::new();
+    booking.offers.sort_by_key(|(offer, _)| state.hash_one(offer.id));
 }

@@ -53,6 +53,8 @@ const WARM_MS: u64 = 5_000;
 pub(super) enum Message {
     Withdraw(BookingId),
     Restand(Vec<Standing>),
+    /// The word of replicas that do not lead.
+    Hearsay(Vec<Standing>),
     /// As its owner was told, for a copy.
     CopyStanding(Standing),
     Forget(DriverId, Option<WallMs>),
@@ -126,20 +128,21 @@ impl Cell {
             return Err(Left);
         }
         let mut counts = PingCounts::default();
-        for item in items {
-            let (ping, fate) = (&pings[*item as usize], &mut fates[*item as usize]);
-            *fate = match state.supply.ping(ping, now) {
+        state.supply.ping_all(pings, items, now, |item, outcome| {
+            let fate = match outcome {
                 PingOutcome::Applied { ask, .. } => {
                     if ask {
-                        runtime.0.verifier.ask(ping.driver, self.ring_key, ping.at);
+                        let Ping { driver, at, .. } = pings[item as usize];
+                        runtime.0.verifier.ask(driver, self.ring_key, at);
                     }
                     PingFate::Applied
                 }
                 PingOutcome::Stale => PingFate::Stale,
                 PingOutcome::Full => PingFate::Refused,
             };
-            counts.count(*fate);
-        }
+            fates[item as usize] = fate;
+            counts.count(fate);
+        });
         Ok(counts)
     }
 
@@ -226,10 +229,13 @@ impl Actor for Shell {
                 self.cell.state().board.withdraw(booking);
             }
             Message::Restand(standings) => {
-                standings.iter().for_each(|standing| self.restand(standing));
+                standings.iter().for_each(|standing| self.restand(standing, Supply::restand));
                 self.runtime.mirror_standings(self.cell.ring_key, &standings);
             }
-            Message::CopyStanding(standing) => self.restand(&standing),
+            Message::Hearsay(standings) => {
+                standings.iter().for_each(|standing| self.restand(standing, Supply::hearsay));
+            }
+            Message::CopyStanding(standing) => self.restand(&standing, Supply::restand),
             Message::Forget(driver, at) => {
                 self.cell.state().supply.forget(driver, at);
             }
@@ -241,11 +247,11 @@ impl Actor for Shell {
 }
 
 impl Shell {
-    fn restand(&self, standing: &Standing) {
+    fn restand(&self, standing: &Standing, take: fn(&mut Supply, &Standing, MonoMs) -> Restood) {
         let world = self.runtime.world();
         let now = world.clock.mono();
         let mut state = self.cell.state();
-        let Restood::Freed(car) = state.supply.restand(standing, now) else { return };
+        let Restood::Freed(car) = take(&mut state.supply, standing, now) else { return };
         let eta_ms =
             |distance_m| geo::eta_ms(distance_m, world.policy.speed_cms, world.policy.detour_pct);
         let mut by_node: BTreeMap<NodeId, Vec<_>> = BTreeMap::new();

@@ -3,6 +3,7 @@
 
 use super::inlet::Groups;
 use super::search::{Nearby, merge};
+use super::store::Stands;
 use super::world::Context;
 use super::{Runtime, booking, cell, driver};
 use crate::cell::index::Query;
@@ -252,17 +253,20 @@ fn standings(runtime: &Runtime, ask: Standings) -> Result<Stand, Refusal> {
         return Err(Code::TooLarge.into());
     }
     let view = runtime.world().membership.view();
-    let (mut standings, mut unregistered) = (Vec::new(), Vec::new());
+    let mut stand = Stand::default();
     let mut moved: BTreeMap<NodeId, Vec<_>> = BTreeMap::new();
     for (driver, ring_key, at) in ask.seen {
         match runtime.standing(driver) {
-            Some(Ok(standing)) => standings.push(standing),
-            Some(Err(refusal)) if refusal.code == Code::DriverNotFound => {
-                unregistered.push(driver);
+            Some(Stands::So(standing)) => stand.standings.push(standing),
+            Some(Stands::Unregistered) => {
+                stand.unregistered.push(driver);
                 continue;
             }
-            // His partition is led elsewhere by now: the asker learns where and asks there.
-            Some(Err(_)) | None => continue,
+            Some(Stands::AsHeard(standing)) => {
+                stand.heard.push(standing);
+                continue; // where he was seen is for the leader to know
+            }
+            None => continue,
         }
         if let Some((ring_key, at)) = runtime.0.soft.seen(driver, ring_key, at)
             && let Some(owner) = view.cell_owner(ring_key)
@@ -278,7 +282,7 @@ fn standings(runtime: &Runtime, ask: Standings) -> Result<Stand, Refusal> {
             let _lost = runtime.world().router.ask(ask, runtime.background()).await;
         });
     }
-    Ok(Stand { standings, unregistered })
+    Ok(stand)
 }
 
 /// Applies pings of cells that this node owns, as their sender sees the ring.

@@ -43,6 +43,16 @@ pub(super) fn piece((key, piece): ledger::Pair) -> Result<(WallMs, TrailPiece), 
     Ok((at, codec::decode(&piece).map_err(malformed)?))
 }
 
+/// What a replica says of a driver.
+pub(super) enum Stands {
+    /// It leads.
+    So(Standing),
+    /// It does not.
+    AsHeard(Standing),
+    /// It leads, and nobody registered him.
+    Unregistered,
+}
+
 impl Runtime {
     /// Proposes a command to the group of `slot`; returns the entity once it is durable, and the
     /// time that was stamped into the command.
@@ -241,22 +251,17 @@ impl Runtime {
         self.read(Key::Driver(id), Code::DriverNotFound).await
     }
 
-    /// How a driver stands, as the leader that this node is has applied it; nothing where another
-    /// leads. It may be older than what was acknowledged, if this node leads no more and has not
-    /// heard: whoever is told it has a version to compare.
-    pub(super) fn standing(&self, id: DriverId) -> Option<Result<Standing, Refusal>> {
+    /// How a driver stands, as this node's replica has applied it; nothing where it has none. It may
+    /// be older than what was acknowledged, also if this node has led and has not heard that it
+    /// does no more: whoever is told it has a version to compare.
+    pub(super) fn standing(&self, id: DriverId) -> Option<Stands> {
         let partitions = &self.world().partitions;
         let (key, group) = (Key::Driver(id), partitions.group(id.slot()));
-        if partitions.leader(id.slot()) != Some(self.world().node) {
-            return None;
-        }
-        Some(match partitions.ledger().read_stale(group, &key.to_bytes()) {
-            Ok(Some(bytes)) => {
-                codec::decode(&bytes).map(|driver: Driver| driver.standing()).map_err(malformed)
-            }
-            Ok(None) => Err(Code::DriverNotFound.into()),
-            Err(refused) => Err(refusal(refused)),
-        })
+        let leads = partitions.leader(id.slot()) == Some(self.world().node);
+        let bytes = partitions.ledger().read_stale(group, &key.to_bytes()).ok()?;
+        let Some(bytes) = bytes else { return leads.then_some(Stands::Unregistered) };
+        let standing = codec::decode(&bytes).map(|driver: Driver| driver.standing()).ok()?;
+        Some(if leads { Stands::So(standing) } else { Stands::AsHeard(standing) })
     }
 
     pub(super) async fn rider(&self, id: RiderId) -> Result<Rider, Refusal> {

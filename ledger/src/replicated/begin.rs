@@ -6,6 +6,7 @@ use super::cluster::Join;
 use super::faults::Fault;
 use super::founding::{self, Finding};
 use super::level::TooOld;
+use super::log::Tail;
 use super::settings::Broken;
 use super::wire::{Body, Founders, NotJoined, Reply};
 use crate::peers::Lane;
@@ -104,9 +105,10 @@ impl Replicated {
         let plan = founded.plan();
         let here = plan.iter().filter(|(_, members)| members.contains(&core.me()));
         for (group, members) in here.filter(|(_, members)| mine(members)) {
+            // One that was removed from here has begun long ago, and is others' now.
             let blank = match self.here(*group) {
-                Some(here) => here.replica.members().voters.is_empty(),
-                None => true,
+                Some(here) => here.replica.members().voters.is_empty() && !here.log.was_removed(),
+                None => !core.left().get(group).is_some_and(Tail::was_removed),
             };
             if !blank {
                 continue;

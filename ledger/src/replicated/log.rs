@@ -9,6 +9,7 @@
 //! | `l` group u16, index u64 | an entry |
 //! | `v` group u16 | the vote |
 //! | `p` group u16 | the last purged entry's id |
+//! | `g` group u16 | the last entry's id when the replica was removed |
 
 use super::faults::{Fault, Faults};
 use super::image::Image;
@@ -35,6 +36,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const ENTRY: &[u8] = b"l";
 const VOTE: &[u8] = b"v";
 const PURGED: &[u8] = b"p";
+const GONE: &[u8] = b"g";
 
 fn key(kind: &[u8], group: GroupId) -> Vec<u8> {
     [kind, &group.0.to_be_bytes()].concat()
@@ -50,6 +52,9 @@ pub(crate) struct Tail {
     entries: BTreeMap<u64, Entry>,
     purged: Option<LogId>,
     vote: Option<Vote>,
+    /// The last entry that a replica knew of that was removed from here, since when it may have
+    /// been taught again, from the beginning.
+    gone: Option<LogId>,
 }
 
 impl Tail {
@@ -62,7 +67,7 @@ impl Tail {
 /// Reads every group's log back. A gap is damage, and refused.
 pub(crate) fn load<S: Store>(store: &S) -> Result<BTreeMap<GroupId, Tail>, StoreError> {
     let mut tails: BTreeMap<GroupId, Tail> = BTreeMap::new();
-    for kind in [ENTRY, VOTE, PURGED] {
+    for kind in [ENTRY, VOTE, PURGED, GONE] {
         let mut after = kind.to_vec();
         loop {
             let page = store.scan(kind, &after, 1_024)?;
@@ -83,6 +88,7 @@ pub(crate) fn load<S: Store>(store: &S) -> Result<BTreeMap<GroupId, Tail>, Store
                         tail.entries.insert(index, entry);
                     }
                     VOTE => tail.vote = Some(codec::decode(&value).map_err(undecoded)?),
+                    GONE => tail.gone = Some(codec::decode(&value).map_err(undecoded)?),
                     _ => tail.purged = Some(codec::decode(&value).map_err(undecoded)?),
                 }
             }
@@ -131,9 +137,15 @@ impl Tail {
         }
     }
 
-    /// Whether this is what a replica that was removed leaves behind: its vote at most.
+    /// Whether this is what a replica that was removed leaves behind, or one that was never
+    /// taught: its vote, and how far it knew.
     pub(crate) fn is_left(&self) -> bool {
         self.entries.is_empty() && self.purged.is_none()
+    }
+
+    /// Whether a replica was removed from here.
+    pub(crate) fn was_removed(&self) -> bool {
+        self.gone.is_some()
     }
 
     /// The highest level stamped into an entry.
@@ -215,16 +227,37 @@ impl GroupLog {
         self.tail().entries.len()
     }
 
-    /// Removes the group from the disk, but for its vote: a replica that comes back in the same
-    /// term must not vote again. Durable before the snapshots go, which the log ends at.
+    /// Whether a replica that was removed from here knew more than a log that ends with `last`.
+    /// Some voter may not have heard of the removal, and ask; were it given a vote by a replica
+    /// that has forgotten everything, it could lead without what a majority had acknowledged.
+    pub(crate) fn knew_more_than(&self, last: Option<&LogId>) -> bool {
+        self.tail().gone.as_ref() > last
+    }
+
+    /// Whether a replica was removed from here.
+    pub(crate) fn was_removed(&self) -> bool {
+        self.tail().was_removed()
+    }
+
+    /// Removes the group from the disk, but for its vote, since a replica that comes back in the
+    /// same term must not vote again, and for how far it knew. Durable before the snapshots go,
+    /// which the log ends at.
     pub(crate) async fn forget(&self) -> io::Result<Tail> {
         let mut batch = Batch::default();
-        for index in std::mem::take(&mut self.tail().entries).into_keys() {
-            batch.delete(entry_key(self.group, index));
-        }
+        let left = {
+            let mut tail = self.tail();
+            let gone = tail.gone.max(tail.last());
+            for index in std::mem::take(&mut tail.entries).into_keys() {
+                batch.delete(entry_key(self.group, index));
+            }
+            Tail { vote: tail.vote, gone, ..Tail::default() }
+        };
         batch.delete(key(PURGED, self.group));
+        if let Some(gone) = &left.gone {
+            batch.put(key(GONE, self.group), codec::encode(gone));
+        }
         self.journal.write_through(batch).await.map_err(failed)?;
-        Ok(Tail { vote: self.tail().vote, ..Tail::default() })
+        Ok(left)
     }
 }
 
@@ -506,6 +539,11 @@ mod tests {
             let mut again = GroupLog::new(group, journal.clone(), tail, Faults::default());
             assert_eq!(again.read_vote().await.unwrap(), Some(Vote::new(4, 2)));
             assert_eq!((again.last(), again.purged(), again.len()), (0, 0, 0));
+            // It is no help for one who knows less than it did.
+            assert!(again.was_removed() && again.knew_more_than(None));
+            assert!(again.knew_more_than(Some(&id(7))) && !again.knew_more_than(Some(&id(8))));
+            again.append([Entry::new_blank(id(0))], IOFlushed::noop()).await.unwrap();
+            assert!(again.knew_more_than(Some(&id(7))), "nor when it has been taught a little");
         }
     }
 

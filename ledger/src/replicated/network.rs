@@ -3,7 +3,9 @@
 
 use super::archive::SegmentId;
 use super::cluster::DiskId;
+use super::faults::{Fault, Faults};
 use super::image::{Assembly, Image};
+use super::log::GroupLog;
 use super::segments::Segments;
 use super::types::{Replica, Snapshot, SnapshotMeta, Types, Vote};
 use super::wire::{Body, Frame, Kind, Part, Reply, Words};
@@ -162,6 +164,7 @@ pub(crate) struct Dialler {
     pub(crate) group: GroupId,
     pub(crate) lines: Arc<Lines>,
     pub(crate) segments: Segments,
+    pub(crate) faults: Faults,
 }
 
 impl RaftNetworkFactory<Types> for Dialler {
@@ -169,7 +172,8 @@ impl RaftNetworkFactory<Types> for Dialler {
 
     async fn new_client(&mut self, target: u64, _: &EmptyNode) -> Client {
         let (lines, segments) = (Arc::clone(&self.lines), self.segments.clone());
-        Client { group: self.group, to: NodeId(target), lines, segments, urgent: false }
+        let (group, to, faults) = (self.group, NodeId(target), self.faults);
+        Client { group, to, lines, segments, urgent: false, faults }
     }
 
     /// Heartbeats do not queue behind entries.
@@ -185,6 +189,7 @@ pub(crate) struct Client {
     lines: Arc<Lines>,
     segments: Segments,
     urgent: bool,
+    faults: Faults,
 }
 
 impl Client {
@@ -259,6 +264,17 @@ impl RaftNetworkV2<Types> for Client {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
         let cut = cut(&mut rpc);
+        if self.faults.make(Fault::AckBeforeQuorum) {
+            let bytes = codec::encode(&rpc).into();
+            let words = Words { group: self.group, kind: Kind::Append, bytes };
+            let (lines, to, urgent) = (Arc::clone(&self.lines), self.to, self.urgent);
+            tokio::spawn(async move { lines.say(to, urgent, words).await });
+            let last = rpc.entries.last().map(|last| last.log_id);
+            return Ok(match last.filter(|_| cut) {
+                Some(last) => AppendEntriesResponse::PartialSuccess(Some(last)),
+                None => AppendEntriesResponse::Success,
+            });
+        }
         let answer = self.ask(Kind::Append, &rpc, &option).await?;
         Ok(match (cut, answer) {
             (true, AppendEntriesResponse::Success) => {
@@ -329,7 +345,11 @@ fn cut(rpc: &mut AppendEntriesRequest<Types>) -> bool {
 }
 
 /// Has a replica answer words; says whether it heard its leader, or gave its vote.
-pub(crate) async fn answer(replica: &Replica, words: &Words) -> Result<(Bytes, bool), String> {
+pub(crate) async fn answer(
+    replica: &Replica,
+    log: &GroupLog,
+    words: &Words,
+) -> Result<(Bytes, bool), String> {
     fn encoded<T: Serialize, E: std::fmt::Display>(answer: Result<T, E>) -> Result<Bytes, String> {
         answer.map(|answer| codec::encode(&answer).into()).map_err(|error| error.to_string())
     }
@@ -337,6 +357,12 @@ pub(crate) async fn answer(replica: &Replica, words: &Words) -> Result<(Bytes, b
         codec::decode(&words.bytes).map_err(|error| error.to_string())
     }
     let raft = &replica.raft;
+    if matches!(words.kind, Kind::Vote | Kind::PreVote) {
+        let asked: VoteRequest<Types> = decoded(words)?;
+        if log.knew_more_than(asked.last_log_id.as_ref()) {
+            return Err("the replica that was removed from here knew more".into());
+        }
+    }
     match words.kind {
         Kind::Append => {
             let answer = raft.append_entries(decoded(words)?).await;

@@ -41,7 +41,7 @@ impl Replicated {
                         Some(here) => here,
                         None => self.ensure_replica(words.group).await?,
                     };
-                    let (answer, heard) = network::answer(&here.replica, words).await?;
+                    let (answer, heard) = network::answer(&here.replica, &here.log, words).await?;
                     if heard {
                         here.heard_at.store(core.clock.mono().0, Ordering::Relaxed);
                     }

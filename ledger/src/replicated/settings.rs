@@ -37,7 +37,7 @@ pub struct Settings {
     /// Seeds the chance in elections.
     pub seed: u64,
     /// Mistakes made on purpose; none outside of tests.
-    pub(crate) faults: Faults,
+    pub faults: Faults,
     /// Added to each sync of the log: a slow disk, for benches.
     pub sync_delay: Duration,
     /// The highest feature level that this build's machines know.
@@ -53,13 +53,20 @@ pub struct Retention {
     pub events_max: usize,
     /// What leaves the memory leaves it in segments of about so many bytes.
     pub segment_bytes: usize,
+    /// Entries since the last snapshot before the next one, at least; more for a large state.
+    pub snapshot_entries: u64,
 }
 
 impl Default for Retention {
     /// A day of events, which lets a phone or a feed be away overnight. Of 64 groups, events take
     /// some 25 MiB of memory at most, and records that wait for their segment to fill 16 MiB.
     fn default() -> Self {
-        Self { ms: 24 * 60 * 60 * 1000, events_max: 1_000, segment_bytes: 256 << 10 }
+        Self {
+            ms: 24 * 60 * 60 * 1000,
+            events_max: 1_000,
+            segment_bytes: 256 << 10,
+            snapshot_entries: 1_024,
+        }
     }
 }
 

@@ -66,7 +66,7 @@ impl State {
     /// Puts away events that are too many, and drops those that are too old, by the time of
     /// commands alone, so that replicas agree on them.
     fn prune(&mut self, now: WallMs) {
-        let Retention { ms, events_max, segment_bytes } = self.retention;
+        let Retention { ms, events_max, segment_bytes, .. } = self.retention;
         let Image { events, archive, .. } = &mut self.image;
         let oldest = WallMs(now.0.saturating_sub(ms));
         archive.expire_events(oldest);
@@ -170,7 +170,8 @@ mod tests {
     use crate::tests::toy::Toy;
     use proto::machine::Level;
 
-    const SOME: Retention = Retention { ms: 1_000_000, events_max: 50, segment_bytes: 400 };
+    const SOME: Retention =
+        Retention { ms: 1_000_000, events_max: 50, segment_bytes: 400, snapshot_entries: 1_024 };
 
     fn stamped(at: u64, level: u16, command: &str) -> Stamped {
         let command = bytes::Bytes::copy_from_slice(command.as_bytes());

@@ -16,12 +16,10 @@ use std::time::Duration;
 
 /// A look at each group's log and members every so many heartbeats.
 const LOOK_EVERY: u64 = 4;
-/// Entries since the last snapshot before the next one, at least; more for a large state, so that
-/// writing it again costs no more than the entries did.
-const SNAPSHOT_ENTRIES: u64 = 1_024;
 /// Segments of history in memory before the next snapshot, at most: 8 MiB of a group.
 const UNSAVED_MAX: usize = 32;
-/// Values written again for each entry since, at most.
+/// Values written again for each entry since the last snapshot, at most: writing a large state
+/// again costs no more than the entries did.
 const VALUES_PER_ENTRY: u64 = 4;
 /// A learner that lacks no more than this may vote.
 const LAG_MAX: u64 = 128;
@@ -122,7 +120,8 @@ impl Replicated {
         let group = here.replica.group;
         let (applied, values) = here.replica.keeper().size();
         let covered = self.0.means.snapshots.newest(group).unwrap_or(0);
-        let enough = SNAPSHOT_ENTRIES.max(values as u64 / VALUES_PER_ENTRY);
+        let least = self.0.settings.retention.snapshot_entries;
+        let enough = least.max(values as u64 / VALUES_PER_ENTRY);
         let asked = memory.asked.entry(group).or_default();
         let full = here.replica.keeper().unsaved() > UNSAVED_MAX && applied > *asked;
         if full || applied >= covered.max(*asked) + enough {
@@ -313,14 +312,18 @@ impl Step {
 }
 
 /// First teach who is missing; let vote who has caught up, in the place of one who is to go; only
-/// then dismiss. So a group never has fewer voters than before, and never two changes at once.
+/// then dismiss. So a group never has fewer voters than before, and never two changes at once. A
+/// change whose leader died between its two steps is brought to its end before all else.
 fn next_step(
     members: &Membership,
     lags: &BTreeMap<NodeId, Option<u64>>,
     wanted: &BTreeSet<NodeId>,
     listen: &BTreeSet<NodeId>,
 ) -> Option<Step> {
-    let Membership { voters, learners, joint } = members;
+    let Membership { voters, learners, joint, towards } = members;
+    if let Some(next) = towards {
+        return Some(Step::Vote(next.clone()));
+    }
     if *joint || wanted.is_empty() || voters.is_empty() {
         return None;
     }
@@ -393,11 +396,23 @@ mod tests {
 
     #[test]
     fn nobody_votes_before_he_has_caught_up() {
-        let members = Membership { voters: nodes([1, 2, 3]), learners: nodes([4]), joint: false };
+        let (voters, learners) = (nodes([1, 2, 3]), nodes([4]));
+        let members = Membership { voters, learners, ..Membership::default() };
         for lag in [None, Some(LAG_MAX + 1)] {
             let lags = BTreeMap::from([(NodeId(4), lag)]);
             let none = BTreeSet::new();
             assert_eq!(next_step(&members, &lags, &nodes([2, 3, 4]), &none), None);
         }
+    }
+
+    #[test]
+    fn a_change_that_its_leader_left_half_done_is_finished() {
+        let (voters, joint, towards) = (nodes([1, 2, 3, 4]), true, Some(nodes([1, 3, 4])));
+        let members = Membership { voters, joint, towards, ..Membership::default() };
+        let (lags, none) = (BTreeMap::new(), BTreeSet::new());
+        let next = next_step(&members, &lags, &nodes([1, 3, 4]), &none);
+        assert_eq!(next, Some(Step::Vote(nodes([1, 3, 4]))));
+        let unsettled = Membership { towards: None, ..members };
+        assert_eq!(next_step(&unsettled, &lags, &nodes([1, 3, 4]), &none), None);
     }
 }

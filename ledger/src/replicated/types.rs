@@ -114,8 +114,10 @@ fn config(group: GroupId, timers: Timers) -> Config {
 pub(crate) struct Membership {
     pub(crate) voters: BTreeSet<NodeId>,
     pub(crate) learners: BTreeSet<NodeId>,
-    /// A change of voters is half done.
+    /// A change of members is half done.
     pub(crate) joint: bool,
+    /// It is agreed that two sets of voters count, and this is the one that should remain.
+    pub(crate) towards: Option<BTreeSet<NodeId>>,
 }
 
 /// What a replica is doing.
@@ -248,12 +250,18 @@ impl Replica {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
         let stored = metrics.membership_config.membership();
+        let joint = stored.get_joint_config().len() > 1;
+        let settled =
+            metrics.membership_config.log_id() == metrics.committed_membership_config.log_id();
         Membership {
             voters: stored.voter_ids().map(NodeId).collect(),
             learners: stored.learner_ids().map(NodeId).collect(),
-            joint: stored.get_joint_config().len() > 1
-                || metrics.membership_config.log_id()
-                    != metrics.committed_membership_config.log_id(),
+            joint: joint || !settled,
+            towards: stored
+                .get_joint_config()
+                .last()
+                .filter(|_| joint && settled)
+                .map(|voters| voters.iter().copied().map(NodeId).collect()),
         }
     }
 

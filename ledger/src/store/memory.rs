@@ -1,10 +1,14 @@
 //! A disk in memory that forgets like a real one: what was not synced when the machine crashed
-//! may be gone.
+//! may be gone. It can be slow, stand still, and fail.
 
 use super::{Batch, Pair, Store, StoreError, scan_from};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How often a sync that waits for a disk that stands still looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Default)]
 struct Platter {
@@ -15,6 +19,9 @@ struct Platter {
     /// Counts openings and crashes; a store of an earlier session writes no more.
     session: u64,
     syncs: u64,
+    slow: Duration,
+    stands_still: bool,
+    fails: bool,
 }
 
 fn apply(batch: Batch, to: &mut BTreeMap<Vec<u8>, Vec<u8>>) {
@@ -58,6 +65,28 @@ impl MemoryDisk {
     pub fn syncs(&self) -> u64 {
         self.platter().syncs
     }
+
+    /// Writes that a crash could undo now.
+    pub fn unsynced(&self) -> usize {
+        self.platter().unsynced.len()
+    }
+
+    /// From now on each sync takes at least so long; zero makes the disk as fast as it was.
+    pub fn slow_down(&self, sync_takes: Duration) {
+        self.platter().slow = sync_takes;
+    }
+
+    /// Whether from now on no sync comes to its end, those under way among them, until it is told
+    /// otherwise.
+    pub fn stand_still(&self, stands_still: bool) {
+        self.platter().stands_still = stands_still;
+    }
+
+    /// Whether every sync fails from now on. What a failed sync should have made safe is as unsafe
+    /// as it was.
+    pub fn fail(&self, fails: bool) {
+        self.platter().fails = fails;
+    }
 }
 
 /// A [`MemoryDisk`] while open.
@@ -98,11 +127,23 @@ impl Store for MemoryStore {
 
     fn sync(&mut self) -> Result<(), StoreError> {
         let platter = &mut *self.platter()?;
+        if platter.fails {
+            let source = std::io::Error::other("simulated: input/output error");
+            return Err(StoreError::Io { doing: "sync the disk", source });
+        }
         for batch in platter.unsynced.drain(..) {
             apply(batch, &mut platter.synced);
         }
         platter.syncs += 1;
         Ok(())
+    }
+
+    fn makes_wait(&self, waited: Duration) -> Duration {
+        let platter = self.disk.platter();
+        // Whoever has crashed need not wait for his error.
+        let alive = platter.session == self.session;
+        let longer = platter.slow.saturating_sub(waited);
+        if alive && platter.stands_still { longer.max(LOOK_AGAIN) } else { longer }
     }
 }
 
@@ -116,6 +157,10 @@ mod tests {
         store.write(batch).unwrap();
     }
 
+    fn keys(disk: &MemoryDisk) -> Vec<Vec<u8>> {
+        disk.open().scan(b"", b"", 9).unwrap().into_iter().map(|pair| pair.0).collect()
+    }
+
     #[test]
     fn a_crash_keeps_what_was_synced_and_a_prefix_of_the_rest() {
         let disk = MemoryDisk::default();
@@ -126,11 +171,36 @@ mod tests {
             write(&mut store, key);
         }
         assert_eq!(store.scan(b"", b"", 9).unwrap().len(), 4, "reads see unsynced writes");
+        assert_eq!(disk.unsynced(), 3);
 
         disk.crash(1);
         assert!(matches!(store.sync(), Err(StoreError::Crashed)), "the dead write no more");
-        let keys: Vec<_> =
-            disk.open().scan(b"", b"", 9).unwrap().into_iter().map(|p| p.0).collect();
-        assert_eq!(keys, [b"a", b"b"]);
+        assert_eq!(keys(&disk), [b"a", b"b"]);
+    }
+
+    #[test]
+    fn a_failed_sync_makes_nothing_safe() {
+        let disk = MemoryDisk::default();
+        let mut store = disk.open();
+        write(&mut store, "a");
+        disk.fail(true);
+        assert!(matches!(store.sync(), Err(StoreError::Io { .. })));
+        disk.fail(false);
+        disk.crash(0);
+        assert_eq!(keys(&disk), [b""; 0]);
+    }
+
+    #[test]
+    fn a_slow_disk_says_how_long_and_one_that_stands_still_never_ends() {
+        let (disk, ms) = (MemoryDisk::default(), Duration::from_millis);
+        let store = disk.open();
+        assert_eq!(store.makes_wait(ms(0)), ms(0));
+        disk.slow_down(ms(30));
+        assert_eq!((store.makes_wait(ms(10)), store.makes_wait(ms(30))), (ms(20), ms(0)));
+        disk.stand_still(true);
+        assert_eq!(store.makes_wait(ms(30)), LOOK_AGAIN);
+        disk.crash(0);
+        disk.slow_down(ms(0));
+        assert_eq!(store.makes_wait(ms(0)), ms(0));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::toy::Toy;
 use crate::peers::{Lane, Peers, Receive, Unreachable};
-use crate::replicated::faults::Faults;
+use crate::replicated::Faults;
 use crate::replicated::{DiskId, META, OpenReplicatedError, Parts, Retention, Settings, offline};
 use crate::store::{Pair, Store};
 use crate::{BoxFuture, Committed, Ledger, MemoryDisk, MemoryPages, Refused, Replicated};

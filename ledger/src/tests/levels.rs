@@ -4,7 +4,7 @@ use super::cluster::{Cluster, groups};
 use super::storm::{Dice, simulated};
 use super::toy::Toy;
 use crate::Replicated;
-use crate::replicated::faults::{Fault, Faults};
+use crate::replicated::{Fault, Faults};
 use crate::replicated::{Broken, META, OpenReplicatedError, TooOld};
 use futures_util::FutureExt;
 use proto::codec::CodecError;

@@ -7,7 +7,7 @@ use super::cluster::{Cluster, Switchboard, groups};
 use super::history::{LITTLE, all, expected};
 use super::toy::Toy;
 use crate::Ledger;
-use crate::replicated::faults::{Fault, Faults};
+use crate::replicated::{Fault, Faults};
 use proto::machine::{Applied, Level, StateMachine};
 use proto::slot::frozen_hash;
 use proto::{GroupId, NodeId, WallMs};

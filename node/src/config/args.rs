@@ -3,6 +3,7 @@
 
 use super::{Config, ConfigError, LimitsArgs, LogFormat, PolicyArgs, Secret, SplitsArgs};
 use actors::fault::Faults;
+use ledger::replicated::Faults as LedgerFaults;
 use membership::{Bootstrap, ClusterKey, seal};
 use proto::NodeId;
 use std::collections::BTreeMap;
@@ -195,8 +196,10 @@ impl Args {
             ));
         }
         let (splits, adaptive) = self.splits.clone().into_splits()?;
+        let (faults, ledger_faults) = self.faults()?;
         Ok(Config {
-            faults: self.faults()?,
+            faults,
+            ledger_faults,
             replicas: self.replicas()?,
             cell_replicas: self.cell_replicas,
             replace_after_ms: self.replace_after_ms,
@@ -233,11 +236,18 @@ impl Args {
     }
 
     #[cfg(feature = "plant")]
-    fn faults(&self) -> Result<Faults, ConfigError> {
-        let Some(name) = &self.plant else { return Ok(Faults::default()) };
-        Faults::named(name).ok_or_else(|| {
-            ConfigError::new(format!("--plant: `{name}` is none of {}", Faults::NAMES.join(", ")))
-        })
+    fn faults(&self) -> Result<(Faults, LedgerFaults), ConfigError> {
+        let Some(name) = &self.plant else { return Ok(Default::default()) };
+        match (Faults::named(name), LedgerFaults::named(name)) {
+            (None, None) => {
+                let names = Faults::NAMES.iter().copied();
+                let names: Vec<&str> =
+                    names.chain(LedgerFaults::NAMES.iter().map(|(name, _)| *name)).collect();
+                let what = format!("--plant: `{name}` is none of {}", names.join(", "));
+                Err(ConfigError::new(what))
+            }
+            (faults, ledger) => Ok((faults.unwrap_or_default(), ledger.unwrap_or_default())),
+        }
     }
 
     #[cfg(not(feature = "plant"))]
@@ -246,8 +256,8 @@ impl Args {
         clippy::unused_self,
         reason = "the shape of its planting twin"
     )]
-    fn faults(&self) -> Result<Faults, ConfigError> {
-        Ok(Faults::default())
+    fn faults(&self) -> Result<(Faults, LedgerFaults), ConfigError> {
+        Ok(Default::default())
     }
 
     fn node(&self) -> Result<NodeId, ConfigError> {

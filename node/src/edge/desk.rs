@@ -60,7 +60,7 @@ impl Desk {
         if self.asker.until.is_some_and(|until| until < self.app.clock.wall()) {
             return Err(Refusal::new(Code::Unauthenticated, "the token has run out"));
         }
-        self.app.facts.ready().map_err(|why| Refusal::new(Code::NotReady, why))
+        self.app.facts.knows_places().map_err(|why| Refusal::new(Code::NotReady, why))
     }
 
     /// Does what a frame asks, or puts it into the group that [`settle`](Self::settle) applies; or
@@ -139,6 +139,7 @@ impl Desk {
         let searched = timeout(NEAR_WITHIN, self.app.router.nearby(wanted)).await;
         let late = || Refusal::new(Code::Retry, "the search took too long");
         let Nearby { candidates, partial, .. } = searched.map_err(|_| late())??;
+        let partial = partial || self.app.facts.ready().is_err();
         let drivers = candidates.into_iter().map(spotted).collect();
         Found { partial, drivers }.put(number, &mut self.answers);
         self.counted[1].inc();

@@ -82,6 +82,14 @@ pub(super) async fn ready(State(app): State<App>, request: Request, next: Next) 
     }
 }
 
+/// Refuses while this node has not seen its cluster yet; one that was cut off goes on.
+pub(super) async fn knows_places(State(app): State<App>, request: Request, next: Next) -> Response {
+    match app.facts.knows_places() {
+        Ok(()) => next.run(request).await,
+        Err(why) => refuse(Code::NotReady, &why),
+    }
+}
+
 /// Says on a response who served it and after how many forwards.
 pub(super) fn mark_served(response: &mut Response, by: proto::NodeId, hops: u8) {
     if let Ok(by) = HeaderValue::try_from(by.to_string()) {

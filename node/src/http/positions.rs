@@ -113,5 +113,6 @@ pub(super) async fn nearby(State(app): State<App>, Asked(around): Asked<Around>)
     let (need, free_only) = (around.need()?, around.free_only);
     let wanted = Wanted { center, radius_m, need, free_only, max, fresh_ms: None };
     let Nearby { candidates, partial, .. } = app.router.nearby(wanted).await?;
+    let partial = partial || app.facts.ready().is_err();
     Ok(Json(NearbyView::of(candidates, partial)).into_response())
 }

@@ -65,7 +65,7 @@ struct AreaView {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SupplyView {
     areas: Vec<AreaView>,
-    /// Some owner did not answer, so there may be more.
+    /// Some owner did not answer, or this node sees too little of the cluster: there may be more.
     partial: bool,
 }
 
@@ -93,7 +93,7 @@ pub(super) async fn supply(State(app): State<App>, call: Call, Asked(here): Aske
         app.router.served(ask, call.context().within_ms(COUNT_WITHIN_MS))
     });
     let mut sums: BTreeMap<(u64, VehicleType), AreaCount> = BTreeMap::new();
-    let mut partial = false;
+    let mut partial = app.facts.ready().is_err();
     for answer in join_all(asks).await {
         let Ok(counts) = answer.result else {
             partial = true;

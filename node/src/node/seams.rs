@@ -5,6 +5,7 @@ use crate::clock::SystemClock;
 use crate::mint::SeededMint;
 use crate::net::{Net, Tcp};
 use ledger::MemoryStore;
+use ledger::replicated::Retention;
 use proto::units::Clock;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,9 @@ pub enum Storage {
         snapshots: MemoryStore,
         /// How long it takes to sync.
         sync_takes: Duration,
+        /// What is kept where: less than in a real node, so that a short run sees snapshots, purges
+        /// and history put away.
+        retention: Retention,
         /// Which start of the node this is, from 1.
         generation: u64,
     },

@@ -25,7 +25,7 @@ use crate::splits::{self, Balancer};
 use crate::stories::{self, StoryBook};
 use actors::runtime::world::Mint;
 use actors::runtime::{Runtime, World};
-use ledger::replicated::{Broken, DiskId, OpenReplicatedError, Parts, Settings};
+use ledger::replicated::{Broken, DiskId, OpenReplicatedError, Parts, Retention, Settings};
 use ledger::{
     DirectoryError, LogStore, MemoryPages, MemoryStore, Pages, Partitions, Replicated, SledPages,
     StoreError,
@@ -302,14 +302,14 @@ fn address(listener: &dyn Listener, asked: SocketAddr) -> SocketAddr {
 /// The ledger's stores, open.
 enum Stores {
     Disk { log: LogStore, snapshots: LogStore, pages: SledPages },
-    Memory { log: MemoryStore, snapshots: MemoryStore, sync_takes: Duration },
+    Memory { log: MemoryStore, snapshots: MemoryStore, sync_takes: Duration, retention: Retention },
 }
 
 /// Opens the stores. The disk is read off the runtime's threads.
 async fn open_stores(config: &Config, storage: Storage) -> Result<Stores, StartError> {
     match storage {
-        Storage::Memory { log, snapshots, sync_takes, .. } => {
-            Ok(Stores::Memory { log, snapshots, sync_takes })
+        Storage::Memory { log, snapshots, sync_takes, retention, .. } => {
+            Ok(Stores::Memory { log, snapshots, sync_takes, retention })
         }
         Storage::Directory => {
             let data = config.data_dir.clone();
@@ -369,6 +369,7 @@ async fn open_ledger(
     settings.grace_ms = config.replace_after_ms;
     settings.seed = mint.random();
     settings.level = build.level;
+    settings.faults = config.ledger_faults;
     let (view, faults) = (membership.watch(), config.faults);
     let living =
         move || view.borrow().members().iter().map(|member| member.id).collect::<BTreeSet<_>>();
@@ -382,7 +383,8 @@ async fn open_ledger(
                 Parts { log, snapshots, pages, simulated, clock, disk, peers, living, new_machine };
             Replicated::open(settings, parts).await?
         }
-        Stores::Memory { log, snapshots, sync_takes } => {
+        Stores::Memory { log, snapshots, sync_takes, retention } => {
+            settings.retention = retention;
             let (simulated, pages) = (Some(sync_takes), Arc::new(MemoryPages::default()));
             let parts =
                 Parts { log, snapshots, pages, simulated, clock, disk, peers, living, new_machine };

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use ledger::MemoryDisk;
+use ledger::replicated::Retention;
 use node::clock::SystemClock;
 use node::config::ConfigError;
 use node::mint::SeededMint;
@@ -59,7 +60,8 @@ impl Disks {
 
 pub(crate) async fn start(config: Config, disks: &Disks, generation: u64) -> Node {
     let (log, snapshots) = (disks.log.open(), disks.snapshots.open());
-    let storage = Storage::Memory { log, snapshots, sync_takes: Duration::ZERO, generation };
+    let (sync_takes, retention) = (Duration::ZERO, Retention::default());
+    let storage = Storage::Memory { log, snapshots, sync_takes, retention, generation };
     let seams = Seams {
         net: Arc::new(Tcp),
         clock: Arc::new(SystemClock::new()),

@@ -157,7 +157,7 @@ asks! {
         sessions: Vec<(DriverId, Session)>,
     } -> Vec<(DriverId, Push)>, |ask| Route::Node(ask.node);
     /// Tells the node of the drivers' partitions in which cells they were seen, and asks for their
-    /// standings. Drivers whose partition the node does not lead are left out of the answer.
+    /// standings. Drivers whose partition it has no replica of are left out of the answer.
     Standings {
         /// The node asked.
         node: NodeId,

@@ -117,7 +117,7 @@ fn panel(out: &mut String, top: f64, unit: &str, lines: &[Line]) {
 }
 
 /// The next of 1, 2, 2.5, 5 and 10 times a power of ten; 1 for nothing.
-fn round_up(value: f64) -> f64 {
+pub(crate) fn round_up(value: f64) -> f64 {
     if !(value > 0.0 && value.is_finite()) {
         return 1.0;
     }
@@ -128,7 +128,7 @@ fn round_up(value: f64) -> f64 {
 }
 
 /// A number as an axis shows it.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     match value {
         big if big >= 1e6 => format!("{} M", big / 1e6),
         big if big >= 1e3 => format!("{} k", big / 1e3),
@@ -136,7 +136,7 @@ fn short(value: f64) -> String {
     }
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

@@ -64,6 +64,7 @@ impl Index {
             }
             What::StepAsked { step: Step::Arrive | Step::Start, .. }
             | What::OfferSeen { .. }
+            | What::Shown(_)
             | What::Refused { .. }
             | What::Unsettled { .. } => {}
         }

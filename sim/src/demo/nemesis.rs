@@ -26,40 +26,40 @@ const REPLICAS: usize = 3;
 
 /// Holds the processes.
 #[derive(Debug)]
-pub(super) struct Nemesis {
+pub(crate) struct Nemesis {
     cluster: Mutex<Cluster>,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     before: Mutex<Counters>,
 }
 
 impl Nemesis {
-    pub(super) fn new(cluster: Cluster, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(cluster: Cluster, clock: Arc<dyn Clock>) -> Self {
         Self { cluster: Mutex::new(cluster), clock, before: Mutex::default() }
     }
 
-    pub(super) fn cluster(&self) -> MutexGuard<'_, Cluster> {
+    pub(crate) fn cluster(&self) -> MutexGuard<'_, Cluster> {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn doors(&self) -> Doors {
+    pub(crate) fn doors(&self) -> Doors {
         self.cluster().doors().clone()
     }
 
-    pub(super) fn seats(&self) -> usize {
+    pub(crate) fn seats(&self) -> usize {
         self.cluster().doors().seats()
     }
 
-    pub(super) fn tails(&self) -> String {
+    pub(crate) fn tails(&self) -> String {
         self.cluster().tails()
     }
 
     /// What the killed nodes had counted before their ends.
-    pub(super) fn before_the_kills(&self) -> Counters {
+    pub(crate) fn before_the_kills(&self) -> Counters {
         self.before.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads what a node has counted, for its next start counts from zero.
-    pub(super) async fn remember(&self, seat: usize, client: &Client) {
+    pub(crate) async fn remember(&self, seat: usize, client: &Client) {
         if let Ok(Ok(text)) = timeout(LOOK_WITHIN, client.text_of(seat, "/metrics")).await {
             let counters = Counters::parse(&text);
             self.before.lock().unwrap_or_else(PoisonError::into_inner).add(&counters);
@@ -67,14 +67,14 @@ impl Nemesis {
     }
 
     /// Kills a node with SIGKILL and says when.
-    pub(super) fn kill(&self, seat: usize) -> MonoMs {
+    pub(crate) fn kill(&self, seat: usize) -> MonoMs {
         let now = self.clock.mono();
         self.cluster().kill(seat);
         now
     }
 
     /// Starts a node again and waits until it is ready: when it was started, and how long it took.
-    pub(super) async fn revive(
+    pub(crate) async fn revive(
         &self,
         seat: usize,
         client: &Client,
@@ -86,22 +86,18 @@ impl Nemesis {
     }
 
     /// Waits until every node is ready.
-    pub(super) async fn all_ready(&self, client: &Client) -> Result<(), ClusterError> {
+    pub(crate) async fn all_ready(&self, client: &Client) -> Result<(), ClusterError> {
         for seat in 0..self.seats() {
             self.ready(seat, client).await?;
         }
         Ok(())
     }
 
-    pub(super) async fn ready(&self, seat: usize, client: &Client) -> Result<(), ClusterError> {
+    pub(crate) async fn ready(&self, seat: usize, client: &Client) -> Result<(), ClusterError> {
         let began = self.clock.mono();
         loop {
             self.cluster().ended()?;
-            let says = match timeout(LOOK_WITHIN, client.text_of(seat, "/readyz")).await {
-                Ok(Ok(_ready)) => return Ok(()),
-                Ok(Err(error)) => error,
-                Err(_slow) => "nothing".into(),
-            };
+            let Err(says) = self.says_ready(seat, client).await else { return Ok(()) };
             if self.clock.mono().since(began) > READY_WITHIN_S * 1000 {
                 let (node, within_s) = (self.cluster().name(seat), READY_WITHIN_S);
                 return Err(ClusterError::NotReady { node, within_s, says });
@@ -110,8 +106,34 @@ impl Nemesis {
         }
     }
 
+    /// Waits until a node is ready, at most so long: how long it took, or what it says instead.
+    pub(crate) async fn ready_within(
+        &self,
+        seat: usize,
+        client: &Client,
+        within_ms: u64,
+    ) -> Result<u64, String> {
+        let began = self.clock.mono();
+        loop {
+            let said = self.says_ready(seat, client).await;
+            let took_ms = self.clock.mono().since(began);
+            match said {
+                Ok(()) => return Ok(took_ms),
+                Err(says) if took_ms > within_ms => return Err(says),
+                Err(_not_yet) => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+
+    async fn says_ready(&self, seat: usize, client: &Client) -> Result<(), String> {
+        match timeout(LOOK_WITHIN, client.text_of(seat, "/readyz")).await {
+            Ok(said) => said.map(drop),
+            Err(_slow) => Err("nothing".into()),
+        }
+    }
+
     /// Returns when a node has ended that nobody killed.
-    pub(super) async fn watch(&self) -> ClusterError {
+    pub(crate) async fn watch(&self) -> ClusterError {
         loop {
             let ended = self.cluster().ended();
             if let Err(error) = ended {
@@ -122,7 +144,7 @@ impl Nemesis {
     }
 
     /// Waits until every node sees all members. Bounded, for it only tells apart two columns.
-    pub(super) async fn seen_by_all(&self, client: &Client) {
+    pub(crate) async fn seen_by_all(&self, client: &Client) {
         let nodes = self.seats();
         let began = self.clock.mono();
         for seat in 0..nodes {
@@ -141,14 +163,14 @@ impl Nemesis {
     }
 
     /// What all living nodes say of the partitions.
-    pub(super) async fn partitions(&self, client: &Client) -> Partitions {
-        let living = self.cluster().living();
-        Partitions::ask(client, &living).await
+    pub(crate) async fn partitions(&self, client: &Client) -> Partitions {
+        let doors = self.cluster().reachable();
+        Partitions::ask(client, &doors).await
     }
 
     /// Waits until no partition lacks a replica, at most so long. What is lacking then, and what
     /// the nodes said last.
-    pub(super) async fn whole(
+    pub(crate) async fn whole(
         &self,
         client: &Client,
         within_ms: u64,
@@ -156,8 +178,7 @@ impl Nemesis {
         let began = self.clock.mono();
         loop {
             let partitions = self.partitions(client).await;
-            let living: BTreeSet<String> =
-                self.cluster().living().into_iter().map(|(_, name)| name).collect();
+            let living: BTreeSet<String> = self.cluster().living().into_iter().collect();
             let lacking = partitions.lacking(&living, REPLICAS.min(self.seats()));
             if lacking.is_empty() || self.clock.mono().since(began) >= within_ms {
                 return (lacking, partitions);

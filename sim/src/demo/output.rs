@@ -9,33 +9,33 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// Where the run's files are, and whether they outlive it.
-pub(super) struct Home {
-    pub(super) path: PathBuf,
+pub(crate) struct Home {
+    pub(crate) path: PathBuf,
     directory: Option<TempDir>,
 }
 
 impl Home {
-    pub(super) fn make() -> Result<Self, DemoError> {
-        let made = tempfile::Builder::new().prefix("hansom-demo-").tempdir();
+    pub(crate) fn make(prefix: &str) -> Result<Self, DemoError> {
+        let made = tempfile::Builder::new().prefix(prefix).tempdir();
         let directory =
             made.map_err(|source| DemoError::System { what: "make a directory".into(), source })?;
         Ok(Self { path: directory.path().into(), directory: Some(directory) })
     }
 
     /// Leaves the files where they are.
-    pub(super) fn keep(&mut self) {
+    pub(crate) fn keep(&mut self) {
         if let Some(directory) = self.directory.take() {
             let _path = directory.keep();
         }
     }
 
     /// Whether they stay.
-    pub(super) const fn is_kept(&self) -> bool {
+    pub(crate) const fn is_kept(&self) -> bool {
         self.directory.is_none()
     }
 }
 
-pub(super) fn write_history(path: &Path, history: &History) -> Result<(), DemoError> {
+pub(crate) fn write_history(path: &Path, history: &History) -> Result<(), DemoError> {
     let write = || -> std::io::Result<()> {
         let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
         for seen in history.read() {
@@ -49,7 +49,7 @@ pub(super) fn write_history(path: &Path, history: &History) -> Result<(), DemoEr
 }
 
 /// The table on stdout; the JSON into its file, or on stdout instead of the table.
-pub(super) fn print(report: &Report, json: Option<&Path>) -> Result<(), DemoError> {
+pub(crate) fn print(report: &Report, json: Option<&Path>) -> Result<(), DemoError> {
     let json_text = || -> std::io::Result<String> {
         let mut text = serde_json::to_string_pretty(report)?;
         text.push('\n');

@@ -272,7 +272,7 @@ impl Stage<'_> {
 }
 
 /// Waits, at the end, until no partition lacks a replica.
-pub(super) async fn whole_at_end(nemesis: &Nemesis, client: &Client) -> Whole {
+pub(crate) async fn whole_at_end(nemesis: &Nemesis, client: &Client) -> Whole {
     let began = nemesis.clock.mono();
     let (lacking, _) = nemesis.whole(client, WHOLE_AT_END_MS).await;
     let waited_ms = nemesis.clock.mono().since(began);

@@ -4,7 +4,7 @@
 use super::Me;
 use crate::client::seen;
 use crate::dice::Dice;
-use crate::history::What;
+use crate::history::{Shown, What};
 use crate::workload::World;
 use futures_util::{SinkExt, StreamExt};
 use proto::TripId;
@@ -181,9 +181,12 @@ async fn answer(world: &World, me: &Me, offer: Offer, mut dice: Dice, jobs: &mps
     }
     let call = world.client.api.accept(me.id, id);
     let name = call.name();
+    let asked_ms = world.history.now_ms();
     match world.client.ask(call, &mut dice).await {
         Ok(trip) => {
             world.tally.assigned.up();
+            let shown = Shown::trip(asked_ms, trip.trip_id, &(&trip).into());
+            world.history.note(What::Shown(shown));
             let (booking, driver) = (trip.booking_id, trip.driver_id);
             world.history.note(What::AcceptAcked {
                 offer: id,

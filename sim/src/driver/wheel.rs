@@ -4,7 +4,7 @@
 use super::Me;
 use crate::client::seen;
 use crate::dice::Dice;
-use crate::history::{Step, What};
+use crate::history::{Shown, Step, What};
 use crate::pace::CityMs;
 use crate::workload::World;
 use proto::TripId;
@@ -99,9 +99,11 @@ async fn step(
         Step::End => api.end(driver, trip, None),
     };
     let name = call.name();
+    let asked_ms = world.history.now_ms();
     world.history.note(What::StepAsked { trip, driver, step });
     match world.client.ask(call, dice).await {
-        Ok(_) => {
+        Ok(now) => {
+            world.history.note(What::Shown(Shown::trip(asked_ms, trip, &(&now).into())));
             world.history.note(What::StepAcked { trip, driver, step });
             Ok(())
         }

@@ -241,7 +241,7 @@ impl Harm {
     }
 
     /// What is wrong, beside what the judge says.
-    pub(super) fn wrongs(&self) -> Vec<String> {
+    pub(crate) fn wrongs(&self) -> Vec<String> {
         let mut wrongs: Vec<String> = self.undone.clone().into_iter().collect();
         let never = self.kills.as_ref().map_or(0, |kills| kills.never)
             + self.all.as_ref().map_or(0, |all| all.never);

@@ -39,6 +39,22 @@ pub(super) struct Known {
 impl Supply {
     /// Takes a standing. The highest version wins; the same version again confirms it.
     pub fn restand(&mut self, standing: &Standing, now: MonoMs) -> Restood {
+        self.note(standing, now.plus_ms(self.verify_ms))
+    }
+
+    /// Takes a standing from a replica that does not lead, so that a driver can be found while
+    /// nobody leads his partition. It may be old: a version that is known tells nothing, and he is
+    /// asked about again soon.
+    pub fn hearsay(&mut self, standing: &Standing, now: MonoMs) -> Restood {
+        let known =
+            self.slot_of.get(&standing.driver).and_then(|slot| self.entries[*slot as usize].known);
+        if known.is_some_and(|known| known.version >= standing.version) {
+            return Restood::Ignored;
+        }
+        self.note(standing, now.plus_ms(ASK_AGAIN_MS))
+    }
+
+    fn note(&mut self, standing: &Standing, ask_at: MonoMs) -> Restood {
         let Standing { driver, status, kind, capabilities, seats_free, version, accepts_pct } =
             *standing;
         let Some(slot) = self.slot_of.get(&driver).copied() else { return Restood::Ignored };
@@ -57,7 +73,7 @@ impl Supply {
             area.went(before, entry.seen);
         }
         area.came(known, entry.seen);
-        entry.ask_at = now.plus_ms(self.verify_ms);
+        entry.ask_at = ask_at;
         let was_free = before.is_some_and(|known| known.status == DriverStatus::Free);
         if was_free || status != DriverStatus::Free {
             return Restood::Noted;

@@ -1,3 +1,5 @@
+mod oracle;
+
 use super::*;
 use crate::geo::distance_m;
 use h3o::LatLng;
@@ -157,6 +159,28 @@ fn a_driver_without_standing_is_never_nominated() {
     supply.restand(&standing(1, DriverStatus::Offline, 1), MonoMs(0));
     assert_eq!(ids(&supply.search(&all, MonoMs(0))), [1]);
     assert!(supply.search(&query(), MonoMs(0)).is_empty());
+}
+
+#[test]
+fn what_a_replica_says_counts_until_the_leader_speaks() {
+    use DriverStatus::{Free, Held, Taken};
+    let mut supply = Supply::new(VERIFY_MS);
+    supply.ping(&ping(1, around(0, 0), 1), MonoMs(0));
+    let heard = supply.hearsay(&standing(1, Held, 3), MonoMs(0));
+    assert_eq!(heard, Restood::Noted);
+    let all = Query { free_only: false, ..query() };
+    assert_eq!(ids(&supply.search(&all, MonoMs(0))), [1], "he is found without a leader's word");
+    let soon = MonoMs(ASK_AGAIN_MS);
+    assert_eq!(supply.unverified(soon, 9).len(), 1, "and is asked about again soon");
+    assert_eq!(supply.restand(&standing(1, Taken, 4), soon), Restood::Noted);
+    for version in [3, 4] {
+        let late = supply.hearsay(&standing(1, Free, version), soon);
+        assert_eq!(late, Restood::Ignored, "an old word takes nothing back");
+    }
+    let later = MonoMs(ASK_AGAIN_MS + VERIFY_MS - 1);
+    assert_eq!(supply.unverified(later, 9), [], "nor has the leader asked again");
+    supply.hearsay(&standing(1, Free, 5), later);
+    assert_eq!(ids(&supply.search(&Query { fresh_ms: u32::MAX, ..query() }, later)), [1]);
 }
 
 #[test]
@@ -339,254 +363,4 @@ fn a_driver_costs_little_memory() {
     assert_eq!((entry, sweep, bucket, map, map_grown), (64, 16, 4, 20, 39));
     assert!(entry + sweep + bucket + (map + map_grown) / 2 <= 120, "as the module says");
     assert!(2 * (entry + sweep + bucket) + map_grown <= 210, "just after all have doubled");
-}
-
-/// What the index should do, with a list and linear scans.
-#[derive(Debug, Default)]
-struct Oracle {
-    drivers: Vec<Naive>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Naive {
-    driver: DriverId,
-    point: Point,
-    at: WallMs,
-    seen: MonoMs,
-    here: bool,
-    standing: Option<Standing>,
-}
-
-impl Oracle {
-    fn find(&mut self, driver: DriverId) -> Option<&mut Naive> {
-        self.drivers.iter_mut().find(|naive| naive.driver == driver)
-    }
-
-    /// Whether the ping was taken, and if so whether it moved him.
-    fn ping(&mut self, ping: &Ping, now: MonoMs) -> Option<bool> {
-        let Ping { driver, point, at, .. } = *ping;
-        let old = self.find(driver).copied();
-        if old.is_some_and(|old| at <= old.at) {
-            return None;
-        }
-        let standing = old.and_then(|old| old.standing);
-        self.drivers.retain(|naive| naive.driver != driver);
-        self.drivers.push(Naive { driver, point, at, seen: now, here: true, standing });
-        Some(!old.is_some_and(|old| old.here && cell_of(old.point) == cell_of(point)))
-    }
-
-    fn restand(&mut self, standing: &Standing) -> Restood {
-        let Some(naive) = self.find(standing.driver).filter(|naive| naive.here) else {
-            return Restood::Ignored;
-        };
-        let old = naive.standing.replace(*standing);
-        if old.is_some_and(|old| old.version > standing.version) {
-            naive.standing = old;
-            return Restood::Ignored;
-        }
-        let free = |standing: Standing| standing.status == DriverStatus::Free;
-        if free(*standing) && !old.is_some_and(free) {
-            let Naive { driver, point, at, .. } = *naive;
-            let Standing { status, version, .. } = *standing;
-            return Restood::Freed(Candidate { driver, point, at, distance_m: 0, status, version });
-        }
-        Restood::Noted
-    }
-
-    fn forget(&mut self, driver: DriverId, at: Option<WallMs>) -> bool {
-        let newer = |naive: &&mut Naive| at.is_none_or(|at| at >= naive.at);
-        let Some(naive) = self.find(driver).filter(newer) else { return false };
-        naive.at = at.unwrap_or(naive.at);
-        let was_here = std::mem::take(&mut naive.here);
-        naive.standing = None;
-        was_here
-    }
-
-    fn expire(&mut self, now: MonoMs, older_than_ms: u64) -> Vec<DriverId> {
-        let old = |naive: &Naive| now.since(naive.seen) > older_than_ms;
-        let gone = self.drivers.iter().filter(|naive| old(naive) && naive.here);
-        let mut gone: Vec<DriverId> = gone.map(|naive| naive.driver).collect();
-        gone.sort_unstable();
-        self.drivers.retain(|naive| !old(naive));
-        gone
-    }
-
-    fn search(&self, query: &Query, now: MonoMs) -> Vec<Candidate> {
-        let mut found = Vec::new();
-        for naive in self.drivers.iter().filter(|naive| naive.here) {
-            let Naive { driver, point, at, seen, .. } = *naive;
-            let Some(standing) = naive.standing else { continue };
-            let Standing { status, version, .. } = standing;
-            let distance_m = distance_m(query.center, point);
-            let fits = query.need.is_none_or(|need| {
-                standing.kind == need.kind
-                    && need.capabilities.0 & !standing.capabilities.0 == 0
-                    && need.seats <= standing.seats_free
-            });
-            let fresh = now.since(seen) <= u64::from(query.fresh_ms);
-            let free = status == DriverStatus::Free || !query.free_only;
-            if fits && fresh && free && distance_m <= query.radius_m {
-                found.push(Candidate { driver, point, at, distance_m, status, version });
-            }
-        }
-        found.sort_by_key(|candidate| (candidate.distance_m, candidate.driver));
-        found.truncate(usize::from(query.max));
-        found
-    }
-}
-
-#[derive(Debug, Clone)]
-enum Op {
-    Ping { id: u64, point: Point, at_ms: u64 },
-    Restand(Standing),
-    Forget(u64, Option<WallMs>),
-    Expire { older_than_ms: u64 },
-    Search(Query),
-}
-
-fn any_point() -> impl Strategy<Value = Point> {
-    // A few places often, so that drivers meet and distances tie; else anywhere within 5 km, part
-    // of it in another ring key.
-    prop_oneof![
-        2 => (0..6_i32).prop_map(|step| around(step * 150, 0)),
-        3 => (-5_000..5_000_i32, -5_000..5_000_i32).prop_map(|(north, east)| around(north, east)),
-    ]
-}
-
-fn any_kind() -> impl Strategy<Value = VehicleType> {
-    prop_oneof![4 => Just(VehicleType::Sedan), 1 => Just(VehicleType::Suv)]
-}
-
-fn any_standing() -> impl Strategy<Value = Standing> {
-    let status = prop_oneof![
-        4 => Just(DriverStatus::Free),
-        1 => Just(DriverStatus::Offline),
-        1 => Just(DriverStatus::Held),
-        1 => Just(DriverStatus::Taken),
-    ];
-    (0..16_u64, status, any_kind(), 0..4_u32, 0..5_u8, 0..20_u64, 0..=100_u8).prop_map(
-        |(id, status, kind, bits, seats_free, version, accepts_pct)| {
-            let (driver, capabilities) = (driver(id), Capabilities(bits));
-            Standing { driver, status, kind, capabilities, seats_free, version, accepts_pct }
-        },
-    )
-}
-
-fn any_query() -> impl Strategy<Value = Query> {
-    let need = (any_kind(), 0..4_u32, 1..5_u8).prop_map(|(kind, bits, seats)| Need {
-        kind,
-        capabilities: Capabilities(bits),
-        seats,
-    });
-    let need = prop::option::of(need);
-    (any_point(), 0..9_000_u32, need, any::<bool>(), 0..20_000_u32, 0..12_u16).prop_map(
-        |(center, radius_m, need, free_only, fresh_ms, max)| Query {
-            center,
-            radius_m,
-            need,
-            free_only,
-            fresh_ms,
-            max,
-        },
-    )
-}
-
-fn any_op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        8 => (0..16_u64, any_point(), 1..200_u64)
-            .prop_map(|(id, point, at_ms)| Op::Ping { id, point, at_ms }),
-        6 => any_standing().prop_map(Op::Restand),
-        1 => (0..16_u64, prop::option::of((0..2_000_u64).prop_map(WallMs)))
-            .prop_map(|(id, at)| Op::Forget(id, at)),
-        1 => (0..30_000_u64).prop_map(|older_than_ms| Op::Expire { older_than_ms }),
-        5 => any_query().prop_map(Op::Search),
-    ]
-}
-
-proptest! {
-    #[test]
-    fn the_index_answers_as_a_list_does(
-        script in prop::collection::vec((0..1_500_u64, any_op()), 1..150)
-    ) {
-        let (mut supply, mut oracle) = (Supply::new(VERIFY_MS), Oracle::default());
-        let mut now = MonoMs(0);
-        for (step, (pause_ms, op)) in (0..).zip(script) {
-            now = now.plus_ms(pause_ms);
-            match op {
-                Op::Ping { id, point, at_ms } => {
-                    // Phone times mostly grow, but some pings come late.
-                    let ping = ping(id, point, at_ms + step * 10);
-                    let expected = oracle.ping(&ping, now);
-                    let known = oracle.find(driver(id)).is_some_and(|it| it.standing.is_some());
-                    match supply.ping(&ping, now) {
-                        PingOutcome::Applied { moved, ask } => {
-                            prop_assert_eq!(Some(moved), expected);
-                            prop_assert!(!(ask && known), "asked about one who is known");
-                        }
-                        PingOutcome::Stale => prop_assert_eq!(expected, None),
-                        PingOutcome::Full => unreachable!(),
-                    }
-                }
-                Op::Restand(standing) => {
-                    prop_assert_eq!(supply.restand(&standing, now), oracle.restand(&standing));
-                }
-                Op::Forget(id, at) => {
-                    prop_assert_eq!(supply.forget(driver(id), at), oracle.forget(driver(id), at));
-                }
-                Op::Expire { older_than_ms } => {
-                    let mut gone = supply.expire(now, older_than_ms, usize::MAX);
-                    gone.sort_unstable();
-                    prop_assert_eq!(gone, oracle.expire(now, older_than_ms));
-                }
-                Op::Search(query) => {
-                    let found = supply.search(&query, now);
-                    prop_assert_eq!(&found, &oracle.search(&query, now));
-                    for candidate in found {
-                        let seen = supply.fix(candidate.driver).map(|fix| fix.seen);
-                        let fresh = |seen| now.since(seen) <= u64::from(query.fresh_ms);
-                        prop_assert!(seen.is_some_and(fresh), "a stale one was found");
-                    }
-                }
-            }
-            supply.check_invariants();
-            let here = oracle.drivers.iter().filter(|naive| naive.here).count();
-            prop_assert_eq!(supply.len(), here);
-        }
-    }
-}
-
-#[test]
-fn what_is_counted_equals_a_recount_after_a_million_random_events() {
-    let mut rng = ChaCha8Rng::seed_from_u64(12);
-    let mut supply = Supply::new(VERIFY_MS);
-    let statuses =
-        [DriverStatus::Free, DriverStatus::Held, DriverStatus::Taken, DriverStatus::Offline];
-    for event in 0..1_000_000_u64 {
-        let (now, id) = (MonoMs(event / 10), rng.random_range(0..2_000_u64));
-        match rng.random_range(0..100) {
-            0..80 => {
-                let to = around(rng.random_range(-3_000..3_000), rng.random_range(-3_000..3_000));
-                supply.ping(&ping(id, to, event + 1), now);
-            }
-            80..97 => {
-                let status = statuses[rng.random_range(0..4)];
-                let kind = VehicleType::ALL[rng.random_range(0..4)];
-                let accepts_pct = rng.random_range(0..=100);
-                let standing = Standing { kind, accepts_pct, ..standing(id, status, event) };
-                supply.restand(&standing, now);
-            }
-            97..99 => {
-                supply.forget(driver(id), None);
-            }
-            _ => {
-                supply.expire(now, 20_000, 8);
-            }
-        }
-    }
-    supply.check_invariants();
-    let drivers: u32 =
-        supply.areas().iter().flat_map(|area| area.by_kind).map(|tally| tally.drivers).sum();
-    assert!((500..2_000).contains(&drivers), "{drivers} drivers are counted");
-    let silent = |tally: &Tally| tally.drivers == 0 || tally.silent_ms(MonoMs(100_000)) < 20_000;
-    assert!(supply.areas().iter().flat_map(|area| &area.by_kind).all(silent));
 }

@@ -162,6 +162,9 @@ impl Ledger for Leaders {
     fn read_stale(&self, _: GroupId, _: &[u8]) -> Result<Option<Vec<u8>>, Refused> {
         Ok(None)
     }
+    fn replicas(&self, _: GroupId) -> Vec<NodeId> {
+        Vec::new()
+    }
 
     fn page(
         &self,

@@ -50,6 +50,8 @@ pub struct Stand {
     pub standings: Vec<Standing>,
     /// Those who are not.
     pub unregistered: Vec<DriverId>,
+    /// Of those whose partition the node has a replica of and does not lead: perhaps old.
+    pub heard: Vec<Standing>,
 }
 
 /// How an offer went with its driver, as told to the booking.

@@ -1,14 +1,13 @@
 //! A driver: says where he is, gets offers, answers them, and carries his rider. Every other one
 //! holds a WebSocket to some node, the rest ask over HTTP.
 
-use crate::city::{City, id, place, settled, text};
-use crate::cluster::{NODES, http};
-use crate::outside;
-use crate::phone::{Party, Phone, Refused};
+use crate::city::{City, Manners, as_trip, id, ms, now_ms, place, settled, text};
+use crate::cluster::http;
+use crate::phone::{NO_ANSWER, Party, Phone, Refused};
 use futures_util::{SinkExt, StreamExt};
-use proto::{DriverId, TripId};
+use proto::{BookingId, DriverId, TripId};
 use serde_json::{Value, json};
-use sim::history::{Step, What};
+use sim::history::{Shown, Step, What};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,10 +19,18 @@ use turmoil::net::TcpStream;
 const PING_EVERY: Duration = Duration::from_millis(500);
 /// How long a socket may take to open.
 const OPEN_WITHIN: Duration = Duration::from_secs(2);
+/// A socket on which nothing came for so long is given up: whoever sent pings should have got some
+/// sign of life.
+const SILENT_MAX: Duration = Duration::from_secs(4);
 /// The pause before another node is tried.
 const REOPEN_AFTER: Duration = Duration::from_millis(300);
 /// Of a hundred offers so many are declined, if nobody declined that booking before.
 const DECLINED: u32 = 30;
+/// In a storm fewer, and some are not answered.
+const DECLINED_IN_STORM: u32 = 12;
+const IGNORED_IN_STORM: u32 = 8;
+/// Of a hundred trips in a storm so many are called off by their driver.
+const CALLED_OFF: u32 = 8;
 
 /// A driver at work.
 struct Driver {
@@ -35,7 +42,7 @@ struct Driver {
 }
 
 /// A driver's day.
-pub(crate) async fn drive(city: Rc<City>, n: usize) {
+pub async fn drive(city: Rc<City>, n: usize) {
     let mut phone = city.phone(&format!("driver {n}"));
     let body = json!({
         "name": format!("driver {n}"), "kyc_verified": true,
@@ -51,14 +58,20 @@ pub(crate) async fn drive(city: Rc<City>, n: usize) {
 }
 
 impl Driver {
+    fn stormy(&self) -> bool {
+        self.city.manners == Manners::Stormy
+    }
+
     async fn by_asking(&mut self) {
         let me = self.me;
         while !self.city.is_closed() {
+            // Neither is asked again: a second later there is something newer to say.
             let ping = self.ping();
             let path = format!("/v1/drivers/{me}/location");
-            settled("pinging", self.phone.post(&path, ping).await);
-            let offers = self.phone.get(&format!("/v1/drivers/{me}/offers")).await;
-            for offer in settled("asking", offers)["offers"].as_array().into_iter().flatten() {
+            self.phone.try_once("POST", &path, Some(&ping)).await;
+            let path = format!("/v1/drivers/{me}/offers");
+            let offers = self.phone.try_once("GET", &path, None).await.unwrap_or_default();
+            for offer in offers["offers"].as_array().into_iter().flatten() {
                 self.answer(offer).await;
             }
             sleep(PING_EVERY).await;
@@ -67,7 +80,7 @@ impl Driver {
 
     async fn by_socket(&mut self) {
         while !self.city.is_closed() {
-            let node = self.phone.dice().one_of(0..NODES);
+            let node = self.phone.door();
             if let Err(error) = self.hold_socket(node).await {
                 // A node that is down, or a socket that broke with it: try another.
                 tracing::info!(driver = %self.me, node, %error, "socket lost");
@@ -83,20 +96,26 @@ impl Driver {
         let opening = tokio_tungstenite::client_async(url, stream);
         let (mut socket, _) = timeout(OPEN_WITHIN, opening).await??;
         let mut pings = interval(PING_EVERY);
+        let mut silent = Duration::ZERO;
         while !self.city.is_closed() {
             tokio::select! {
                 biased;
                 message = socket.next() => {
+                    silent = Duration::ZERO;
                     let Some(message) = message else { break };
                     let Message::Text(said) = message? else { continue };
                     let down: Value = serde_json::from_str(&said)?;
                     match text(&down, "type").as_str() {
                         "offer" => self.answer(&down).await,
-                        "error" => panic!("a good message got {down}"),
+                        "error" => assert!(self.stormy(), "a good message got {down}"),
                         _ => {}
                     }
                 }
                 _ = pings.tick() => {
+                    silent += PING_EVERY;
+                    if silent > SILENT_MAX {
+                        return Err("it is silent".into());
+                    }
                     let mut ping = self.ping();
                     ping["type"] = json!("ping");
                     socket.send(Message::text(ping.to_string())).await?;
@@ -108,8 +127,7 @@ impl Driver {
 
     fn ping(&mut self) -> Value {
         let mut ping = place(self.phone.dice(), 300);
-        let now = outside::EPOCH + outside::now();
-        ping["ts"] = json!(u64::try_from(now.as_millis()).expect("this century"));
+        ping["ts"] = json!(now_ms());
         ping
     }
 
@@ -117,12 +135,17 @@ impl Driver {
         if !self.answered.insert(text(offer, "offer_id")) {
             return;
         }
+        let stormy = self.stormy();
         let Self { city, phone, me: driver, .. } = self;
         let (offer, booking, driver) = (id(offer, "offer_id"), id(offer, "booking_id"), *driver);
         city.note(What::OfferSeen { offer, booking, driver });
-        let thinks = phone.dice().ms(100..1_500);
+        let thinks = phone.dice().ms(if stormy { 50..900 } else { 100..1_500 });
         sleep(thinks).await;
-        if phone.dice().percent(DECLINED) && city.may_decline(booking) {
+        if stormy && phone.dice().percent(IGNORED_IN_STORM) {
+            return;
+        }
+        let declined = if stormy { DECLINED_IN_STORM } else { DECLINED };
+        if phone.dice().percent(declined) && city.may_decline(booking) {
             let declined = phone.post(&format!("/v1/offers/{offer}/decline"), json!({})).await;
             in_time("declining", declined);
             return;
@@ -133,20 +156,39 @@ impl Driver {
         };
         let trip: TripId = id(&trip, "trip_id");
         city.note(What::AcceptAcked { offer, booking, trip, driver });
+        self.carry(booking, trip).await;
+    }
+
+    async fn carry(&mut self, booking: BookingId, trip: TripId) {
+        let stormy = self.stormy();
+        let Self { city, phone, me: driver, .. } = self;
+        let driver = *driver;
+        if stormy && phone.dice().percent(CALLED_OFF) {
+            city.note(What::CancelAsked { booking });
+            let path = format!("/v1/trips/{trip}/cancel");
+            if in_time("calling off", phone.post(&path, json!({})).await).is_some() {
+                city.note(What::CancelAcked { booking });
+            }
+            return;
+        }
         for step in [Step::Arrive, Step::Start, Step::End] {
-            let takes = phone.dice().ms(300..2_000);
+            let takes = phone.dice().ms(if stormy { 50..900 } else { 300..2_000 });
             sleep(takes).await;
             city.note(What::StepAsked { trip, driver, step });
             let path = format!("/v1/trips/{trip}/{}", step.as_str());
-            settled("moving a trip", phone.post(&path, json!({})).await);
+            let asked_ms = ms();
+            let moved = phone.post(&path, json!({})).await;
+            let Some(moved) = in_time("moving a trip", moved) else { return };
+            city.shown(Some(Shown::trip(asked_ms, trip, &as_trip(&moved))));
             city.note(What::StepAcked { trip, driver, step });
         }
     }
 }
 
-/// The answer to what may come too late; nothing if it did.
+/// The answer to what may come too late; nothing if it did, or if there never was one.
 fn in_time(doing: &str, answer: Result<Value, Refused>) -> Option<Value> {
-    const LATE: &[&str] = &["OFFER_EXPIRED", "OFFER_TAKEN", "BOOKING_ENDED"];
+    const LATE: &[&str] =
+        &["OFFER_EXPIRED", "OFFER_TAKEN", "BOOKING_ENDED", "TRIP_CANCELLED", NO_ANSWER];
     match answer {
         Ok(answer) => Some(answer),
         Err(refused) if LATE.contains(&refused.code.as_str()) => None,

@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 /// 1970 plus this is when every simulation begins: 14 November 2023, late in the evening.
-pub(crate) const EPOCH: Duration = Duration::from_secs(1_700_000_000);
+pub const EPOCH: Duration = Duration::from_secs(1_700_000_000);
 
 thread_local! {
     /// The state of the generator; 0 outside of simulations.
@@ -23,19 +23,24 @@ thread_local! {
 
 /// Makes this thread a simulation's. It must be a fresh one: what the standard library and `rand`
 /// have drawn for a thread they keep.
-pub(crate) fn begin(seed: u64) {
+pub fn begin(seed: u64) {
     // Zero would mean that there is no simulation; an odd multiplier keeps seeds apart.
     CHANCE.set(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     set_now(Duration::ZERO);
 }
 
+/// Whether this thread is a simulation's.
+pub fn is_simulated() -> bool {
+    CHANCE.try_with(Cell::get).unwrap_or(0) != 0
+}
+
 /// Moves this thread's clocks.
-pub(crate) fn set_now(since_began: Duration) {
+pub fn set_now(since_began: Duration) {
     NOW.set(Some(since_began));
 }
 
 /// How far this thread's simulation has come.
-pub(crate) fn now() -> Duration {
+pub fn now() -> Duration {
     NOW.try_with(Cell::get).ok().flatten().unwrap_or_default()
 }
 
@@ -105,26 +110,4 @@ unsafe extern "C" fn clock_gettime(clock: c_int, to: *mut Timespec) -> c_int {
         *to = Timespec { seconds, nanoseconds: c_long::from(at.subsec_nanos().cast_signed()) }
     };
     0
-}
-
-/// Runs this on a fresh thread and says what the crates below would see: two hash keys, two draws
-/// of the operating system's generator, both clocks.
-#[expect(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "that these are replaced is what is tested"
-)]
-pub(crate) fn sample(seed: Option<u64>) -> String {
-    use rand::TryRng;
-    use std::hash::BuildHasher;
-    if let Some(seed) = seed {
-        begin(seed);
-    }
-    let keys = [0; 2].map(|_| std::hash::RandomState::new().hash_one(0));
-    let drawn = rand::rngs::SysRng.try_next_u64().expect("the operating system has chance");
-    let wall = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
-    let first = std::time::Instant::now();
-    std::thread::sleep(Duration::from_millis(2));
-    let stopped = first.elapsed() == Duration::ZERO;
-    format!("{keys:?} {drawn} {} {stopped}", wall.as_millis())
 }

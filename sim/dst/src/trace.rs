@@ -3,7 +3,9 @@
 
 use crate::outside;
 use proto::slot::frozen_hash;
+use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::field::{Field, Visit};
@@ -26,54 +28,90 @@ const UNHEARD: &[&str] = &["tokio", "runtime", "ractor"];
 /// thinks. What it says to others is in turmoil's lines, byte by byte.
 const RETICENT: &[&str] = &["openraft"];
 
+/// Told to people: what the simulation itself says, who comes and goes, and what went wrong.
+const TOLD: &[&str] = &["dst", "membership", "ledger", "node"];
+/// Lines of a story that are kept, the last ones.
+const STORY_MAX: usize = 4_000;
+
+/// How much is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Everything, and what openraft thinks.
+    Deep,
+    /// Everything: what the hash of two equal runs is compared by.
+    Full,
+    /// What people read; a search of many seeds has no time for more.
+    Story,
+}
+
 /// What a run did, in order.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Trace(Arc<Mutex<Lines>>);
+#[derive(Debug, Clone)]
+pub struct Trace {
+    detail: Detail,
+    /// Whether it is told while it happens: a process that aborts can't tell it afterwards.
+    live: bool,
+    lines: Arc<Mutex<Lines>>,
+}
 
 #[derive(Debug, Default)]
 struct Lines {
     hash: u64,
     /// Each line's beginning, and the hash up to and with it.
-    lines: Vec<(u64, Box<str>)>,
+    lines: VecDeque<(u64, Box<str>)>,
+    /// How many there were.
+    count: usize,
 }
 
 impl Trace {
+    /// An empty one.
+    pub fn new(detail: Detail) -> Self {
+        let live = std::env::var_os("DST_LIVE").is_some();
+        Self { detail, live, lines: Arc::default() }
+    }
+
     fn lines(&self) -> MutexGuard<'_, Lines> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a line.
     fn add(&self, mut line: String) {
+        if self.live {
+            let _closed = writeln!(std::io::stderr(), "{line}");
+        }
         let mut lines = self.lines();
         lines.hash = lines.hash.rotate_left(7) ^ frozen_hash(line.as_bytes());
         if let Some((cut, _)) = line.char_indices().nth(SHOWN_MAX) {
             line.truncate(cut);
         }
         let hash = lines.hash;
-        lines.lines.push((hash, line.into()));
+        lines.lines.push_back((hash, line.into()));
+        lines.count += 1;
+        if self.detail == Detail::Story && lines.lines.len() > STORY_MAX {
+            lines.lines.pop_front();
+        }
     }
 
     /// The hash of everything, and how many lines that were.
-    pub(crate) fn sum(&self) -> (u64, usize) {
+    pub fn sum(&self) -> (u64, usize) {
         let lines = self.lines();
-        (lines.hash, lines.lines.len())
+        (lines.hash, lines.count)
     }
 
     /// The lines that contain one of these words.
-    pub(crate) fn grep(&self, words: &[&str]) -> Vec<String> {
+    pub fn grep(&self, words: &[&str]) -> Vec<String> {
         let lines = self.lines();
         let wanted = lines.lines.iter().filter(|(_, line)| words.iter().any(|w| line.contains(w)));
         wanted.map(|(_, line)| line.to_string()).collect()
     }
 
     /// Writes the lines to a file, for `diff`.
-    pub(crate) fn write(&self, path: &Path) {
+    pub fn write(&self, path: &Path) {
         let lines: Vec<_> = self.lines().lines.iter().map(|(_, line)| line.clone()).collect();
         std::fs::write(path, lines.join("\n")).expect("the trace is written");
     }
 
     /// Where two traces part, with the lines before; nothing if they are equal.
-    pub(crate) fn parting(&self, other: &Self) -> Option<String> {
+    pub fn parting(&self, other: &Self) -> Option<String> {
         if self.sum() == other.sum() {
             return None;
         }
@@ -81,7 +119,7 @@ impl Trace {
         let both = ours.lines.iter().zip(&theirs.lines);
         let same = both.take_while(|(a, b)| a.0 == b.0).count();
         let mut text = format!("equal for {same} lines\n");
-        for (_, line) in &ours.lines[same.saturating_sub(CONTEXT)..same] {
+        for (_, line) in ours.lines.range(same.saturating_sub(CONTEXT)..same) {
             let _ = writeln!(text, "    {line}");
         }
         for (sign, lines) in [('<', &ours.lines), ('>', &theirs.lines)] {
@@ -99,7 +137,16 @@ struct Host(String);
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Trace {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         let of = |targets: &[&str]| targets.iter().any(|t| metadata.target().starts_with(t));
-        !of(UNHEARD) && (*metadata.level() <= Level::WARN || !of(RETICENT))
+        if self.detail == Detail::Story {
+            // The span that names the host whose turn it is.
+            if metadata.is_span() {
+                return metadata.name() == "node";
+            }
+            let told = *metadata.level() <= Level::INFO && of(TOLD);
+            return told || (*metadata.level() <= Level::WARN && !of(UNHEARD));
+        }
+        let thoughts = self.detail == Detail::Deep && *metadata.level() <= Level::DEBUG;
+        !of(UNHEARD) && (thoughts || *metadata.level() <= Level::WARN || !of(RETICENT))
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {

@@ -2,12 +2,12 @@
 //! disks of changing speed. One of them wins, both parties are told the same story, and so is whoever
 //! reads the records afterwards. Each race is run many times, and must have ended either way.
 
-use crate::city::{open, settled, text, until};
-use crate::dice::Dice;
 use crate::number;
-use crate::outside;
-use crate::phone::{Party, Patience, Phone, Refused};
-use crate::run::visit;
+use dst::city::{now_ms, open, settled, text, until};
+use dst::dice::Dice;
+use dst::outside;
+use dst::phone::{Lines, Party, Phone, Refused};
+use dst::run::visit;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -46,11 +46,12 @@ where
     let longest = Duration::from_secs(60 + 20 * rounds);
     let took = visit(seed, flags, longest, move || {
         Box::pin(async move {
-            open().await;
+            open(&[0, 1, 2]).await;
+            let lines = Lines::to(vec![0, 1, 2], longest);
             let towns = (0..PAIRS).map(|n| {
-                let notes = Arc::clone(&notes);
+                let (notes, lines) = (Arc::clone(&notes), Rc::clone(&lines));
                 spawn_local(async move {
-                    let mut town = Town::found(seed, n).await;
+                    let mut town = Town::found(seed, n, lines).await;
                     for _ in 0..rounds {
                         let (lived, ending) = race(town).await;
                         *notes.lock().expect("nobody panicked").entry(ending).or_default() += 1;
@@ -82,6 +83,7 @@ fn only(endings: &BTreeMap<Ending, u64>, ways: &[(&str, &str)]) {
 /// A rider and two drivers, far from everybody else.
 struct Town {
     dice: Dice,
+    lines: Rc<Lines>,
     lat: f64,
     rider: Phone,
     /// Another rider, for a second booking.
@@ -94,10 +96,8 @@ fn told(answer: &Result<Value, Refused>) -> String {
 }
 
 impl Town {
-    async fn found(seed: u64, n: u64) -> Self {
-        let patience: Rc<Patience> = Rc::default();
-        let phone =
-            |who: &str| Phone::new(Party::Nobody, Dice::of(seed, who), Rc::clone(&patience));
+    async fn found(seed: u64, n: u64, lines: Rc<Lines>) -> Self {
+        let phone = |who: &str| Phone::new(Party::Nobody, Dice::of(seed, who), Rc::clone(&lines));
         let mut people = Vec::new();
         for who in [format!("rider {n}"), format!("other rider {n}")] {
             let mut rider = phone(&who);
@@ -120,7 +120,7 @@ impl Town {
         let drivers = <[(Phone, String); 2]>::try_from(drivers).ok().expect("two drivers");
         #[expect(clippy::cast_precision_loss, reason = "a few towns")]
         let lat = 40.0 + 0.2 * n as f64;
-        Self { dice: Dice::of(seed, &format!("town {n}")), lat, rider, other, drivers }
+        Self { dice: Dice::of(seed, &format!("town {n}")), lines, lat, rider, other, drivers }
     }
 
     /// So many of the drivers go to work, and are seen.
@@ -130,9 +130,7 @@ impl Town {
                 "going online",
                 driver.post(&format!("/v1/drivers/{id}/online"), json!({})).await,
             );
-            let now = outside::EPOCH + outside::now();
-            let ts = u64::try_from(now.as_millis()).expect("this century");
-            let fix = json!({ "lat": self.lat, "lng": -73.98, "ts": ts });
+            let fix = json!({ "lat": self.lat, "lng": -73.98, "ts": now_ms() });
             settled("pinging", driver.post(&format!("/v1/drivers/{id}/location"), fix).await);
         }
     }
@@ -216,11 +214,6 @@ impl Town {
     }
 }
 
-fn now_ms() -> u64 {
-    let now = outside::EPOCH + outside::now();
-    u64::try_from(now.as_millis()).expect("this century")
-}
-
 /// How often a trip came into a state.
 fn times(trip: &Value, state: &str) -> usize {
     let steps = trip["transitions"].as_array().expect("a list").iter();
@@ -279,8 +272,11 @@ fn race_c_a_trip_that_is_ended_twice_is_charged_once() {
         let end = format!("/v1/trips/{trip}/end");
         // The driver's old phone and his new one: each has keys of its own.
         let Party::Driver(id) = town.drivers[0].0.party().clone() else { panic!("a driver") };
-        let mut old =
-            Phone::new(Party::Driver(id), Dice::of(town.dice.bits(), "old"), Rc::default());
+        let mut old = Phone::new(
+            Party::Driver(id),
+            Dice::of(town.dice.bits(), "old"),
+            Rc::clone(&town.lines),
+        );
         let (first, second) = town.head_starts();
         let new = &mut town.drivers[0].0;
         let one = async {
@@ -354,8 +350,11 @@ fn race_e_a_driver_who_accepts_two_offers_has_the_one_that_stands() {
             let booking = Town::book(lat, &mut town.rider).await;
             let offer = town.offer(0, &booking).await;
             let Party::Driver(id) = town.drivers[0].0.party().clone() else { panic!("a driver") };
-            let mut old =
-                Phone::new(Party::Driver(id), Dice::of(town.dice.bits(), "old"), Rc::default());
+            let mut old = Phone::new(
+                Party::Driver(id),
+                Dice::of(town.dice.bits(), "old"),
+                Rc::clone(&town.lines),
+            );
             let (first, second) = town.head_starts();
             let new = &mut town.drivers[0].0;
             let one = async {
