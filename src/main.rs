@@ -58,7 +58,6 @@ enum Command {
     Bench(Box<bench::Bench>),
     /// Run a city against a cluster of real processes, kill some, and judge what the clients saw.
     Demo(Box<sim::demo::Args>),
-    /// The same with everything that happens to machines and networks, for hours, and a report.
     Chaos(Box<sim::chaos::Args>),
 }
 

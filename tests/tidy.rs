@@ -345,6 +345,10 @@ fn words_stay_in_their_homes() {
 fn no_state_belongs_to_the_process() {
     let mut wrong = Vec::new();
     for (path, source) in files(&[".rs"]) {
+        // What makes two nodes in one process possible is the process's: its clocks and its chance.
+        if path.starts_with("sim/dst/") {
+            continue;
+        }
         for (number, line) in shipped_code(&path, &source) {
             let item =
                 line.trim_start().trim_start_matches("pub(crate) ").trim_start_matches("pub ");
@@ -390,10 +394,11 @@ fn the_code_map_is_the_code() {
     let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let sources = files(&[".rs"]);
     let mut wrong = Vec::new();
-    for (folder, ..) in ARROWS.iter().filter(|(name, ..)| *name != "hansom") {
+    for (name, ..) in ARROWS.iter().filter(|(name, ..)| *name != "hansom") {
+        let folder = if *name == "dst" { "sim/dst" } else { name };
         let section = architecture
             .split("\n##")
-            .find(|section| section.starts_with(&format!("# {folder}:")))
+            .find(|section| section.starts_with(&format!("# {name}:")))
             .unwrap_or_default();
         let mapped: BTreeSet<&str> =
             section.split('`').filter(|word| word.ends_with(".rs")).collect();

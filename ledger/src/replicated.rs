@@ -26,6 +26,8 @@ pub(crate) mod cluster;
 mod core;
 mod faults;
 mod founding;
+#[cfg(test)]
+mod fuzz;
 mod handover;
 mod image;
 mod journal;

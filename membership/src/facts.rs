@@ -71,6 +71,8 @@ pub(crate) fn read<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use proto::almost::almost;
     use std::collections::{BTreeMap, BTreeSet};
 
     fn member() -> Member {
@@ -132,5 +134,24 @@ mod tests {
         facts.insert(LEFT.to_owned(), "1".to_owned());
         let seen = read_from(&facts).unwrap();
         assert_eq!((seen.foundation, seen.left), (None, true));
+    }
+
+    #[test]
+    fn fuzz_facts() {
+        let texts = facts().into_values().map(String::into_bytes).collect();
+        let some = (proptest::sample::select(facts().into_keys().collect::<Vec<_>>()), almost(texts));
+        proptest!(|(changed in proptest::collection::vec(some, 1..4))| {
+            let mut facts = facts();
+            for (key, value) in changed {
+                facts.insert(key, String::from_utf8_lossy(&value).into_owned());
+            }
+            // What is believed is what would be announced again.
+            if let Some(Sighting { member, foundation, .. }) = read_from(&facts) {
+                let again: BTreeMap<String, String> =
+                    announce(&member, foundation.as_ref()).into_iter().collect();
+                let again = read_from(&again).map(|seen| (seen.member, seen.foundation));
+                prop_assert_eq!(again, Some((member, foundation)));
+            }
+        });
     }
 }

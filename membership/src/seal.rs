@@ -221,4 +221,14 @@ mod tests {
             prop_assert_eq!(seal("hansom", SECRET).open(&noise), None);
         }
     }
+
+    #[test]
+    fn fuzz_datagrams() {
+        let (seal, mut rng) = (seal("hansom", SECRET), ChaCha20Rng::seed_from_u64(1));
+        let sealed = seal.seal(&mut rng, b"gossip");
+        proptest!(|(datagram in proto::almost::almost(vec![sealed.clone()]))| {
+            let opened = seal.open(&datagram);
+            prop_assert_eq!(opened.is_some(), datagram == sealed, "a stranger's datagram");
+        });
+    }
 }

@@ -194,10 +194,10 @@ impl View {
         self.parts.expect.check(&live, self.parts.foundation.as_ref())
     }
 
-    /// Whether this member may take positions and say who is near, or why not. One that was ready
-    /// and has lost sight of the others goes on: phones tell each side of a cut anew where cars
-    /// are, and nothing is decided from it.
-    pub fn knows_places(&self) -> Result<(), NotReady> {
+    /// Whether this member serves clients, or why not. One that was ready and has lost sight of the
+    /// others goes on: phones tell each side of a cut anew where cars are, and what is durable is
+    /// decided by the quorum of a partition, which may be on the side of fewer nodes.
+    pub fn serves(&self) -> Result<(), NotReady> {
         match self.ready() {
             Err(NotReady::TooFew { .. }) if self.was_ready => Ok(()),
             ready => ready,
@@ -259,20 +259,20 @@ mod tests {
     }
 
     #[test]
-    fn who_was_ready_goes_on_saying_where_cars_are() {
+    fn who_was_ready_goes_on_serving() {
         let few = || parts(&[1], &[1, 2, 3], Expect::MajorityOfInitial);
         let alone = View::new(few());
-        assert_eq!(alone.knows_places(), Err(NotReady::TooFew { seen: 1, expected: 2 }));
+        assert_eq!(alone.serves(), Err(NotReady::TooFew { seen: 1, expected: 2 }));
         let both = parts(&[1, 2], &[1, 2, 3], Expect::MajorityOfInitial);
         let ready = View::reusing(both, Some(&alone));
-        assert_eq!(ready.knows_places(), Ok(()));
+        assert_eq!(ready.serves(), Ok(()));
         let cut_off = View::reusing(few(), Some(&ready));
         assert!(cut_off.ready().is_err());
-        assert_eq!(cut_off.knows_places(), Ok(()));
+        assert_eq!(cut_off.serves(), Ok(()));
         let still = View::reusing(few(), Some(&cut_off));
-        assert_eq!(still.knows_places(), Ok(()));
+        assert_eq!(still.serves(), Ok(()));
         let superseded = Parts { fault: Some(NotReady::Superseded { generation: 2 }), ..few() };
-        assert!(View::reusing(superseded, Some(&still)).knows_places().is_err());
+        assert!(View::reusing(superseded, Some(&still)).serves().is_err());
     }
 
     #[test]

@@ -110,12 +110,15 @@ pub struct LookupView {
 }
 
 impl Facts {
-    /// Whether this node serves, or why not.
+    /// Whether clients should come to this node, or why not.
     pub fn ready(&self) -> Result<(), String> {
         let view = self.membership.view();
         match (view.ready(), self.too_few(&view)) {
             // Who founded the cluster counts until it is known who belongs to it now.
             (Ok(()) | Err(NotReady::TooFew { .. }), Some(Ok(()))) | (Ok(()), None) => {}
+            // The dead may be listed for a while yet; a quorum that has just confirmed this node as
+            // its leader is word enough that it is on the right side.
+            (Ok(()) | Err(NotReady::TooFew { .. }), _) if self.leads() => {}
             (Ok(()) | Err(NotReady::TooFew { .. }), Some(Err(why))) | (Err(why), _) => {
                 return Err(why.to_string());
             }
@@ -123,11 +126,16 @@ impl Facts {
         self.has_actors()
     }
 
-    /// Whether this node takes positions and says who is near, or why not: also on the smaller side
-    /// of a cut.
-    pub fn knows_places(&self) -> Result<(), String> {
-        self.membership.view().knows_places().map_err(|why| why.to_string())?;
+    /// Whether this node serves clients, or why not. On the smaller side of a cut it goes on, though
+    /// it is not ready: new clients should go elsewhere, those it has can't.
+    pub fn serves(&self) -> Result<(), String> {
+        self.membership.view().serves().map_err(|why| why.to_string())?;
         self.has_actors()
+    }
+
+    /// Whether a quorum of some partition has confirmed this node as its leader, and goes on to.
+    fn leads(&self) -> bool {
+        !self.ledger.leadership().borrow().is_empty()
     }
 
     fn has_actors(&self) -> Result<(), String> {

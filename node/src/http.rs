@@ -124,21 +124,16 @@ impl fmt::Debug for App {
 pub fn endpoints(app: App) -> Router {
     let identified = || from_fn_with_state(app.clone(), identity::identified);
     let (served, api) = served()
-        .layer(from_fn_with_state(app.clone(), guard::ready))
-        .layer(identified())
-        .split_for_parts();
-    let (located, places) = located()
-        .layer(from_fn_with_state(app.clone(), guard::knows_places))
+        .layer(from_fn_with_state(app.clone(), guard::serves))
         .layer(identified())
         .split_for_parts();
     let (operated, operations) = operated().layer(identified()).split_for_parts();
     let (open, probes) = open().split_for_parts();
     let mut api =
-        Api::openapi().merge_from(api).merge_from(places).merge_from(operations).merge_from(probes);
+        Api::openapi().merge_from(api).merge_from(operations).merge_from(probes);
     formats::say_formats(&mut api);
     Router::new()
         .merge(served)
-        .merge(located)
         .merge(operated)
         .merge(open)
         .merge(SwaggerUi::new("/docs").url("/v1/openapi.json", api))
@@ -149,7 +144,7 @@ pub fn endpoints(app: App) -> Router {
         .layer(from_fn_with_state(app, guard::around))
 }
 
-/// What phones and gateways use. A node that sees too little of the cluster refuses all of it.
+/// What phones and gateways use. A node that has not seen enough of its cluster refuses all of it.
 fn served() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(parties::register_rider))
@@ -167,6 +162,10 @@ fn served() -> OpenApiRouter<App> {
         .routes(routes!(parties::offers))
         .routes(routes!(history::driven))
         .routes(routes!(stream::open))
+        .routes(routes!(positions::locate_one))
+        .routes(routes!(positions::locate))
+        .routes(routes!(positions::nearby))
+        .routes(routes!(supply::supply))
         .routes(routes!(bookings::create))
         .routes(routes!(bookings::booking))
         .routes(routes!(bookings::cancel))
@@ -185,15 +184,6 @@ fn served() -> OpenApiRouter<App> {
         .routes(routes!(trips::resume))
         .routes(routes!(trips::end))
         .routes(routes!(trips::cancel))
-}
-
-/// Where cars are. Each side of a cut network goes on saying what it knows.
-fn located() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(positions::locate_one))
-        .routes(routes!(positions::locate))
-        .routes(routes!(positions::nearby))
-        .routes(routes!(supply::supply))
 }
 
 /// What operators use, also of a node that is not ready.

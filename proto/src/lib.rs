@@ -12,9 +12,12 @@
 //! * [`envelope`]: the one frame a request travels in between nodes.
 //! * [`pings`]: positions as bytes of a fixed size.
 //! * [`machine`]: the contract between the ledger, which sees bytes, and the state behind them.
+//! * `almost`, with the feature `fuzz`: bytes for tests of decoders.
 //! * `client`, with the feature of that name: how programs use a cluster from outside.
 #![warn(missing_docs)]
 
+#[cfg(feature = "fuzz")]
+pub mod almost;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod code;

@@ -1,5 +1,5 @@
 //! Real node processes: started, stopped, killed with SIGKILL, started again on the same disk, or
-//! replaced by a node that never was there when the disk is lost. Where they live is a [`Ground`]'s:
+//! replaced by a node that never was there when the disk is lost. Where they live is a `Ground`'s:
 //! loopback, if nothing else is said. None is left behind: whatever ends the run drops this, and
 //! dropping it kills them.
 

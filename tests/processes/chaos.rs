@@ -46,7 +46,7 @@ fn nodes_are_killed_paused_and_isolated_and_the_page_tells_of_it() {
     let kinds = ["kill", "pause", "isolate", "slow"];
     let faults = kinds.join(",");
     let (report, _) =
-        chaos(&["--minutes", "0.4", "--faults", &faults, "--seed", "6"], directory.path());
+        chaos(&["--minutes", "0.3", "--faults", &faults, "--seed", "6"], directory.path());
     proves(&report, &kinds);
     let page = std::fs::read_to_string(directory.path().join("report.html")).unwrap();
     for part in ["<svg ", "GREEN", "By kind of fault", "hansom chaos --minutes"] {
@@ -65,7 +65,7 @@ fn links_are_cut_and_slowed_by_proxies_where_nothing_else_is_permitted() {
     let directory = tempfile::tempdir().unwrap();
     let kinds = ["one-way", "bridge", "flap", "slow"];
     let faults = kinds.join(",");
-    let flags = ["--net", "proxies", "--minutes", "0.45", "--faults", &faults, "--seed", "3"];
+    let flags = ["--net", "proxies", "--minutes", "0.3", "--faults", &faults, "--seed", "3"];
     let (report, _) = chaos(&flags, directory.path());
     proves(&report, &kinds);
     assert_eq!(report["setup"]["net"], "proxies");

@@ -14,6 +14,7 @@ use super::Runtime;
 use crate::geo::cell_of;
 use membership::View;
 use proto::Point;
+use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Tiles are two to this many ten-millionths of a degree wide and tall, the large ones first. A tile
@@ -34,7 +35,10 @@ const LAT_MAX_E7: u32 = 700_000_000;
 /// In place of a key: the tile lies in several.
 const SEVERAL: u64 = 1;
 
-type Set = [[AtomicU64; 2]; WAYS];
+/// Aligned to a line of the processor's cache.
+#[derive(Default)]
+#[repr(align(64))]
+struct Set([[AtomicU64; 2]; WAYS]);
 
 /// What is known of tiles.
 pub(super) struct Atlas {
@@ -60,16 +64,30 @@ impl Atlas {
         view.ring_key(cell_of(point))
     }
 
-    /// What is known of a tile; worked out if nothing is.
-    fn tile(&self, view: &View, bits: u32, row: i32, column: i32) -> u64 {
+    /// Has the memory brought near that [`ring_key`](Self::ring_key) reads first for a point.
+    fn bring_near(&self, view: &View, point: Point) {
+        let (lat_e7, lng_e7) = point.to_e7();
+        let [bits, _] = TILE_BITS;
+        let (_, set) = self.set(view, bits, lat_e7 >> bits, lng_e7 >> bits);
+        black_box(set.0[0][0].load(Ordering::Relaxed));
+    }
+
+    /// The number of a tile, and where it is if it is known.
+    fn set(&self, view: &View, bits: u32, row: i32, column: i32) -> (u64, &Set) {
         let place = u64::from(row.cast_unsigned()) << 32 | u64::from(column.cast_unsigned());
         // Rows have 18 bits and a sign; the size goes above them. Where splits are others, so
         // are keys: what was kept then fits no tile now.
         let tile = mix(place ^ u64::from(bits) << 58) ^ view.split_version();
         #[expect(clippy::cast_possible_truncation, reason = "any bits do; they are masked")]
         let set = &self.sets[tile as usize % SETS];
+        (tile, set)
+    }
+
+    /// What is known of a tile; worked out if nothing is.
+    fn tile(&self, view: &View, bits: u32, row: i32, column: i32) -> u64 {
+        let (tile, set) = self.set(view, bits, row, column);
         let mut free = None;
-        for way in set {
+        for way in &set.0 {
             let [key, check] = way;
             let known = key.load(Ordering::Relaxed);
             if known == 0 {
@@ -79,7 +97,7 @@ impl Atlas {
             }
         }
         let found = survey(view, bits, row << bits, column << bits);
-        let [key, check] = free.unwrap_or(&set[(tile >> 32) as usize % WAYS]);
+        let [key, check] = free.unwrap_or(&set.0[(tile >> 32) as usize % WAYS]);
         key.store(found, Ordering::Relaxed);
         check.store(found ^ tile, Ordering::Relaxed);
         found
@@ -121,6 +139,11 @@ const fn mix(number: u64) -> u64 {
 }
 
 impl Runtime {
+    /// Has the memory brought near that [`ring_key`](Self::ring_key) reads first for a point.
+    pub(super) fn bring_near(&self, view: &View, point: Point) {
+        self.0.atlas.bring_near(view, point);
+    }
+
     /// The ring key of the cell that a point lies in.
     pub fn ring_key(&self, view: &View, point: Point) -> u64 {
         self.0.atlas.ring_key(view, point)

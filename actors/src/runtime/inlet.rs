@@ -13,6 +13,8 @@ use std::sync::atomic::Ordering;
 /// Keys that are remembered from batch to batch. A gateway's city has some fifty; one that sends
 /// from more than these starts anew.
 const KEYS_MAX: usize = 512;
+/// Pings whose tiles are brought near together.
+const TOGETHER: usize = 16;
 
 /// Some pings by ring key. Kept from batch to batch, it allocates nothing.
 #[derive(Default)]
@@ -47,6 +49,11 @@ impl Groups {
             self.groups[at as usize].items.clear();
         }
         for (item, ping) in (0..).zip(pings) {
+            // As in `cell::index::batch`: waits for memory overlap.
+            if item % TOGETHER == 0 {
+                let some = pings.iter().skip(item).take(TOGETHER);
+                some.for_each(|ping| runtime.bring_near(&view, ping.point));
+            }
             let ring_key = runtime.ring_key(&view, ping.point);
             let at = *self.of_key.entry(ring_key).or_insert_with(|| {
                 self.groups.push(Group::new(runtime, &view, ring_key));
@@ -56,7 +63,7 @@ impl Groups {
             if group.items.is_empty() {
                 self.touched.push(at);
             }
-            group.items.push(item);
+            group.items.push(u32::try_from(item).unwrap_or(u32::MAX));
         }
     }
 

@@ -108,7 +108,11 @@ impl Replicated {
         let patience = least + (most - least) * (place * 1_000 + chance) / (places * 1_000);
         let now = self.0.clock.mono();
         let heard = MonoMs(here.heard_at.load(Ordering::Relaxed));
-        if now.since(heard) >= patience && here.replica.members().voters.contains(&self.0.me()) {
+        // Who is to vote no more stands while that is not agreed on: he may be the only one who has
+        // the word that says so, and nobody else could be elected.
+        let members = here.replica.members();
+        let votes = [&members.voters, &members.agreed].iter().any(|all| all.contains(&self.0.me()));
+        if now.since(heard) >= patience && votes {
             *asked += 1;
             here.heard_at.store(now.0, Ordering::Relaxed);
             here.replica.stand_for_election().await;
@@ -320,7 +324,7 @@ fn next_step(
     wanted: &BTreeSet<NodeId>,
     listen: &BTreeSet<NodeId>,
 ) -> Option<Step> {
-    let Membership { voters, learners, joint, towards } = members;
+    let Membership { voters, learners, joint, towards, .. } = members;
     if let Some(next) = towards {
         return Some(Step::Vote(next.clone()));
     }

@@ -92,7 +92,10 @@ fn config(group: GroupId, timers: Timers) -> Config {
         // for 64 idle groups on 3 nodes. Heartbeats and elections are started in `tend`, all
         // groups at one beat, so that they share wake-ups and frames.
         enable_tick: false,
-        heartbeat_interval: timers.heartbeat_ms,
+        // Nothing is started by it: to the library it is how long an append or a heartbeat may
+        // take. Over a slow link that may be longer than the time between two; three quarters of
+        // it are waited for, and it must stay below the shortest election by a good fifth.
+        heartbeat_interval: timers.election_ms.0 * 4 / 5,
         election_timeout_min: timers.election_ms.0,
         election_timeout_max: timers.election_ms.1,
         max_payload_entries: APPEND_ENTRIES,
@@ -114,6 +117,8 @@ fn config(group: GroupId, timers: Timers) -> Config {
 pub(crate) struct Membership {
     pub(crate) voters: BTreeSet<NodeId>,
     pub(crate) learners: BTreeSet<NodeId>,
+    /// Who votes by the last word that is known to be agreed on.
+    pub(crate) agreed: BTreeSet<NodeId>,
     /// A change of members is half done.
     pub(crate) joint: bool,
     /// It is agreed that two sets of voters count, and this is the one that should remain.
@@ -250,12 +255,14 @@ impl Replica {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
         let stored = metrics.membership_config.membership();
+        let agreed = metrics.committed_membership_config.membership();
         let joint = stored.get_joint_config().len() > 1;
         let settled =
             metrics.membership_config.log_id() == metrics.committed_membership_config.log_id();
         Membership {
             voters: stored.voter_ids().map(NodeId).collect(),
             learners: stored.learner_ids().map(NodeId).collect(),
+            agreed: agreed.voter_ids().map(NodeId).collect(),
             joint: joint || !settled,
             towards: stored
                 .get_joint_config()

@@ -225,7 +225,7 @@ fn admit(app: &App, frame: &Frame<'_>) -> Result<Asker, Refusal> {
     if version == 0 {
         return Err(Refusal::new(Code::BadPeer, "there is no version 0"));
     }
-    app.facts.knows_places().map_err(|why| Refusal::new(Code::NotReady, why))?;
+    app.facts.serves().map_err(|why| Refusal::new(Code::NotReady, why))?;
     let token = (!token.is_empty()).then_some(token);
     http::asker(app, token).map_err(|problem| problem.refusal)
 }

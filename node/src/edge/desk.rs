@@ -60,7 +60,7 @@ impl Desk {
         if self.asker.until.is_some_and(|until| until < self.app.clock.wall()) {
             return Err(Refusal::new(Code::Unauthenticated, "the token has run out"));
         }
-        self.app.facts.knows_places().map_err(|why| Refusal::new(Code::NotReady, why))
+        self.app.facts.serves().map_err(|why| Refusal::new(Code::NotReady, why))
     }
 
     /// Does what a frame asks, or puts it into the group that [`settle`](Self::settle) applies; or

@@ -74,17 +74,9 @@ pub(super) async fn named(request: Request, next: Next) -> Response {
     response
 }
 
-/// Refuses while this node sees too little of the cluster to know who owns what.
-pub(super) async fn ready(State(app): State<App>, request: Request, next: Next) -> Response {
-    match app.facts.ready() {
-        Ok(()) => next.run(request).await,
-        Err(why) => refuse(Code::NotReady, &why),
-    }
-}
-
-/// Refuses while this node has not seen its cluster yet; one that was cut off goes on.
-pub(super) async fn knows_places(State(app): State<App>, request: Request, next: Next) -> Response {
-    match app.facts.knows_places() {
+/// Refuses while this node has not seen enough of its cluster yet. One that was cut off goes on.
+pub(super) async fn serves(State(app): State<App>, request: Request, next: Next) -> Response {
+    match app.facts.serves() {
         Ok(()) => next.run(request).await,
         Err(why) => refuse(Code::NotReady, &why),
     }

@@ -158,4 +158,19 @@ mod tests {
         }
         assert_eq!(Code::BadPeer.as_str(), "BAD_PEER");
     }
+
+    #[test]
+    fn fuzz_frames() {
+        let sent = [
+            codec::encode(&Up::Call { id: 9, envelope: envelope(40) }),
+            codec::encode(&Up::Cancel { id: 9 }),
+        ];
+        proptest::proptest!(|(frame in proto::almost::almost(sent.to_vec()))| {
+            let frame = BytesMut::from(&frame[..]);
+            let _call: Result<ClientMessage<PeerRequest>, _> =
+                Pin::new(&mut PeerCodec).deserialize(&frame);
+            let _answer: Result<Response<PeerResponse>, _> =
+                Pin::new(&mut PeerCodec).deserialize(&frame);
+        });
+    }
 }

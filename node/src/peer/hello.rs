@@ -314,4 +314,20 @@ mod tests {
             assert!(matches!(answered, Err(HelloError::Io(_))), "{bytes:?}: {answered:?}");
         }
     }
+
+    #[test]
+    fn fuzz_handshakes() {
+        let me = identity("c", 2, 7);
+        let hello = codec::encode(&Message::Hello(me.hello(&SeededMint::from_seed(1))));
+        let sent = [&u16::try_from(hello.len()).unwrap_or(0).to_be_bytes()[..], &hello].concat();
+        proptest::proptest!(|(bytes in proto::almost::almost(vec![sent]))| {
+            let answered = futures_util::FutureExt::now_or_never(async {
+                let (mut near, mut far) = tokio::io::duplex(4096);
+                near.write_all(&bytes).await.expect("written");
+                drop(near);
+                answer(&mut far, &me, &SeededMint::from_seed(2)).await.is_ok()
+            });
+            proptest::prop_assert_eq!(answered, Some(false), "nobody comes in without a proof");
+        });
+    }
 }

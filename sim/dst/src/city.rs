@@ -187,9 +187,10 @@ impl City {
     /// Writes down what a client saw.
     pub fn note(&self, what: What) {
         let at_ms = ms();
-        match &what {
-            What::Shown(shown) => tracing::debug!(?shown, "seen"),
-            what => tracing::info!(?what, "seen"),
+        if let What::Shown(shown) = &what {
+            tracing::debug!(?shown, "seen");
+        } else {
+            tracing::info!(?what, "seen");
         }
         self.seen.borrow_mut().push(Seen { at_ms, what });
     }
@@ -207,7 +208,8 @@ impl City {
     /// A whole life: opens when the cluster is ready and at rest, ends when every rider has arrived,
     /// every record was read back and all nodes see the same cluster.
     pub async fn live(self: Rc<Self>) -> turmoil::Result {
-        open(&self.lines.doors.borrow().clone()).await;
+        let founders = self.lines.doors.borrow().clone();
+        open(&founders).await;
         let mut others = Vec::new();
         if self.manners == Manners::Stormy {
             others = prober::all(&self);

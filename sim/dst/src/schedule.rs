@@ -57,13 +57,15 @@ pub type Diet = Vec<(Kind, u32)>;
 
 /// The usual storm: everything, what is common in the world more often.
 pub fn usual() -> Diet {
-    let weight = |kind| match kind {
-        Kind::Crash | Kind::CrashInSync => 10,
-        Kind::Pause | Kind::Isolate | Kind::Halves | Kind::Wipe => 6,
-        Kind::PowerLoss | Kind::MajorityLoss => 3,
-        _ => 4,
+    const OFTEN: [Kind; 2] = [Kind::Crash, Kind::CrashInSync];
+    const MORE: [Kind; 4] = [Kind::Pause, Kind::Isolate, Kind::Halves, Kind::Wipe];
+    const RARELY: [Kind; 2] = [Kind::PowerLoss, Kind::MajorityLoss];
+    let weights: [(&[Kind], u32); 3] = [(&OFTEN, 10), (&MORE, 6), (&RARELY, 3)];
+    let weight = |kind: &Kind| {
+        let found = weights.iter().find(|(kinds, _)| kinds.contains(kind));
+        found.map_or(4, |(_, weight)| *weight)
     };
-    Kind::STORM.iter().map(|kind| (*kind, weight(*kind))).collect()
+    Kind::STORM.iter().map(|kind| (*kind, weight(kind))).collect()
 }
 
 /// A storm of these kinds alone, besides crashes.

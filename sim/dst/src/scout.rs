@@ -97,9 +97,8 @@ async fn ages(city: &City, phone: &mut Phone, node: usize) -> Vec<(String, Optio
     };
     let seen: BTreeMap<DriverId, Duration> =
         seen.iter().filter_map(|value| Some((maybe_id(value, "driver_id")?, age(value)))).collect();
-    let at_work = |Seen { what, .. }: &Seen| match what {
-        What::DriverAcked { driver } => Some(*driver),
-        _ => None,
+    let at_work = |Seen { what, .. }: &Seen| {
+        if let What::DriverAcked { driver } = what { Some(*driver) } else { None }
     };
     let drivers: Vec<DriverId> = city.seen().iter().filter_map(at_work).collect();
     drivers.into_iter().map(|driver| (driver.to_string(), seen.get(&driver).copied())).collect()

@@ -277,29 +277,30 @@ impl Storm {
         victims: &[usize],
     ) -> Result<(), String> {
         let cluster = world.cluster;
-        match what {
-            Fault::Crash(_, loss) if loss.mid_sync && !cluster.is_syncing(victims[0]) => {
-                Err("its disk was not syncing".into())
-            }
-            Fault::Join if cluster.kept().len() >= self.plan.founders + GROWTH_MAX => {
-                Err("it has grown enough".into())
-            }
-            Fault::Drain(_) if cluster.running().len() <= 3 => {
-                Err("three nodes can spare none".into())
-            }
-            Fault::Wipe(_) if cluster.size() + 2 >= crate::cluster::MACHINES_MAX => {
-                Err("so many machines were lost already".into())
-            }
-            Fault::Wipe(_) => {
-                let underway =
-                    self.active.iter().any(|a| matches!(a.what, Fault::Wipe(_) | Fault::Blank(_)));
-                if underway {
-                    return Err("another disk is being replaced".into());
-                }
-                replicas.are_whole(&cluster.wanted(), &cluster.on())
-            }
-            _ => Ok(()),
+        if let Fault::Crash(_, loss) = what
+            && loss.mid_sync
+            && !cluster.is_syncing(victims[0])
+        {
+            return Err("its disk was not syncing".into());
         }
+        if what == Fault::Join && cluster.kept().len() >= self.plan.founders + GROWTH_MAX {
+            return Err("it has grown enough".into());
+        }
+        if matches!(what, Fault::Drain(_)) && cluster.running().len() <= 3 {
+            return Err("three nodes can spare none".into());
+        }
+        if matches!(what, Fault::Wipe(_)) {
+            if cluster.size() + 2 >= crate::cluster::MACHINES_MAX {
+                return Err("so many machines were lost already".into());
+            }
+            let replaced =
+                |active: &Active| matches!(active.what, Fault::Wipe(_) | Fault::Blank(_));
+            if self.active.iter().any(replaced) {
+                return Err("another disk is being replaced".into());
+            }
+            replicas.are_whole(&cluster.wanted(), &cluster.on())?;
+        }
+        Ok(())
     }
 
     fn join(world: &mut World<'_, '_>) -> usize {
@@ -391,7 +392,9 @@ impl Storm {
     /// A node that had votes to write, while nothing else happened, must have noticed its disk.
     fn judge_failing(&self, world: &World<'_, '_>, victim: usize, stopped: bool, began: Duration) {
         let (cluster, lasted) = (world.cluster, world.now.saturating_sub(began));
-        let alone = self.active.is_empty() && cluster.on().contains(&victim);
+        let since = u64::try_from(began.as_millis()).unwrap_or(u64::MAX);
+        let later = self.happened.values().any(|other| other.at_ms.is_some_and(|at| at > since));
+        let alone = self.active.is_empty() && !later && cluster.on().contains(&victim);
         if stopped || !alone || lasted < STOPS_WITHIN {
             return;
         }

@@ -18,7 +18,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// For how long faults are done, in minutes; what is under way then is carried to its end.
+    /// For how long faults are done, in minutes; what is under way then is carried to its end, and each
+    /// kind is done once, however long that takes.
     #[arg(long, default_value_t = 5.0, value_name = "M")]
     pub minutes: f64,
 
@@ -257,7 +258,7 @@ mod tests {
         for kind in Kind::ALL {
             assert!(EXAMPLES.contains(&format!("  {kind} ")), "{kind}");
         }
-        assert_eq!(Cli::try_parse_from(["chaos", INSIDE]).unwrap().args.inside, true);
+        assert!(Cli::try_parse_from(["chaos", INSIDE]).unwrap().args.inside);
     }
 
     #[test]

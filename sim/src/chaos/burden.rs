@@ -83,9 +83,8 @@ impl SmallDisk {
             else {
                 return Err(io::Error::other(format!("stat: {said}")));
             };
-            let size = format!("remount,size={}", (all - free + spare) * block);
-            match run("mount", &["-o", &size, &at]) {
-                Ok(_) => return Ok(()),
+            match self.resize(&((all - free + spare) * block).to_string()) {
+                Ok(()) => return Ok(()),
                 Err(error) => last = error,
             }
         }
@@ -94,8 +93,13 @@ impl SmallDisk {
 
     /// Gives the room back.
     pub(super) fn clear(&self) -> io::Result<()> {
-        let at = self.path.display().to_string();
-        run("mount", &["-o", &format!("remount,size={SIZE}"), &at]).map(drop)
+        self.resize(SIZE)
+    }
+
+    fn resize(&self, size: &str) -> io::Result<()> {
+        let (at, options) = (self.path.display().to_string(), format!("remount,size={size}"));
+        // All said, so that `mount` does not add what it finds, which a user namespace refuses.
+        run("mount", &["-t", "tmpfs", "-o", &options, "none", &at]).map(drop)
     }
 }
 
@@ -112,5 +116,6 @@ fn run(program: &str, arguments: &[&str]) -> io::Result<String> {
         return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&done.stderr);
-    Err(io::Error::other(format!("{program}: {}", said.trim())))
+    let said = said.lines().next().unwrap_or("refused without a word");
+    Err(io::Error::other(format!("{program}: {said}")))
 }

@@ -227,7 +227,7 @@ pub(super) struct Deck {
     beside: bool,
     left: Vec<Kind>,
     dice: Dice,
-    began: bool,
+    rounds: usize,
 }
 
 impl Deck {
@@ -236,16 +236,21 @@ impl Deck {
     pub(super) fn new(kinds: &[Kind], beside: bool, dice: Dice) -> Self {
         let of_deck = |kind: &Kind| if beside { kind.may_be_beside() } else { kind.may_be_alone() };
         let kinds = kinds.iter().copied().filter(of_deck).collect();
-        Self { kinds, beside, left: Vec::new(), dice, began: false }
+        Self { kinds, beside, left: Vec::new(), dice, rounds: 0 }
+    }
+
+    /// Whether each kind came up.
+    pub(super) fn is_seen(&self) -> bool {
+        self.kinds.is_empty() || self.rounds > 1 || self.rounds == 1 && self.left.is_empty()
     }
 
     /// The next fault.
     pub(super) fn draw(&mut self) -> Option<Fault> {
         if self.left.is_empty() {
-            let times = |kind: &Kind| if self.began { kind.weight() } else { 1 };
+            let times = |kind: &Kind| if self.rounds > 0 { kind.weight() } else { 1 };
             let cards = self.kinds.iter().flat_map(|kind| vec![*kind; times(kind)]);
             self.left = cards.collect();
-            self.began = true;
+            self.rounds += 1;
         }
         if self.left.is_empty() {
             return None;
@@ -255,13 +260,15 @@ impl Deck {
         let rest_s = if self.beside { REST_BESIDE_S } else { REST_S };
         let rest = (-dice.between(0.0, 1.0).max(f64::MIN_POSITIVE).ln()).min(REST_MAX) * rest_s;
         let (least, most) = kind.lasts_s();
-        let lasts = match kind {
+        let lasts = if kind == Kind::Pause {
             // Most pauses are short, as those of a collector or a busy host are.
-            Kind::Pause => least * (most / least).powf(dice.between(0.0, 1.0)),
-            _any => dice.between(least, most),
+            least * (most / least).powf(dice.between(0.0, 1.0))
+        } else {
+            dice.between(least, most)
         };
         let (after, lasts) = (Duration::from_secs_f64(rest), Duration::from_secs_f64(lasts));
-        let at_leader = dice.chance(AT_LEADER);
+        // The first of each kind has to meet a leader, or a short run proves nothing.
+        let at_leader = self.rounds == 1 || dice.chance(AT_LEADER);
         Some(Fault { kind, after, lasts, at_leader, beside: self.beside, dice })
     }
 }
@@ -287,7 +294,11 @@ mod tests {
         let round: usize = alone.iter().map(|kind| kind.weight()).sum();
         let second = draw(round);
         assert!(alone.iter().all(|kind| second[kind] == kind.weight()), "{second:?}");
-        assert!(Deck::new(&[Kind::Kill], true, Dice::of(1, "deck")).draw().is_none());
+        let mut none = Deck::new(&[Kind::Kill], true, Dice::of(1, "deck"));
+        assert!(none.is_seen() && none.draw().is_none());
+        let mut two = Deck::new(&[Kind::Kill, Kind::Pause], false, Dice::of(1, "deck"));
+        let mut drawn = || (two.draw().unwrap().at_leader, two.is_seen());
+        assert_eq!([drawn(), drawn()], [(true, false), (true, true)]);
     }
 
     #[test]

@@ -142,7 +142,7 @@ pub(super) fn void(
     let of = |kind: &Kind| by_kind.get(kind).map_or((0, 0), |of| (of.times, of.hit_leader));
     for kind in kinds {
         match of(kind) {
-            (0, _) => void.push(format!("{kind} was never done: give it more --minutes")),
+            (0, _) => void.push(format!("{kind} was never done")),
             (_, 0) => void.push(format!("{kind} never met a leader")),
             (_, _) => {}
         }

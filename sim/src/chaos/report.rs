@@ -1,4 +1,4 @@
-//! What a run came to, as values: the JSON, from which the page ([`html`]) and the table are made.
+//! What a run came to, as values: the JSON, from which the page (`html`) and the table are made.
 
 pub(super) mod html;
 pub(super) mod table;

@@ -57,8 +57,18 @@ pub(super) fn shape(kind: Kind, seats: usize, victim: usize, dice: &mut Dice) ->
             let what = if links[0].1 == victim { what.replace("not heard", "deaf") } else { what };
             Shape { links, met: vec![victim], what }
         }
-        // Everything else that is about links is about all of one node's.
-        _one => {
+        // All of one node's links: what isolates it and what flaps.
+        Kind::Isolate
+        | Kind::Flap
+        | Kind::Slow
+        | Kind::Kill
+        | Kind::Pause
+        | Kind::Starve
+        | Kind::FullDisk
+        | Kind::KillMajority
+        | Kind::KillAll
+        | Kind::Wipe
+        | Kind::JoinDrain => {
             let links = between(&[victim], &others);
             Shape { links, met: vec![victim], what: format!("{} alone", list(&[victim])) }
         }

@@ -125,7 +125,7 @@ impl Board {
     }
 
     fn is_over(&self) -> bool {
-        self.ms() >= self.ends_ms || self.is_hopeless()
+        self.ms() >= self.ends_ms
     }
 
     /// Whether the run was stopped because the cluster did not recover.
@@ -135,7 +135,7 @@ impl Board {
 }
 
 impl Stage<'_> {
-    /// Does faults of these kinds until the time is over. All are undone then.
+    /// Does faults of these kinds until the time is over and each was done once. All are undone then.
     pub(super) async fn play(&self, kinds: &[Kind], seed: u64) -> Result<(), Failure> {
         let deck = |beside, name| Deck::new(kinds, beside, Dice::of(seed, name));
         let both = async {
@@ -149,11 +149,13 @@ impl Stage<'_> {
     }
 
     async fn work(&self, mut deck: Deck) -> Result<(), Failure> {
+        let mut seen = deck.is_seen();
         while let Some(fault) = deck.draw() {
             tokio::time::sleep(fault.after).await;
-            if self.board.is_over() {
+            if self.board.is_over() && seen || self.board.is_hopeless() {
                 break;
             }
+            seen = deck.is_seen();
             let kind = fault.kind;
             lock(&self.board.now).push(kind);
             let incident = self.inflict(fault).await;

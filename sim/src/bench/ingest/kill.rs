@@ -1,5 +1,6 @@
 //! A node that owns cells is killed while positions go in: how long until its cells answer again, as
-//! searches through the other nodes see it, and which pings were lost meanwhile.
+//! searches through the other nodes see it, and which pings were lost meanwhile. The cars stand, so
+//! that a place answers in full again when everybody is there who was there before.
 
 use super::super::BenchError;
 use super::super::converse::{Manner, Phase};
@@ -29,9 +30,6 @@ const TRIES_MAX: usize = 2_000;
 /// How far a search looks, in metres, and how many drivers it wants.
 const RADIUS_M: u32 = 800;
 const MOST: u16 = 200;
-/// A place answers again when no owner is missing and so many of the drivers from before are there;
-/// the others may have driven on.
-const AGAIN: f64 = 0.8;
 /// Between two searches of a place.
 const PAUSE: Duration = Duration::from_millis(20);
 /// A place that does not answer again for so long is counted as lost.
@@ -97,13 +95,13 @@ impl Place {
         clock: Arc<dyn Clock>,
         killed: MonoMs,
     ) -> Result<(Option<u64>, u64), BenchError> {
-        let (mut slowest_ms, wanted) = (0, self.before as f64 * AGAIN);
+        let mut slowest_ms = 0;
         loop {
             let began = clock.mono();
             let found = self.client.near(&self.near).await.map_err(senseless)?;
             let now = clock.mono();
             slowest_ms = slowest_ms.max(now.since(began));
-            if !found.partial && found.drivers.len() as f64 >= wanted {
+            if !found.partial && found.drivers.len() >= self.before {
                 return Ok((Some(now.since(killed)), slowest_ms));
             }
             if now.since(killed) > GIVE_UP_MS {
@@ -125,7 +123,7 @@ impl Bench<'_> {
         let (phase, mut talks) = (Phase::default(), Vec::new());
         for (flock, number) in self.flocks(plan).into_iter().zip(0usize..) {
             let (stream, _) = edge::open(edges[number % edges.len()]).await?;
-            talks.push((stream, Pinging::new(flock, batch, Arc::clone(self.clock))));
+            talks.push((stream, Pinging::new(flock.parked(), batch, Arc::clone(self.clock))));
         }
         let frames = (batch * talks.len()).max(1) as f64;
         let window = usize::from(self.args.window);

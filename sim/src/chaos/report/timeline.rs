@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 const WIDTH: f64 = 1_180.0;
 const LEFT: f64 = 64.0;
-const RIGHT: f64 = 12.0;
+const RIGHT: f64 = 24.0;
 const RATES: f64 = 190.0;
 const LANE: f64 = 18.0;
 const DOTS: f64 = 130.0;

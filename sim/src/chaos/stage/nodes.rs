@@ -237,6 +237,9 @@ impl Stage<'_> {
         let began = self.nemesis.clock.mono();
         if let Err(error) = disk.fill() {
             incident.skipped = Some(format!("{error}"));
+            self.board.may_end.store(NONE, Ordering::Relaxed);
+            self.locator.set_away(seat, false);
+            return Ok(());
         }
         let (seats, mut dice) = (self.others(&[seat]), fault.dice.fork());
         let full = async {
