@@ -61,6 +61,7 @@ const HOMES: &[(&str, &[&str], &str)] = &[
             "ledger/src/replicated/network.rs",
             "ledger/src/replicated/types.rs",
             "node/src/config/args.rs", // its log level
+            "sim/dst/src/trace.rs",    // the same
         ],
         "three files know the consensus library; go through `types`",
     ),

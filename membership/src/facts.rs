@@ -139,7 +139,8 @@ mod tests {
     #[test]
     fn fuzz_facts() {
         let texts = facts().into_values().map(String::into_bytes).collect();
-        let some = (proptest::sample::select(facts().into_keys().collect::<Vec<_>>()), almost(texts));
+        let some =
+            (proptest::sample::select(facts().into_keys().collect::<Vec<_>>()), almost(texts));
         proptest!(|(changed in proptest::collection::vec(some, 1..4))| {
             let mut facts = facts();
             for (key, value) in changed {

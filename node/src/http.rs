@@ -129,8 +129,7 @@ pub fn endpoints(app: App) -> Router {
         .split_for_parts();
     let (operated, operations) = operated().layer(identified()).split_for_parts();
     let (open, probes) = open().split_for_parts();
-    let mut api =
-        Api::openapi().merge_from(api).merge_from(operations).merge_from(probes);
+    let mut api = Api::openapi().merge_from(api).merge_from(operations).merge_from(probes);
     formats::say_formats(&mut api);
     Router::new()
         .merge(served)

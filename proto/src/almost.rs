@@ -12,7 +12,8 @@ const DAMAGES_MAX: usize = 4;
 const INSERTED_MAX: usize = 16;
 /// Bytes in which formats like to hide something: nothing, the marks of bincode's longer numbers, the
 /// largest of each width, text's quotes and brackets.
-const LOADED: &[u8] = &[0, 1, 0x7f, 0x80, 0xfa, 0xfb, 0xfc, 0xfd, 0xfe, 0xff, b'"', b'{', b'[', b'\\'];
+const LOADED: &[u8] =
+    &[0, 1, 0x7f, 0x80, 0xfa, 0xfb, 0xfc, 0xfd, 0xfe, 0xff, b'"', b'{', b'[', b'\\'];
 
 #[derive(Debug, Clone)]
 enum Damage {

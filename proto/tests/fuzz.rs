@@ -13,7 +13,7 @@ use proto::codec;
 use proto::edge::Intake;
 use proto::envelope::{Envelope, Reply};
 use proto::pings::PingBatch;
-use proto::record::ask::{Found, Followed, Push, Request};
+use proto::record::ask::{Followed, Found, Push, Request};
 use proto::record::command::{Answer, Outcome, Proposal};
 use proto::record::driver::Standing;
 use proto::record::event::Event;
@@ -47,10 +47,12 @@ fn frozen(file: &str) -> Vec<Vec<u8>> {
 
 fn each(seeds: Vec<Vec<u8>>, read: impl Fn(&[u8])) {
     let mut runner = TestRunner::new(config());
-    runner.run(&almost(seeds), |bytes| {
-        read(&bytes);
-        Ok(())
-    }).unwrap();
+    runner
+        .run(&almost(seeds), |bytes| {
+            read(&bytes);
+            Ok(())
+        })
+        .unwrap();
 }
 
 /// What goes through the codec.

@@ -3,13 +3,11 @@
 
 use super::cluster::{DiskId, Join, Standing};
 use super::image::{Assembly, Header, Image, Piece};
-use super::types::{Entry, LogId, SnapshotMeta, Types, Vote};
+use super::types::{Append, Ballot, Entry, LogId, RaftEntry, SnapshotMeta, Vote};
 use super::wire::{Body, Frame, Kind, Part, Reply, Words};
 use super::{log, snapshots};
 use crate::store::{Batch, MemoryDisk, Store};
 use bytes::Bytes;
-use openraft::entry::RaftEntry;
-use openraft::raft::{AppendEntriesRequest, VoteRequest};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use proto::almost::almost;
@@ -76,16 +74,16 @@ fn fuzz_frames_of_peers() {
 #[test]
 fn fuzz_words_of_the_consensus_library() {
     let id = LogId::new_term_index(3, 9);
-    let append: AppendEntriesRequest<Types> = AppendEntriesRequest {
+    let append: Append = Append {
         vote: Vote::new(3, 1),
         prev_log_id: Some(id),
         entries: vec![Entry::new_blank(LogId::new_term_index(3, 10))],
         leader_commit: Some(id),
     };
-    let vote = VoteRequest::<Types>::new(Vote::new(4, 2), Some(id));
+    let vote = Ballot::new(Vote::new(4, 2), Some(id));
     each(vec![codec::encode(&append), codec::encode(&vote)], |bytes| {
-        let _words = codec::decode::<AppendEntriesRequest<Types>>(bytes);
-        let _words = codec::decode::<VoteRequest<Types>>(bytes);
+        let _words = codec::decode::<Append>(bytes);
+        let _words = codec::decode::<Ballot>(bytes);
         let _meta = codec::decode::<SnapshotMeta>(bytes);
     });
 }

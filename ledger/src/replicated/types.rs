@@ -7,6 +7,8 @@ use super::network::Dialler;
 use crate::contract::{Committed, Refused, Term};
 use openraft::Instant;
 use openraft::async_runtime::WatchReceiver;
+#[cfg(test)]
+pub(crate) use openraft::entry::RaftEntry;
 use openraft::errors::{ClientWriteError, InitializeError, LinearizableReadError, RaftError};
 use openraft::impls::leader_id_std;
 use openraft::{ChangeMembers, Config, EmptyNode, Raft, ReadPolicy, ServerState, SnapshotPolicy};
@@ -57,6 +59,10 @@ pub(crate) type Vote = openraft::alias::VoteOf<Types>;
 pub(crate) type Entry = openraft::alias::EntryOf<Types>;
 pub(crate) type Members = openraft::alias::StoredMembershipOf<Types>;
 pub(crate) type SnapshotMeta = openraft::alias::SnapshotMetaOf<Types>;
+#[cfg(test)]
+pub(crate) type Append = openraft::raft::AppendEntriesRequest<Types>;
+#[cfg(test)]
+pub(crate) type Ballot = openraft::raft::VoteRequest<Types>;
 pub(crate) type Snapshot = openraft::alias::SnapshotOf<Types, super::image::Image>;
 
 /// How patient the groups are, in milliseconds.

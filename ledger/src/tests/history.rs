@@ -8,8 +8,12 @@ use crate::{Cursor, Ledger, LoggedEvent};
 use proto::{GroupId, NodeId};
 
 /// So little that a few dozen records fill segments.
-pub(super) const LITTLE: Retention =
-    Retention { ms: 24 * 60 * 60 * 1000, events_max: 20, segment_bytes: 300, snapshot_entries: 1_024 };
+pub(super) const LITTLE: Retention = Retention {
+    ms: 24 * 60 * 60 * 1000,
+    events_max: 20,
+    segment_bytes: 300,
+    snapshot_entries: 1_024,
+};
 
 const GROUP: GroupId = GroupId(1);
 

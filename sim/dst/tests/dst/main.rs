@@ -52,6 +52,7 @@ fn seeds(usual: u64) -> Vec<u64> {
 }
 
 /// A quiet city to which one thing happens.
+#[expect(clippy::print_stdout, reason = "what a run was like is what a person wants to know")]
 fn quiet(seed: u64, fault: Option<(Fault, Duration)>) -> Run {
     let run = run(&Job::quiet(seed, Schedule::quiet(seed, fault)));
     println!("seed {seed}: {}", run.summary());
@@ -84,8 +85,9 @@ fn on_a_calm_day_every_booking_is_carried_and_nobody_asks_twice() {
 fn a_machine_that_loses_power_while_it_syncs_costs_nothing_that_was_acked() {
     for seed in seeds(SEEDS) {
         let loss = Loss { kept: usize::from(seed % 5 == 0), mid_sync: true };
+        let whom = usize::try_from(seed).expect("a small seed");
         let down = Duration::from_millis(1_000 + seed * 7_919 % 14_000);
-        let run = quiet(seed, Some((Fault::Crash(Whom::Someone(seed as usize), loss), down)));
+        let run = quiet(seed, Some((Fault::Crash(Whom::Someone(whom), loss), down)));
         judge(seed, &run, Manners::Quiet);
         judge_takeover(seed, &run, down);
         assert_eq!(run.said, [""; 0], "seed {seed}: a node ended by itself");

@@ -36,6 +36,9 @@ const STALL_LOOK: Duration = Duration::from_millis(20);
 /// What a lost packet costs a stream: it is sent again after so long.
 const SENT_AGAIN_MS: u64 = 200;
 const DATAGRAM_MAX: usize = 65_535;
+/// Ports tried, and the nodes at whose addresses each has to be free: all that begin.
+const PORT_TRIES: usize = 20;
+const FIRST_NODES: usize = 7;
 /// Datagrams that wait at one proxy at once.
 const WAITING_MAX: usize = 4_096;
 
@@ -67,9 +70,15 @@ impl Proxies {
     pub(in super::super) fn new(clock: Arc<dyn Clock>, dice: Dice) -> io::Result<Self> {
         let mut taken = Vec::new();
         let mut port = || {
-            let free = ports::free(&taken)?;
-            taken.push(free);
-            Ok::<_, io::Error>(free.port())
+            // Free on 127.0.0.1 is not yet free where the proxies stand.
+            for _ in 0..PORT_TRIES {
+                let free = ports::free(&taken)?;
+                taken.push(free);
+                if (1..=FIRST_NODES).all(|id| is_free((address(PROXIES, id), free.port()))) {
+                    return Ok(free.port());
+                }
+            }
+            Err(io::Error::from(io::ErrorKind::AddrInUse))
         };
         let (http, peer, edge) = (port()?, port()?, port()?);
         let (states, standing) = (States::default(), Mutex::default());
@@ -234,6 +243,10 @@ fn address(sort: u8, id: usize) -> Ipv4Addr {
     let [.., high] = (id / PER_BYTE).to_be_bytes();
     let [.., low] = (id % PER_BYTE + 1).to_be_bytes();
     Ipv4Addr::new(127, sort, high, low)
+}
+
+fn is_free(at: (Ipv4Addr, u16)) -> bool {
+    std::net::TcpListener::bind(at).is_ok() && std::net::UdpSocket::bind(at).is_ok()
 }
 
 /// The node that speaks from an address.
