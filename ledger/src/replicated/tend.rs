@@ -25,7 +25,7 @@ const VALUES_PER_ENTRY: u64 = 4;
 const LAG_MAX: u64 = 128;
 /// A preferred leader must have been fit for so many looks before it is given its group back.
 const STABLE_LOOKS: u32 = 10;
-/// A listener whom nobody wants, and who has heard nothing for so long, has been dismissed.
+/// A replica that nobody wants, and that has heard nothing for so long, has been dismissed.
 const DISMISSED_MS: u64 = 5_000;
 /// Groups whose members are being changed by this node at once.
 const MOVES_MAX: usize = 2;
@@ -269,8 +269,9 @@ impl Replicated {
             let members = here.replica.members();
             let wanted = known.plan.get(&group).is_none_or(|nodes| nodes.contains(&me));
             let heard = MonoMs(here.heard_at.load(Ordering::Relaxed));
-            let listens =
-                members.learners.contains(&me) && self.0.clock.mono().since(heard) < DISMISSED_MS;
+            // A leader who speaks to it counts on what it said it has, also one that is just letting
+            // it in again, which this replica can't know yet.
+            let listens = self.0.clock.mono().since(heard) < DISMISSED_MS;
             let inside = members.voters.contains(&me) || listens;
             if wanted || inside || members.voters.is_empty() || members.joint || group == META {
                 continue;

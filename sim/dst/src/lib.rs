@@ -13,7 +13,7 @@
 //! * [`trace`], [`dice`]: what happened, hashed; chance from the seed.
 #![warn(missing_docs)]
 
-#[cfg(not(tokio_unstable))]
+#[cfg(not(any(tokio_unstable, doc)))]
 compile_error!(
     "turmoil seeds tokio's own random choices only under --cfg tokio_unstable, and without that no \
      seed replays: .cargo/config.toml sets it, but an exported RUSTFLAGS overrides that file"
