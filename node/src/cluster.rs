@@ -129,8 +129,10 @@ impl Facts {
     /// Whether this node serves clients, or why not. On the smaller side of a cut it goes on, though
     /// it is not ready: new clients should go elsewhere, those it has can't.
     pub fn serves(&self) -> Result<(), String> {
-        self.membership.view().serves().map_err(|why| why.to_string())?;
-        self.has_actors()
+        self.ready().or_else(|_| {
+            self.membership.view().serves().map_err(|why| why.to_string())?;
+            self.has_actors()
+        })
     }
 
     /// Whether a quorum of some partition has confirmed this node as its leader, and goes on to.
