@@ -1,4 +1,4 @@
-//! When a node may serve. A node that sees fewer members than it must expect is NOT READY and
+//! When a node is ready. A node that sees fewer members than it must expect is NOT READY and
 //! keeps trying; "no seed answered, so I am a cluster of one" does not exist, except `--single`.
 
 use crate::foundation::Foundation;

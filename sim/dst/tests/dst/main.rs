@@ -32,6 +32,7 @@ const FOUND: &[(u64, &str)] = &[
         "nodes with a majority of each partition were not ready while a dead one was still listed",
     ),
     (12, "a change of voters whose leader died between its two steps was never finished"),
+    (13, "a replica was removed while a leader that let it in again counted on it"),
     (16, "a leader whose disk failed asked for confirmation for ever, without a pause"),
     (29, "who was to vote no more did not stand, though nobody else had the entry that said so"),
 ];
