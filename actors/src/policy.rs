@@ -12,6 +12,7 @@ pub const ATTEMPTS: usize = 3;
 
 /// The values in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Policy {
     /// How long a driver has to answer an offer, in milliseconds.
     pub offer_ttl_ms: u32,

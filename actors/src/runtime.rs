@@ -45,6 +45,7 @@ pub use search::{Nearby, Wanted};
 use crate::fault::Faults;
 use crate::hedge::Hedge;
 use crate::policy::Policy;
+use arc_swap::ArcSwap;
 use ledger::Partitions;
 use membership::Membership;
 use proto::code::{Code, Refusal};
@@ -94,8 +95,9 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub mint: Arc<dyn Mint>,
-    /// The numbers in force.
-    pub policy: Arc<Policy>,
+    /// The numbers in force, which an operator may change at any time: what is decided at once is
+    /// decided by one look, and a search keeps those it began with.
+    pub policy: Arc<ArcSwap<Policy>>,
     /// Members that keep each cell, its owner among them.
     pub cell_replicas: usize,
     /// Mistakes made on purpose; none outside of tests.

@@ -15,6 +15,7 @@
 //! | `begin`, `serve` | how a node comes to belong to a cluster; what other ledgers ask of it |
 //! | `level` | how two builds share one log during a rolling upgrade |
 //! | `splits` | which cells are split, as group 0 has agreed |
+//! | `policy` | the numbers in force, as group 0 has agreed |
 //! | `reads` | linearizable reads, many to a round of confirmation |
 //! | `offline` | what an operator asks of a directory that nobody has open |
 //! | `handover` | how long a group has no leader while its leadership goes back |
@@ -36,6 +37,7 @@ mod level;
 mod log;
 mod network;
 pub mod offline;
+mod policy;
 mod reads;
 mod segments;
 mod serve;
@@ -50,7 +52,9 @@ mod wire;
 pub use cluster::{Cluster, DiskId, Listed, META, Objection, Plan, Standing};
 pub use core::Known;
 pub use faults::{Fault, Faults};
+pub use founding::remembered;
 pub use level::TooOld;
+pub use policy::{AgreedPolicy, POLICY_BYTES_MAX};
 pub use settings::{
     Broken, OpenReplicatedError, Parts, ReplicaStatus, ReplicatedCounts, Retention, Settings,
 };
@@ -239,13 +243,14 @@ impl Replicated {
             return Err("the log begins after the newest snapshot ends: one is missing".into());
         }
         let (lines, segments) = (Arc::clone(&core.lines), core.means.segments.clone());
-        let dialler = Dialler { group, lines, segments, faults };
+        let hush = Arc::default();
+        let dialler = Dialler { group, lines, segments, hush: Arc::clone(&hush), faults };
         let seed = seed ^ u64::from(group.0) << 48;
         let replica =
             Replica::start(node, group, timers, log.clone(), keeper, dialler, seed).await?;
         let heard_at = Arc::new(AtomicU64::new(core.clock.mono().0));
         let (reader, look) = (Reader::start(replica.clone()), Arc::default());
-        let here = Here { replica, log, reader, began_at, look, heard_at };
+        let here = Here { replica, log, reader, began_at, look, heard_at, hush };
         core.here.write().unwrap_or_else(PoisonError::into_inner).insert(group, here.clone());
         core.tasks().spawn(self.clone().watch_role(here.clone()));
         Ok(here)
@@ -366,11 +371,19 @@ impl Replicated {
         node: NodeId,
         standing: Standing,
     ) -> Result<Result<Cluster, Objection>, Refused> {
-        let hint = match self.change(Change::Stand(node, standing)).await {
+        self.have_changed(Change::Stand(node, standing), Body::Stand(node, standing)).await
+    }
+
+    /// Has group 0 changed by its leader: this node, or the one that is told `body`.
+    async fn have_changed(
+        &self,
+        change: Change,
+        body: Body,
+    ) -> Result<Result<Cluster, Objection>, Refused> {
+        let hint = match self.change(change).await {
             Err(Refused::NotLeader { hint: Some(hint) }) => hint,
             other => return other,
         };
-        let body = Body::Stand(node, standing);
         match self.0.lines.call(hint, Lane::Consensus, PROPOSE_WITHIN, body).await {
             Ok(Reply::Stood(stood)) => Ok(stood),
             Ok(_) => Err(Refused::NotLeader { hint: None }),
@@ -436,6 +449,9 @@ impl Replicated {
                 group,
                 leads: self.0.leadership.borrow().contains_key(&group),
                 term: here.replica.role().term,
+                may_stand: members.may_stand(self.0.me()),
+                last: here.log.last_of_term(),
+                quorums: members.quorums,
                 voters: members.voters,
                 learners: members.learners,
                 applied,

@@ -45,6 +45,9 @@ pub struct Config {
     pub me: Member,
     /// How it finds the others.
     pub bootstrap: Bootstrap,
+    /// What a later node learned before and kept on its disk. Once the initial nodes have all been
+    /// replaced, nobody is told it any more, and when all nodes start at once nobody would know.
+    pub remembered: Option<Foundation>,
     /// Which cells are split.
     pub splits: SplitTable,
 }

@@ -106,7 +106,8 @@ impl Membership {
     ) -> Result<Self, MembershipError> {
         config.check()?;
         config.me.split_version = config.splits.version();
-        let foundation = config.bootstrap.foundation(config.me.id);
+        let known = config.bootstrap.foundation(config.me.id);
+        let foundation = known.or_else(|| config.remembered.clone());
         let mut observer = Observer {
             roster: Roster::new(config.me.clone(), foundation.clone()),
             me: config.me.id,

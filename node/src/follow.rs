@@ -16,6 +16,7 @@ use crate::router::NodeRouter;
 use actors::geo;
 use actors::policy::Policy;
 use actors::runtime::world::{Context, Mint};
+use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use membership::Membership;
 use proto::envelope::Subject;
@@ -56,7 +57,7 @@ pub(crate) struct Means {
     pub(crate) router: Arc<NodeRouter>,
     pub(crate) membership: Membership,
     pub(crate) mint: Arc<dyn Mint>,
-    pub(crate) policy: Policy,
+    pub(crate) policy: Arc<ArcSwap<Policy>>,
 }
 
 /// Streams of one kind.
@@ -249,8 +250,8 @@ impl Streams {
 
     /// How long a drive takes by the policy's estimate, in seconds.
     pub(crate) fn eta_s(&self, from: Point, to: Point) -> u32 {
-        let Policy { speed_cms, detour_pct, .. } = self.means.policy;
-        geo::eta_s(geo::distance_m(from, to), speed_cms, detour_pct)
+        let policy = self.means.policy.load();
+        geo::eta_s(geo::distance_m(from, to), policy.speed_cms, policy.detour_pct)
     }
 
     /// Where drivers were seen last: their partitions know the cells, the cells the places.

@@ -39,6 +39,7 @@ use crate::config::Limits;
 use crate::follow::Streams;
 use crate::metrics::Metrics;
 use crate::pings::Ingest;
+use crate::policy::InForce;
 use crate::router::NodeRouter;
 use crate::sockets::SocketRegistry;
 use actors::runtime::world::Mint;
@@ -72,6 +73,8 @@ pub struct Parts {
     pub node: NodeId,
     /// Who is here and who owns what.
     pub facts: Facts,
+    /// The policy in force.
+    pub policy: InForce,
     /// The way to every owner.
     pub router: Arc<NodeRouter>,
     /// The live view.
@@ -193,6 +196,7 @@ fn operated() -> OpenApiRouter<App> {
         .routes(routes!(operations::partitions))
         .routes(routes!(operations::drain))
         .routes(routes!(operations::activate))
+        .routes(routes!(operations::policy, operations::set_policy))
 }
 
 /// What tells nothing about anybody, for load balancers and scrapers.

@@ -25,6 +25,7 @@ pub mod net;
 pub mod node;
 pub mod peer;
 pub mod pings;
+pub mod policy;
 pub mod router;
 mod sessions;
 pub mod sockets;

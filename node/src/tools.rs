@@ -1,13 +1,15 @@
-//! The commands that ask a running node, `hansom ring`, `hansom lookup`, `hansom node drain` and
-//! `hansom client`, and those that ask a data directory, `hansom ledger`.
+//! The commands that ask a running node, `hansom ring`, `hansom lookup`, `hansom policy`, `hansom
+//! node drain` and `hansom client`, and those that ask a data directory, `hansom ledger`.
 
 pub mod client;
 pub mod offline;
 mod partitions;
+mod policy;
 pub(crate) mod print;
 pub mod token;
 
 pub use partitions::{Action, DrainArgs, drain};
+pub use policy::{PolicyArgs, policy};
 
 use crate::cluster::{ClusterView, LookupView};
 use crate::config::Secret;
@@ -130,11 +132,11 @@ async fn ask<T: DeserializeOwned>(
     path: &str,
     query: &[(&str, &str)],
 ) -> Result<T, ToolError> {
-    exchange(door, reqwest::Method::GET, path, query).await
+    exchange(door, reqwest::Method::GET, path, query, None).await
 }
 
 async fn tell<T: DeserializeOwned>(door: &Door, path: &str) -> Result<T, ToolError> {
-    exchange(door, reqwest::Method::POST, path, &[]).await
+    exchange(door, reqwest::Method::POST, path, &[], None).await
 }
 
 async fn exchange<T: DeserializeOwned>(
@@ -142,6 +144,7 @@ async fn exchange<T: DeserializeOwned>(
     method: reqwest::Method,
     path: &str,
     query: &[(&str, &str)],
+    body: Option<serde_json::Value>,
 ) -> Result<T, ToolError> {
     let node = door.node.split(',').next().unwrap_or_default().to_owned();
     let unreachable = |source| ToolError::Unreachable { node: node.clone(), source };
@@ -150,6 +153,9 @@ async fn exchange<T: DeserializeOwned>(
     let mut request = client.request(method, url).query(query);
     if let Some(token) = door.bearer.text() {
         request = request.bearer_auth(token);
+    }
+    if let Some(body) = body {
+        request = request.json(&body);
     }
     let response = request.send().await.map_err(unreachable)?;
     if response.status().is_success() {

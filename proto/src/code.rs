@@ -139,6 +139,8 @@ codes! {
     TripNotOver = 5015, "TRIP_NOT_OVER", final;
     /// The driver told nobody where he is in the last minute.
     DriverNotSeen = 3010, "DRIVER_NOT_SEEN", final;
+    /// The policy was set by somebody else since it was read.
+    PolicyChanged = 2011, "POLICY_CHANGED", final;
 }
 
 impl fmt::Display for Code {

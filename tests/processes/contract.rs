@@ -360,6 +360,8 @@ impl Contract {
             self.refuses(&what, "NODE_NOT_FOUND", |ask| ask).await;
         }
         self.refuses("POST /v1/cluster/nodes/3/drain", "TOO_FEW_NODES", |ask| ask).await;
+        let late = json!({ "version": 77, "set": {} });
+        self.refuses("PATCH /v1/policy", "POLICY_CHANGED", |ask| ask.json(&late)).await;
     }
 }
 

@@ -80,6 +80,28 @@ async fn three_nodes_form_a_cluster_and_a_fourth_takes_its_share_of_the_cells() 
 }
 
 #[tokio::test]
+async fn a_cluster_whose_founders_are_all_gone_comes_back_after_all_its_nodes_died() {
+    let mut cluster = Cluster::start(3, &["--partitions=8"]).await;
+    let rider = cluster.rider_at(1, "ada").await;
+    for founder in 1..=3 {
+        cluster.join().await;
+        let drain = format!("POST /v1/cluster/nodes/{founder}/drain");
+        cluster.ask(cluster.any(), &drain).send().await.expect(200);
+        cluster.spread().await;
+        cluster.stop(founder).await;
+    }
+    for node in 4..=6 {
+        cluster.kill(node);
+    }
+    for (node, seed) in [(4, 5), (5, 6), (6, 4)] {
+        cluster.reseed(node, seed);
+        cluster.spawn(node);
+    }
+    cluster.settled().await;
+    cluster.all_serve_all(&[rider]).await;
+}
+
+#[tokio::test]
 async fn any_node_answers_for_any_booking_driver_trip_and_coordinate_over_one_forward_at_most() {
     let cluster = Cluster::start(3, &[]).await;
     cluster.spread().await;

@@ -31,6 +31,7 @@ mod nodes;
 mod offers;
 mod people;
 mod phone;
+mod policy;
 mod races;
 mod readme;
 mod recover;

@@ -176,6 +176,12 @@ impl Cluster {
         id
     }
 
+    /// Tells a node that joined whom to ask first, from its next start on.
+    pub(crate) fn reseed(&mut self, id: u64, seed: u64) {
+        let seed = self.peer(seed).to_string();
+        self.nodes.get_mut(&id).unwrap().bootstrap = vec!["--seeds".to_owned(), seed];
+    }
+
     /// Starts a process that is down; does not wait.
     pub(crate) fn spawn(&mut self, id: u64) {
         let log = OpenOptions::new().create(true).append(true).open(self.log(id)).unwrap();

@@ -6,6 +6,7 @@ use super::settle::SETTLE_WITHIN;
 use super::{REDRIVE_MS, Runtime, count};
 use crate::booking;
 use crate::dispatch::{Dispatch, Effect, Event, Ranked, Start};
+use crate::policy::Policy;
 use proto::code::Refusal;
 use proto::record::ask::{Claim, HoldDriver, OfferNews, Withdraw};
 use proto::record::cell::{Candidate, Demand};
@@ -168,7 +169,8 @@ impl Shell {
             pending: booking::pending(&booking).cloned().collect(),
         };
         let mut effects = Vec::new();
-        let dispatch = Dispatch::begin(now, (*world.policy).clone(), start, &mut effects);
+        let dispatch =
+            Dispatch::begin(now, Policy::clone(&world.policy.load()), start, &mut effects);
         let partitions = &world.partitions;
         let led = partitions.ledger().leadership();
         let term = led.borrow().get(&partitions.group(self.id.slot())).map_or(0, |term| term.0);
@@ -253,7 +255,7 @@ impl Shell {
         tokio::spawn(async move {
             let Ranked { driver, cost_ms, .. } = candidate;
             let ask = Claim { driver, booking, cost_ms, age_ms, contended };
-            let patience_ms = runtime.world().policy.claim_window_ms + CLAIM_GRACE_MS;
+            let patience_ms = runtime.world().policy.load().claim_window_ms + CLAIM_GRACE_MS;
             let context = runtime.background().within_ms(patience_ms);
             let answer = runtime.world().router.ask(ask, context).await.ok();
             let _shell_gone = myself.cast(Message::Happened(Event::Claimed(driver, answer)));
@@ -269,6 +271,7 @@ impl Shell {
         attempt: u16,
     ) {
         let world = self.runtime.world();
+        let policy = world.policy.load();
         let created_at = world.clock.wall();
         let offer = Offer {
             id: world.mint.offer(self.id.slot(), created_at),
@@ -282,8 +285,8 @@ impl Shell {
             pickup: running.booking.pickup.point,
             destination: running.booking.destination.point,
             created_at,
-            ttl_ms: world.policy.offer_ttl_ms,
-            shown_ms: world.policy.offer_shown_ms,
+            ttl_ms: policy.offer_ttl_ms,
+            shown_ms: policy.offer_shown_ms,
         };
         let command =
             Command::OfferStart { offer: offer.clone(), attempts: self.attempts(running) };

@@ -252,8 +252,8 @@ impl Shell {
         let now = world.clock.mono();
         let mut state = self.cell.state();
         let Restood::Freed(car) = take(&mut state.supply, standing, now) else { return };
-        let eta_ms =
-            |distance_m| geo::eta_ms(distance_m, world.policy.speed_cms, world.policy.detour_pct);
+        let policy = world.policy.load();
+        let eta_ms = |distance_m| geo::eta_ms(distance_m, policy.speed_cms, policy.detour_pct);
         let mut by_node: BTreeMap<NodeId, Vec<_>> = BTreeMap::new();
         for (booking, candidate) in state.board.wake(&car, standing, eta_ms, WAKE_MAX, now) {
             if let Some(node) = world.partitions.leader(booking.slot()) {

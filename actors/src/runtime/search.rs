@@ -63,7 +63,7 @@ impl Runtime {
     pub async fn nearby(&self, wanted: Wanted) -> Nearby {
         let world = self.world();
         let Wanted { center, radius_m, need, free_only, max, fresh_ms } = wanted;
-        let fresh_ms = fresh_ms.unwrap_or(world.policy.fresh_ms);
+        let fresh_ms = fresh_ms.unwrap_or(world.policy.load().fresh_ms);
         let mut query = Query { center, radius_m, need, free_only, fresh_ms, max };
         let near = world.membership.view().keys_within(center, radius_m);
         let (mine, others): (Vec<KeyNear>, _) =
@@ -112,7 +112,7 @@ impl Runtime {
     /// Candidates for a booking, which from now on stands on the boards it searched.
     pub(super) async fn candidates(&self, demand: Demand) -> Findings {
         let world = self.world();
-        let (me, max) = (world.node, dispatch::candidates_max(&world.policy));
+        let (me, max) = (world.node, dispatch::candidates_max(&world.policy.load()));
         let Demand { pickup, radius_m, need, .. } = demand;
         let ask = Search {
             node: me,
@@ -121,7 +121,7 @@ impl Runtime {
             need: Some(need),
             free_only: true,
             max,
-            fresh_ms: world.policy.fresh_ms,
+            fresh_ms: world.policy.load().fresh_ms,
             post: Some(demand),
             ring_keys: Vec::new(),
             copies: false,

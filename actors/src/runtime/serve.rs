@@ -114,7 +114,8 @@ pub(super) async fn serve(
         Request::CreateBooking(ask) => {
             let world = runtime.world();
             let slot = ask.rider.slot();
-            let quote = world.policy.quote(ask.need.kind, ask.pickup.point, ask.destination.point);
+            let policy = world.policy.load();
+            let quote = policy.quote(ask.need.kind, ask.pickup.point, ask.destination.point);
             let command = Command::CreateBooking {
                 quote,
                 booking: world.mint.booking(slot, world.clock.wall()),

@@ -168,7 +168,7 @@ impl Runtime {
     pub(super) fn start_code(&self) -> CodeRule {
         let World { policy, mint, .. } = self.world();
         let digits = || Pin(u16::try_from(mint.random() % u64::from(PINS)).unwrap_or_default());
-        match policy.start_code {
+        match policy.load().start_code {
             StartRule::None => CodeRule::None,
             StartRule::PerTrip => CodeRule::Trip(digits()),
             StartRule::Pin => CodeRule::RiderOr(digits()),

@@ -1,7 +1,8 @@
 //! Group 0: what the cluster agrees on about itself. Who its nodes are and with which disks, and
 //! from that, by pure calculation, where the replicas of each partition should be. And which cells
-//! are split.
+//! are split, and the policy in force.
 
+use super::policy::AgreedPolicy;
 use super::splits::{SplitCell, Splits};
 use membership::Ring;
 use proto::codec::{self, CodecError};
@@ -17,6 +18,8 @@ pub const META: GroupId = GroupId(0);
 pub(crate) const CLUSTER_KEY: &[u8] = b"cluster";
 /// Under which it keeps the split cells, once they have been set.
 pub(crate) const SPLITS_KEY: &[u8] = b"splits";
+/// Under which it keeps the policy, once one has been set.
+pub(crate) const POLICY_KEY: &[u8] = b"policy";
 
 /// Names a disk for ever. A node that comes back without its disk has another, and is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -90,6 +93,8 @@ pub(crate) enum Change {
     Raise(Level),
     /// The cells that are split, if nobody has set others since that version.
     SetSplits(u64, Vec<SplitCell>),
+    /// The policy in force, if nobody has set another since that version.
+    SetPolicy(u64, Vec<u8>),
 }
 
 /// Why a change was refused.
@@ -117,7 +122,7 @@ pub enum Objection {
     #[error("not every node's build knows that feature level")]
     NotEverybody,
     /// Somebody was faster.
-    #[error("the split cells have been set since: version {version} counts")]
+    #[error("somebody has set it since: version {version} counts")]
     Stale {
         /// The version that counts.
         version: u64,
@@ -125,6 +130,9 @@ pub enum Objection {
     /// More cells than a table may split.
     #[error("too many split cells")]
     TooManySplits,
+    /// More bytes than a policy may take.
+    #[error("the policy takes more than {} bytes", super::policy::POLICY_BYTES_MAX)]
+    PolicyTooLarge,
 }
 
 /// The preference list of each group, its preferred leader first. A pure function of the cluster.
@@ -188,12 +196,13 @@ impl Cluster {
             | Change::Know(..)
             | Change::Raise(_)
             | Change::SetSplits(..)
+            | Change::SetPolicy(..)
                 if self.version == 0 =>
             {
                 return Err(Objection::NotFounded);
             }
             // No part of this value.
-            Change::SetSplits(..) => return Ok(()),
+            Change::SetSplits(..) | Change::SetPolicy(..) => return Ok(()),
             Change::Join(Join { node, disk, zone, level }) => {
                 if self.nodes.get(&node).is_some_and(|known| known.disk != disk) {
                     return Err(Objection::OtherDisk);
@@ -249,6 +258,7 @@ impl Cluster {
 pub(crate) struct ClusterMachine {
     cluster: Cluster,
     splits: Splits,
+    policy: AgreedPolicy,
 }
 
 impl ClusterMachine {
@@ -256,7 +266,8 @@ impl ClusterMachine {
     fn values(&self) -> impl Iterator<Item = (&'static [u8], Vec<u8>)> {
         let cluster = (self.cluster.version > 0).then(|| codec::encode(&self.cluster));
         let splits = (self.splits.version > 0).then(|| codec::encode(&self.splits));
-        [(CLUSTER_KEY, cluster), (SPLITS_KEY, splits)]
+        let policy = (self.policy.version > 0).then(|| codec::encode(&self.policy));
+        [(CLUSTER_KEY, cluster), (POLICY_KEY, policy), (SPLITS_KEY, splits)]
             .into_iter()
             .filter_map(|(key, value)| Some((key, value?)))
     }
@@ -264,14 +275,17 @@ impl ClusterMachine {
 
 impl StateMachine for ClusterMachine {
     fn apply(&mut self, _: WallMs, _: Level, command: &[u8]) -> Applied {
-        let before = (self.cluster.version, self.splits.version);
+        let before = (self.cluster.version, self.splits.version, self.policy.version);
         let told = match codec::decode(command) {
             Ok(Change::SetSplits(expected, cells)) if self.cluster.version > 0 => {
                 self.splits.set(expected, cells)
             }
+            Ok(Change::SetPolicy(expected, bytes)) if self.cluster.version > 0 => {
+                self.policy.set(expected, bytes)
+            }
             Ok(change) => self.cluster.change(change),
             // Written by a build that knows more. A change added after a release must wait for its
-            // feature level; `SetSplits` does not, nothing having been released before it.
+            // feature level; `SetSplits` and `SetPolicy` do not, nothing having been released before them.
             Err(_) => Err(Objection::Unknown),
         };
         let outcome: Result<Cluster, Objection> = told.map(|()| self.cluster.clone());
@@ -281,6 +295,9 @@ impl StateMachine for ClusterMachine {
         }
         if self.splits.version != before.1 {
             changed.push(SPLITS_KEY.to_vec());
+        }
+        if self.policy.version != before.2 {
+            changed.push(POLICY_KEY.to_vec());
         }
         Applied {
             outcome: codec::encode(&outcome),
@@ -297,6 +314,7 @@ impl StateMachine for ClusterMachine {
     fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), CodecError> {
         match key {
             SPLITS_KEY => self.splits = codec::decode(value)?,
+            POLICY_KEY => self.policy = codec::decode(value)?,
             _ => self.cluster = codec::decode(value)?,
         }
         Ok(())

@@ -1,12 +1,15 @@
 //! What all parts of a replicated ledger share, and how it is kept up to date.
 
-use super::cluster::{CLUSTER_KEY, Cluster, DiskId, Listed, META, Plan, SPLITS_KEY, Standing};
+use super::cluster::{
+    CLUSTER_KEY, Cluster, DiskId, Listed, META, POLICY_KEY, Plan, SPLITS_KEY, Standing,
+};
 use super::faults::Fault;
 use super::handover::HandOvers;
 use super::journal::Journal;
 use super::keeper::Means;
 use super::log::{GroupLog, Tail};
 use super::network::{Arrivals, Lines};
+use super::policy::AgreedPolicy;
 use super::reads::Reader;
 use super::settings::{Broken, Settings};
 use super::splits::Splits;
@@ -17,7 +20,7 @@ use proto::machine::Level;
 use proto::units::Clock;
 use proto::{GroupId, NodeId, codec};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -34,6 +37,8 @@ pub(super) struct Here {
     pub(super) look: Arc<Notify>,
     /// When a leader was last heard here, or a vote last given.
     pub(super) heard_at: Arc<AtomicU64>,
+    /// Has it say nothing to peers that do not answer.
+    pub(super) hush: Arc<AtomicBool>,
 }
 
 pub(super) struct Core {
@@ -65,7 +70,7 @@ pub(super) struct Core {
 }
 
 /// The cluster and the plan that follows from it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Known {
     /// As agreed in group 0, or as founded while that is not known yet.
     pub cluster: Cluster,
@@ -75,6 +80,8 @@ pub struct Known {
     pub agreed: bool,
     /// Which cells are split, as far as this node's replica of group 0 has heard.
     pub splits: Arc<Splits>,
+    /// The policy in force, as far as this node's replica of group 0 has heard.
+    pub policy: Arc<AgreedPolicy>,
 }
 
 impl Core {
@@ -122,8 +129,8 @@ impl Core {
         self.cluster.send_if_modified(|known| {
             let news = (cluster.version, agreed) > (known.cluster.version, known.agreed);
             if news {
-                let splits = Arc::clone(&known.splits);
-                *known = Arc::new(Known { plan: cluster.plan(), cluster, agreed, splits });
+                let before = Known::clone(known);
+                *known = Arc::new(Known { plan: cluster.plan(), cluster, agreed, ..before });
             }
             news
         });
@@ -133,9 +140,17 @@ impl Core {
         self.cluster.send_if_modified(|known| {
             let news = splits.version > known.splits.version;
             if news {
-                let Known { cluster, plan, agreed, .. } = &**known;
-                let (cluster, plan, agreed) = (cluster.clone(), plan.clone(), *agreed);
-                *known = Arc::new(Known { cluster, plan, agreed, splits: Arc::new(splits) });
+                *known = Arc::new(Known { splits: Arc::new(splits), ..Known::clone(known) });
+            }
+            news
+        });
+    }
+
+    fn learn_policy(&self, policy: AgreedPolicy) {
+        self.cluster.send_if_modified(|known| {
+            let news = policy.version > known.policy.version;
+            if news {
+                *known = Arc::new(Known { policy: Arc::new(policy), ..Known::clone(known) });
             }
             news
         });
@@ -155,6 +170,9 @@ impl Core {
         }
         if let Some(Ok(splits)) = read(SPLITS_KEY).map(|value| codec::decode(&value)) {
             self.learn_splits(splits);
+        }
+        if let Some(Ok(policy)) = read(POLICY_KEY).map(|value| codec::decode(&value)) {
+            self.learn_policy(policy);
         }
     }
 

@@ -8,7 +8,9 @@
 use super::cluster::DiskId;
 use super::journal::{Journal, JournalFailed};
 use super::wire::Founders;
+use super::Replicated;
 use crate::store::{Batch, Store, StoreError};
+use membership::Foundation;
 use proto::{NodeId, codec};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +21,9 @@ const FOUNDERS_KEY: &[u8] = b"ifounders";
 /// There once this founder has begun its groups: from then on they may have moved elsewhere, and
 /// a blank one here must never begin again.
 const BEGUN_KEY: &[u8] = b"ibegun";
+
+/// What the cluster was founded with, as this node learned it when it joined.
+const FOUNDATION_KEY: &[u8] = b"ifoundation";
 
 /// What the disk says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,6 +64,24 @@ pub(crate) async fn note_begun(journal: &Journal) -> Result<(), JournalFailed> {
     let mut batch = Batch::default();
     batch.put(BEGUN_KEY.to_vec(), codec::encode(&()));
     journal.write_through(batch).await
+}
+
+/// What the cluster was founded with, if this disk remembers it.
+pub fn remembered<S: Store>(store: &S) -> Result<Option<Foundation>, StoreError> {
+    let Some(bytes) = store.get(FOUNDATION_KEY)? else { return Ok(None) };
+    let undecoded = |error| StoreError::undecoded("the foundation", FOUNDATION_KEY, error);
+    let text: String = codec::decode(&bytes).map_err(undecoded)?;
+    Ok(text.parse().ok())
+}
+
+impl Replicated {
+    /// Keeps what the cluster was founded with on this disk; [`remembered`] reads it at the next
+    /// start. False if the disk has failed.
+    pub async fn remember(&self, foundation: &Foundation) -> bool {
+        let mut batch = Batch::default();
+        batch.put(FOUNDATION_KEY.to_vec(), codec::encode(&foundation.to_string()));
+        self.0.journal.write_through(batch).await.is_ok()
+    }
 }
 
 /// What a round of questions found out.

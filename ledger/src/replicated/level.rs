@@ -144,7 +144,8 @@ impl Replicated {
                 | Objection::TooFew
                 | Objection::NotEverybody
                 | Objection::Stale { .. }
-                | Objection::TooManySplits,
+                | Objection::TooManySplits
+                | Objection::PolicyTooLarge,
             ) => Ok(false),
         }
     }

@@ -19,6 +19,7 @@ use super::level::TooOld;
 use super::snapshots::Kept;
 use super::state::State;
 use super::types::{Answer, Entry, LogId, Members, Snapshot, SnapshotMeta, Stamped, Types, Vote};
+use crate::contract::Term;
 use crate::store::{Batch, Store, StoreError};
 use futures_util::{Stream, StreamExt};
 use openraft::alias::EntryOf;
@@ -215,6 +216,12 @@ impl GroupLog {
     /// The index of its last entry.
     pub(crate) fn last(&self) -> u64 {
         self.tail().last().map_or(0, |id| id.index)
+    }
+
+    /// Term and index of its last entry.
+    pub(crate) fn last_of_term(&self) -> (Term, u64) {
+        let last = self.tail().last();
+        last.map_or((Term(0), 0), |id| (Term(id.committed_leader_id().term), id.index))
     }
 
     /// The index up to which it was purged.

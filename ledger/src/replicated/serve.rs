@@ -31,6 +31,9 @@ impl Replicated {
         match body {
             Body::Census => Reply::Census { disk: core.disk, founders: core.founders().clone() },
             Body::Stand(node, standing) => self.pass_on(Change::Stand(node, standing)).await,
+            Body::SetPolicy(expected, bytes) => {
+                self.pass_on(Change::SetPolicy(expected, bytes)).await
+            }
             Body::Know(level) => self.pass_on(Change::Know(from, level)).await,
             Body::Join(join) => Reply::Joined(self.let_in(join).await),
             // Before the first word of group 0 a joiner knows only who let it in.

@@ -174,6 +174,12 @@ pub struct ReplicaStatus {
     pub term: Term,
     /// Who votes.
     pub voters: BTreeSet<NodeId>,
+    /// The sets of voters of each of which a majority must agree: two, amid a change of members.
+    pub quorums: Vec<BTreeSet<NodeId>>,
+    /// Whether it may ask to be elected.
+    pub may_stand: bool,
+    /// Term and index of the last entry of its log: no vote goes to who has a lesser one.
+    pub last: (Term, u64),
     /// Who only listens.
     pub learners: BTreeSet<NodeId>,
     /// The index of the last entry applied.

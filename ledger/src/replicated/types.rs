@@ -123,12 +123,22 @@ fn config(group: GroupId, timers: Timers) -> Config {
 pub(crate) struct Membership {
     pub(crate) voters: BTreeSet<NodeId>,
     pub(crate) learners: BTreeSet<NodeId>,
+    /// The sets of voters of each of which a majority must agree: two, amid a change.
+    pub(crate) quorums: Vec<BTreeSet<NodeId>>,
     /// Who votes by the last word that is known to be agreed on.
     pub(crate) agreed: BTreeSet<NodeId>,
     /// A change of members is half done.
     pub(crate) joint: bool,
     /// It is agreed that two sets of voters count, and this is the one that should remain.
     pub(crate) towards: Option<BTreeSet<NodeId>>,
+}
+
+impl Membership {
+    /// Whether a node may ask to be elected. Who is to vote no more may while that is not agreed on: he
+    /// may be the only one who has the word that says so, and nobody else could be elected.
+    pub(crate) fn may_stand(&self, node: NodeId) -> bool {
+        self.voters.contains(&node) || self.agreed.contains(&node)
+    }
 }
 
 /// What a replica is doing.
@@ -262,7 +272,9 @@ impl Replica {
         let metrics = metrics.borrow_watched();
         let stored = metrics.membership_config.membership();
         let agreed = metrics.committed_membership_config.membership();
-        let joint = stored.get_joint_config().len() > 1;
+        let of = |voters: &BTreeSet<u64>| voters.iter().copied().map(NodeId).collect();
+        let quorums: Vec<BTreeSet<NodeId>> = stored.get_joint_config().iter().map(of).collect();
+        let joint = quorums.len() > 1;
         let settled =
             metrics.membership_config.log_id() == metrics.committed_membership_config.log_id();
         Membership {
@@ -270,11 +282,8 @@ impl Replica {
             learners: stored.learner_ids().map(NodeId).collect(),
             agreed: agreed.voter_ids().map(NodeId).collect(),
             joint: joint || !settled,
-            towards: stored
-                .get_joint_config()
-                .last()
-                .filter(|_| joint && settled)
-                .map(|voters| voters.iter().copied().map(NodeId).collect()),
+            towards: quorums.last().filter(|_| joint && settled).cloned(),
+            quorums,
         }
     }
 

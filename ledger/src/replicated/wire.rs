@@ -34,6 +34,9 @@ pub(crate) enum Body {
     /// The highest feature level that the speaker's build knows, for the leader of group 0.
     /// Answered by `Stood`.
     Know(Level),
+    /// An operator's policy, if this version still counts, for the leader of group 0. Answered by
+    /// `Stood`.
+    SetPolicy(u64, Vec<u8>),
 }
 
 /// One call between replicas of a group.

@@ -1,5 +1,5 @@
-//! The split cells that group 0 agrees on: the faster sets them, everybody hears of it, and they
-//! are there again after snapshots and restarts.
+//! The split cells and the policy that group 0 agrees on: the faster sets them, everybody hears of
+//! it, and they are there again after snapshots and restarts.
 
 use super::cluster::Cluster;
 use crate::Refused;
@@ -68,4 +68,37 @@ async fn split_cells_are_known_everywhere_and_survive_snapshots_and_restarts() {
         cluster.until_split(version, these).await;
         cluster.check_equal();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_set_through_any_node_is_known_everywhere_and_survives_snapshots_and_restarts() {
+    // One more than there are replicas: it only listens to group 0.
+    let mut cluster = Cluster::of(4).await;
+    cluster.until_whole().await;
+    for (version, node) in (1..=4).map(|id| (id - 1, NodeId(id))) {
+        let bytes = vec![7; node.0 as usize];
+        let slower = cluster.up[&node].set_policy(version + 9, bytes.clone()).await;
+        assert_eq!(slower, Ok(Err(Objection::Stale { version })));
+        assert_eq!(cluster.up[&node].set_policy(version, bytes).await, Ok(Ok(())));
+        // Of the last one the log alone knows.
+        for ledger in cluster.up.values().filter(|_| version < 3) {
+            ledger.take_snapshot(META).await.unwrap();
+        }
+    }
+    for node in (1..=4).map(NodeId) {
+        cluster.crash(node, 0).await;
+    }
+    for node in (1..=4).map(NodeId) {
+        cluster.start(node).await.expect("starts");
+    }
+    cluster
+        .until("every node knows the policy", |cluster| {
+            cluster.up.values().all(|ledger| {
+                let known = ledger.known();
+                let policy = Arc::clone(&known.borrow().policy);
+                (policy.version, policy.bytes.len()) == (4, 4)
+            })
+        })
+        .await;
+    cluster.check_equal();
 }

@@ -135,6 +135,7 @@ pub(crate) fn config(id: u64, generation: u64, bootstrap: Bootstrap) -> Config {
             split_version: 0,
         },
         bootstrap,
+        remembered: None,
         splits: SplitTable::default(),
     }
 }

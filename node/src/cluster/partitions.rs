@@ -127,7 +127,8 @@ impl Facts {
                 | Objection::TooOld { .. }
                 | Objection::NotEverybody
                 | Objection::Stale { .. }
-                | Objection::TooManySplits),
+                | Objection::TooManySplits
+                | Objection::PolicyTooLarge),
             )) => Err(Refusal::new(Code::NotReady, objection.to_string())),
             Err(refused @ (Refused::NotLeader { .. } | Refused::Unknown | Refused::TooLarge)) => {
                 Err(Refusal::new(Code::Retry, refused.to_string()))

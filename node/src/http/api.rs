@@ -191,4 +191,5 @@ endpoints! {
     Operations: ;
     Drain: NodeNotFound TooFewNodes;
     Activate: NodeNotFound;
+    SetPolicy: PolicyChanged;
 }

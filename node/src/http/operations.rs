@@ -3,10 +3,11 @@
 use super::App;
 use super::answer::Reply;
 use super::api;
-use super::call::{Asked, Call, Id};
+use super::call::{Asked, Call, Id, Sent};
 use super::problem::Problem;
 use crate::cluster::partitions::PartitionsView;
 use crate::cluster::{ClusterView, LookupView};
+use crate::policy::{NotSet, PolicyChange, PolicyView};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -162,4 +163,37 @@ pub(super) async fn lookup(State(app): State<App>, Asked(wanted): Asked<Wanted>)
     let found: LookupView =
         app.facts.lookup(&wanted.key).map_err(|problem| Problem::bad("key", problem))?;
     Ok(Json(found).into_response())
+}
+
+/// The values that dispatch is tuned by, as this node has heard of them.
+#[utoipa::path(
+    get,
+    path = "/v1/policy",
+    tag = "cluster",
+    responses((status = 200, description = "The policy", body = PolicyView), api::Operations),
+)]
+pub(super) async fn policy(State(app): State<App>) -> Json<PolicyView> {
+    Json(app.policy.view())
+}
+
+/// Sets some of the values that dispatch is tuned by, on all nodes. Each decides by them from its
+/// next decision on; searches that are under way go on as they began.
+#[utoipa::path(
+    patch,
+    path = "/v1/policy",
+    tag = "cluster",
+    request_body = PolicyChange,
+    responses((status = 200, description = "The policy", body = PolicyView), api::SetPolicy),
+)]
+pub(super) async fn set_policy(
+    State(app): State<App>,
+    call: Call,
+    sent: Sent<PolicyChange>,
+) -> Reply {
+    call.identity().operates()?;
+    match app.policy.set(sent.value).await {
+        Ok(view) => Ok(Json(view).into_response()),
+        Err(NotSet::Bad(name, problem)) => Err(Problem::bad(&name, problem)),
+        Err(NotSet::Refused(refusal)) => Err(refusal.into()),
+    }
 }

@@ -67,6 +67,7 @@ pub const fn status(code: Code) -> StatusCode {
         Code::OfferTaken => StatusCode::GONE,
         Code::NameTaken
         | Code::TooFewNodes
+        | Code::PolicyChanged
         | Code::DriverBusy
         | Code::DriverOffline
         | Code::RiderBusy

@@ -18,6 +18,7 @@ use crate::peer::pool::Pool;
 use crate::peer::replicas::LedgerPeers;
 use crate::peer::service;
 use crate::pings::Ingest;
+use crate::policy::InForce;
 use crate::router::NodeRouter;
 use crate::sessions::Keeper;
 use crate::sockets::SocketRegistry;
@@ -25,13 +26,15 @@ use crate::splits::{self, Balancer};
 use crate::stories::{self, StoryBook};
 use actors::runtime::world::Mint;
 use actors::runtime::{Runtime, World};
-use ledger::replicated::{Broken, DiskId, OpenReplicatedError, Parts, Retention, Settings};
+use ledger::replicated::{
+    Broken, DiskId, OpenReplicatedError, Parts, Retention, Settings, remembered,
+};
 use ledger::{
     DirectoryError, LogStore, MemoryPages, MemoryStore, Pages, Partitions, Replicated, SledPages,
     StoreError,
 };
 use membership::generation::{GenerationError, next_generation};
-use membership::{Bootstrap, Member, Membership, MembershipError};
+use membership::{Bootstrap, Foundation, Member, Membership, MembershipError, View};
 use proto::NodeId;
 use proto::units::Clock;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +43,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 /// Why a node did not start, or could not go on.
@@ -115,6 +118,7 @@ pub(super) struct Frame {
     pub(super) stories: Arc<StoryBook>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) ledger: Replicated,
+    pub(super) policy: InForce,
     /// Once the node knows what the cluster is.
     pub(super) runtime: Arc<OnceLock<Runtime>>,
 }
@@ -128,6 +132,10 @@ pub(super) async fn start(config: Config, seams: Seams, build: Build) -> Result<
     // Whose directory it is shows before anyone hears of this node.
     let stores = open_stores(&config, storage).await?;
     let stories = open_stories(&config, &stores, &clock)?;
+    let foundation = stores.foundation().map_err(|source| StartError::Directory {
+        dir: config.data_dir.join("log"),
+        source: source.into(),
+    })?;
 
     let peers = bind(&*net, config.peer, "peers").await?;
     let peer = address(&*peers, config.peer);
@@ -157,6 +165,7 @@ pub(super) async fn start(config: Config, seams: Seams, build: Build) -> Result<
         key: config.gossip_key.clone(),
         me,
         bootstrap: config.bootstrap.clone(),
+        remembered: foundation.clone(),
         splits: config.splits.clone(),
     };
     let membership =
@@ -195,6 +204,7 @@ pub(super) async fn start(config: Config, seams: Seams, build: Build) -> Result<
     let ledger = open_ledger(&config, stores, &membership, lines, &clock, &mint, build).await?;
     router.attach_ledger(Arc::new(ledger.clone()));
 
+    let policy = InForce::new(ledger.clone(), config.policy.clone());
     let frame = Arc::new(Frame {
         config,
         clock,
@@ -202,6 +212,7 @@ pub(super) async fn start(config: Config, seams: Seams, build: Build) -> Result<
         membership,
         pool,
         router,
+        policy,
         ledger: ledger.clone(),
         sockets: Arc::default(),
         stories,
@@ -214,6 +225,10 @@ pub(super) async fn start(config: Config, seams: Seams, build: Build) -> Result<
     });
     tasks.spawn(Arc::clone(&frame).learn_and_employ());
     tasks.spawn(splits::follow(frame.ledger.clone(), frame.membership.clone()));
+    tasks.spawn(frame.policy.clone().follow());
+    if foundation.is_none() && matches!(frame.config.bootstrap, Bootstrap::Seeds(_)) {
+        tasks.spawn(remember(frame.ledger.clone(), frame.membership.watch()));
+    }
     if let Some(adaptive) = frame.config.adaptive {
         tasks.spawn(frame.balancer(adaptive).run());
     }
@@ -299,10 +314,28 @@ fn address(listener: &dyn Listener, asked: SocketAddr) -> SocketAddr {
     SocketAddr::new(asked.ip(), port)
 }
 
+/// Keeps what the cluster was founded with, once a member has said it.
+async fn remember(ledger: Replicated, mut view: watch::Receiver<Arc<View>>) {
+    let known = view.wait_for(|view| view.foundation().is_some()).await;
+    let foundation = known.ok().and_then(|view| view.foundation().cloned());
+    if let Some(foundation) = foundation {
+        let _said_by_broken = ledger.remember(&foundation).await;
+    }
+}
+
 /// The ledger's stores, open.
 enum Stores {
     Disk { log: LogStore, snapshots: LogStore, pages: SledPages },
     Memory { log: MemoryStore, snapshots: MemoryStore, sync_takes: Duration, retention: Retention },
+}
+
+impl Stores {
+    fn foundation(&self) -> Result<Option<Foundation>, StoreError> {
+        match self {
+            Self::Disk { log, .. } => remembered(log),
+            Self::Memory { log, .. } => remembered(log),
+        }
+    }
 }
 
 /// Opens the stores. The disk is read off the runtime's threads.
@@ -413,7 +446,7 @@ impl Frame {
             stories: Arc::clone(&self.stories) as Arc<dyn actors::runtime::world::Stories>,
             clock: Arc::clone(&self.clock),
             mint: Arc::clone(&self.mint) as Arc<dyn actors::runtime::world::Mint>,
-            policy: Arc::new(self.config.policy.clone()),
+            policy: self.policy.now(),
             cell_replicas: usize::from(self.config.cell_replicas),
             faults: self.config.faults,
         });
@@ -483,13 +516,14 @@ impl Frame {
             router: Arc::clone(&self.router),
             membership: self.membership.clone(),
             mint: Arc::clone(&self.mint) as Arc<dyn actors::runtime::world::Mint>,
-            policy: self.config.policy.clone(),
+            policy: self.policy.now(),
         });
         tasks.spawn(Arc::clone(&streams).run());
         let (frame, open) = (Arc::clone(self), Arc::clone(&streams));
         let app = App::new(http::Parts {
             node: self.config.node,
             facts: self.facts(),
+            policy: self.policy.clone(),
             router: Arc::clone(&self.router),
             membership: self.membership.clone(),
             pings,

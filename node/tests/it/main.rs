@@ -6,6 +6,7 @@ mod bad_input;
 mod cluster;
 mod config;
 mod disk;
+mod fuzz;
 mod peers;
 mod streams;
 mod support;

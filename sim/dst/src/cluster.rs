@@ -3,6 +3,7 @@
 
 use crate::clock::{Off, WrongClock};
 use crate::dice::Dice;
+use crate::laws::able::Standing;
 use crate::net::{Air, Simulated};
 use crate::outside::EPOCH;
 use crate::schedule::PARTITIONS;
@@ -12,7 +13,7 @@ use ledger::{MemoryDisk, Replicated};
 use node::mint::SeededMint;
 use node::node::Storage;
 use node::{Config, Node, Seams};
-use proto::{GroupId, WallMs};
+use proto::{GroupId, NodeId, WallMs};
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -333,7 +334,7 @@ impl Cluster {
 }
 
 /// The machine of a node: one less than its number.
-pub fn seat(node: proto::NodeId) -> usize {
+pub fn seat(node: NodeId) -> usize {
     usize::try_from(node.0).unwrap_or(usize::MAX).wrapping_sub(1)
 }
 
@@ -360,6 +361,17 @@ impl Replicas {
         let all = self.0.values().filter_map(|all| all.get(&group));
         let newest = all.max_by_key(|status| (status.leads, status.term, status.applied));
         newest.map(|s| s.voters.iter().map(|node| seat(*node)).collect()).unwrap_or_default()
+    }
+
+    /// How the replicas of a group stand, by machine.
+    pub fn standing(&self, group: GroupId) -> BTreeMap<usize, Standing> {
+        let of = |(index, all): (&usize, &BTreeMap<GroupId, ReplicaStatus>)| {
+            let ReplicaStatus { quorums, may_stand, last, .. } = all.get(&group)?;
+            let seats = |voters: &BTreeSet<NodeId>| voters.iter().copied().map(seat).collect();
+            let (quorums, last) = (quorums.iter().map(seats).collect(), (last.0.0, last.1));
+            Some((*index, Standing { may_stand: *may_stand, quorums, last }))
+        };
+        self.0.iter().filter_map(of).collect()
     }
 
     /// Whether all partitions, and group 0, have all replicas that they should have, on these

@@ -163,7 +163,9 @@ impl Driver {
         let stormy = self.stormy();
         let Self { city, phone, me: driver, .. } = self;
         let driver = *driver;
-        if stormy && phone.dice().percent(CALLED_OFF) {
+        // Not once the world is mended: the booking that goes on in its place would have its own time to
+        // wait and to be carried in, and whether all comes to rest could not be judged.
+        if stormy && !city.is_closing() && phone.dice().percent(CALLED_OFF) {
             city.note(What::CancelAsked { booking });
             let path = format!("/v1/trips/{trip}/cancel");
             if in_time("calling off", phone.post(&path, json!({})).await).is_some() {

@@ -1,6 +1,7 @@
 //! What must be true of a run, beside what [`sim::checker`] says of its history. Each law is fed with
 //! what was seen from outside, or, where it is about replicas, with what the nodes say of themselves.
 
+pub mod able;
 pub mod answers;
 pub mod converged;
 pub mod covered;

@@ -2,7 +2,8 @@
 //! virtual time, on disks that forget what was not synced, under a storm of faults. One seed in, one
 //! trace out, the same every time.
 //!
-//! * [`run`]: one simulation, from a seed to its verdict. [`search`]: many, in child processes.
+//! * [`run`]: one simulation, from a seed to its verdict. [`search`]: many, in child processes; [`keep`]: in
+//!   several sittings.
 //! * [`fault`], [`schedule`]: what may happen, and what will, as values. [`storm`] makes it happen,
 //!   [`links`] knows which words get through.
 //! * [`cluster`], [`net`], [`clock`], [`outside`]: real nodes whose sockets, disks, time and chance are ours.
@@ -25,6 +26,7 @@ pub mod cluster;
 pub mod dice;
 pub mod driver;
 pub mod fault;
+pub mod keep;
 pub mod laws;
 pub mod links;
 pub mod mutants;

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use dst::fault::Kind;
+use dst::keep::Keep;
 use dst::mutants::{ALL, Mutant};
 use dst::report::Figures;
 use dst::run::{Job, Outcome, Run, run};
@@ -27,6 +28,9 @@ Examples:
 
   Search:
     cargo sim --seeds 1..200
+
+  A long search that may be cut short, and goes on where it was:
+    cargo sim --seeds 1..2000 --keep /tmp/outcomes
 
   Nothing but lost disks and power cuts, as JSON:
     cargo sim --seeds 1..200 --only wipe,power-loss --json
@@ -55,6 +59,11 @@ struct Args {
     #[arg(long, value_name = "KIND,...", value_delimiter = ',', value_parser = kind)]
     only: Vec<Kind>,
 
+    /// Add each outcome to this file, and run no seed again whose outcome is in it; the table tells of all
+    /// that were asked for.
+    #[arg(long, value_name = "FILE", requires = "seeds")]
+    keep: Option<PathBuf>,
+
     /// Write all that happened to a file; with --seed.
     #[arg(long, value_name = "FILE", requires = "seed")]
     trace: Option<PathBuf>,
@@ -70,7 +79,7 @@ struct Args {
     /// Have every node make this known mistake, or look for each of them in turn (`all`), until it is
     /// found: the search must be seen to find something.
     #[cfg(feature = "plant")]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "keep", value_parser = mistake)]
     plant: Option<String>,
 
     /// Read seeds, write outcomes: what a search starts.
@@ -93,6 +102,15 @@ fn kind(text: &str) -> Result<Kind, String> {
     })
 }
 
+#[cfg(feature = "plant")]
+fn mistake(text: &str) -> Result<String, String> {
+    let names: Vec<&str> = ALL.iter().map(|mutant| mutant.name).collect();
+    if text == "all" || names.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("is none of all, {}", names.join(", ")))
+}
+
 impl Args {
     /// The mistake that is planted.
     #[cfg(feature = "plant")]
@@ -103,6 +121,15 @@ impl Args {
     #[expect(clippy::unused_self, reason = "the shape of its planting twin")]
     const fn plant(&self) -> Option<&str> {
         None
+    }
+
+    /// The mistakes that are looked for.
+    fn planted(&self) -> Vec<Mutant> {
+        match self.plant() {
+            Some("all") => ALL.into(),
+            Some(name) => Mutant::named(name).into_iter().collect(),
+            None => Vec::new(),
+        }
     }
 
     fn jobs(&self) -> usize {
@@ -132,8 +159,8 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let done = match (&args.seed, &args.seeds) {
         _ if args.worker => work(&args.diet(), args.plant()).map(|()| true),
-        (None, Some(seeds)) if args.plant() == Some("all") => mutants(&args, seeds),
         (Some(seed), _) => replay(&args, *seed),
+        (None, Some(seeds)) if args.plant().is_some() => mutants(&args, &args.planted(), seeds),
         (None, Some(seeds)) => many(&args, seeds.clone()),
         (None, None) => {
             let _closed = writeln!(
@@ -153,12 +180,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Looks for each mistake until it is found; says after how many seeds, and by which law.
-fn mutants(args: &Args, seeds: &RangeInclusive<u64>) -> io::Result<bool> {
+/// Looks for each of these mistakes until it is found; says after how many seeds, and by which law.
+fn mutants(args: &Args, wanted: &[Mutant], seeds: &RangeInclusive<u64>) -> io::Result<bool> {
     let mut missed = 0;
-    for mutant in ALL {
+    let seeds: Vec<u64> = seeds.clone().collect();
+    for mutant in wanted {
         let flags = ["--plant".to_owned(), mutant.name.to_owned()];
-        let outcomes = search(seeds.clone(), args.jobs(), &flags, Outcome::is_bad)?;
+        let outcomes = search(&seeds, args.jobs(), &flags, |outcome| Ok(outcome.is_bad()))?;
         let found = outcomes.iter().find(|outcome| outcome.is_bad());
         let told = found.map_or("NOT FOUND".into(), |bad| {
             let laws: BTreeSet<&str> = bad.broken.iter().map(|one| one.law.as_str()).collect();
@@ -169,12 +197,22 @@ fn mutants(args: &Args, seeds: &RangeInclusive<u64>) -> io::Result<bool> {
         let seeds = outcomes.len();
         writeln!(io::stdout(), "{:22} {seeds:>3} seeds  {told}\n    {}", mutant.name, mutant.what)?;
     }
-    writeln!(io::stdout(), "{} of {} found", ALL.len() - missed, ALL.len())?;
+    writeln!(io::stdout(), "{} of {} found", wanted.len() - missed, wanted.len())?;
     Ok(missed == 0)
 }
 
 fn many(args: &Args, seeds: RangeInclusive<u64>) -> io::Result<bool> {
-    let outcomes = search(seeds, args.jobs(), &args.flags(), |_| false)?;
+    let keep = args.keep.as_ref().map(|path| Keep::open(path, &args.flags())).transpose();
+    let mut keep = keep.map_err(io::Error::other)?;
+    let known = keep.as_ref().map(|keep| keep.known().clone()).unwrap_or_default();
+    let (old, new): (Vec<u64>, Vec<u64>) = seeds.partition(|seed| known.contains_key(seed));
+    let mut outcomes: Vec<Outcome> =
+        old.iter().filter_map(|seed| known.get(seed)).cloned().collect();
+    outcomes.extend(search(&new, args.jobs(), &args.flags(), |outcome| {
+        keep.iter_mut().try_for_each(|keep| keep.add(outcome))?;
+        Ok(false)
+    })?);
+    outcomes.sort_by_key(|outcome| outcome.seed);
     let figures = Figures::of(&outcomes);
     tell(args, &figures)?;
     Ok(figures.broken.is_empty())

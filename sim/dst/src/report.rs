@@ -12,6 +12,8 @@ use std::fmt::Write as _;
 const SHOWN: usize = 5;
 /// Broken laws of one seed that are written out.
 const SHOWN_OF_SEED: usize = 4;
+/// Of fewer the rule of three tells nothing.
+const BOUND_FROM: usize = 10;
 /// Wide enough for every row; a log has no width to ask for.
 const WIDTH: u16 = 120;
 
@@ -137,7 +139,7 @@ impl Figures {
         figures.simulated_s /= 1_000;
         figures.wall_s /= 1_000;
         #[expect(clippy::cast_precision_loss, reason = "a probability of six digits")]
-        let bound = |n: usize| (n > 0).then(|| 3.0 / n as f64);
+        let bound = |n: usize| (n >= BOUND_FROM).then(|| 3.0 / n as f64);
         if figures.broken.is_empty() {
             figures.bound_per_fault = bound(figures.happened);
             figures.bound_per_seed = bound(figures.seeds - figures.invalid.len());
@@ -249,7 +251,7 @@ impl Figures {
         row("bookings", format!("{}, {} carried", self.bookings, self.carried));
         row("replicas compared", format!("{} times", self.compared));
         row("takeover, alone", text(self.takeover));
-        row("takeover, other faults meanwhile", text(self.disturbed));
+        row("takeover, not alone, or nobody could", text(self.disturbed));
         row("at rest after the heal", text(self.rest));
         for (law, count) in &self.laws {
             row(&format!("BROKEN {law}"), format!("{count} times"));
@@ -260,8 +262,13 @@ impl Figures {
                 fault * 100.0,
                 seed * 100.0
             ),
-            _ if self.broken.is_empty() => "nothing was proved".into(),
-            _ => format!("laws broken in {} of {} runs", self.broken.len(), self.seeds),
+            _ if !self.broken.is_empty() => {
+                format!("laws broken in {} of {} runs", self.broken.len(), self.seeds)
+            }
+            _ if self.seeds > self.invalid.len() => {
+                "no law broken, in runs too few for a bound".into()
+            }
+            _ => "nothing was proved".into(),
         };
         row("verdict", verdict);
         rows

@@ -9,7 +9,7 @@ use crate::trace::Detail;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -76,14 +76,13 @@ impl Drop for Worker {
 /// Runs these seeds, so many at a time, with these flags for the workers; hands on each outcome, and
 /// ends early if that says so.
 pub fn search(
-    seeds: std::ops::RangeInclusive<u64>,
+    seeds: &[u64],
     jobs: usize,
     flags: &[String],
-    mut found: impl FnMut(&Outcome) -> bool,
+    mut found: impl FnMut(&Outcome) -> io::Result<bool>,
 ) -> io::Result<Vec<Outcome>> {
-    let count = seeds.clone().count();
-    let next = AtomicU64::new(*seeds.start());
-    let last = *seeds.end();
+    let count = seeds.len();
+    let next = AtomicUsize::new(0);
     let bar = ProgressBar::new(count as u64);
     let template = "{elapsed_precise} [{bar:40}] {pos}/{len} seeds, {eta} left\n{wide_msg}";
     if let Ok(style) = ProgressStyle::with_template(template) {
@@ -97,10 +96,10 @@ pub fn search(
             scope.spawn(move || {
                 let mut worker = Worker::start(flags);
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed > last {
+                    let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) else {
                         return;
-                    }
+                    };
+                    let seed = *seed;
                     let outcome = worker.as_mut().map_err(|e| io::Error::other(e.to_string()));
                     let outcome =
                         outcome.and_then(|worker| worker.run(seed)).unwrap_or_else(|why| {
@@ -117,6 +116,7 @@ pub fn search(
         }
         drop(send);
         let mut bad = Vec::new();
+        let mut told = Ok(());
         loop {
             match receive.recv_timeout(Duration::from_millis(500)) {
                 Ok(outcome) => {
@@ -124,6 +124,7 @@ pub fn search(
                         bad.push(outcome.seed);
                     }
                     let enough = found(&outcome);
+                    let ends = !matches!(enough, Ok(false));
                     outcomes.push(outcome);
                     bar.set_position(outcomes.len() as u64);
                     bar.set_message(format!("{} bad: {bad:?}", bad.len()));
@@ -132,8 +133,9 @@ pub fn search(
                         let _closed =
                             writeln!(talk, "{} of {count} seeds, bad: {bad:?}", outcomes.len());
                     }
-                    if enough {
-                        next.store(u64::MAX, Ordering::Relaxed);
+                    told = enough.map(drop);
+                    if ends {
+                        next.store(count, Ordering::Relaxed);
                         break;
                     }
                 }
@@ -143,7 +145,8 @@ pub fn search(
         }
         // Whoever still runs a seed finds nobody to tell, and ends.
         drop(receive);
-    });
+        told
+    })?;
     bar.finish_and_clear();
     outcomes.sort_by_key(|outcome| outcome.seed);
     Ok(outcomes)

@@ -1,8 +1,12 @@
 //! Makes the faults of a plan happen, each at its time or when its moment comes, ends them, and mends
-//! the world at last. It looks into the nodes to aim at leaders, and to compare replicas.
+//! the world at last. It looks into the nodes to aim at leaders ([`aim`]), and to compare replicas
+//! ([`watch`]).
 
-use crate::city::{City, Order, Split};
-use crate::cluster::{Cluster, Replicas, name, names};
+mod aim;
+mod watch;
+
+use crate::city::{City, Order};
+use crate::cluster::{Cluster, name, names};
 use crate::fault::{Fault, Kind, Shape, Whom};
 use crate::laws::Broken;
 use crate::laws::covered::Happened;
@@ -20,10 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A flapping link changes so often.
 const FLAP_EVERY: Duration = Duration::from_millis(200);
-/// No node joins a cluster that has grown by so many.
-const GROWTH_MAX: usize = 2;
-/// A node must stop itself when its disk has failed for so long.
-const STOPS_WITHIN: Duration = Duration::from_secs(2);
 
 /// A fault that lasts.
 #[derive(Debug)]
@@ -147,51 +147,6 @@ impl Storm {
         self.happened.insert(fault, Happened { kind, at_ms: None, whom, led: 0, aimed, note });
     }
 
-    /// Whom a fault hits now.
-    fn victim(
-        &self,
-        world: &World<'_, '_>,
-        replicas: &Replicas,
-        whom: Whom,
-    ) -> Result<usize, String> {
-        match whom {
-            Whom::Leader(group) => {
-                let led = replicas.leader(GroupId(group)).map(|(index, _)| index);
-                let awake = led.filter(|index| !self.links.stands_still(*index));
-                awake.ok_or_else(|| format!("nobody leads {group}"))
-            }
-            Whom::Someone(n) => {
-                let running = world.cluster.running();
-                let awake: Vec<usize> =
-                    running.into_iter().filter(|index| !self.links.stands_still(*index)).collect();
-                if awake.is_empty() {
-                    Err("nobody runs".into())
-                } else {
-                    Ok(awake[n % awake.len()])
-                }
-            }
-        }
-    }
-
-    fn victims(
-        &self,
-        world: &World<'_, '_>,
-        replicas: &Replicas,
-        what: Fault,
-    ) -> Result<Vec<usize>, String> {
-        let on = world.cluster.on();
-        match (what, what.whom()) {
-            (_, Some(whom)) => Ok(vec![self.victim(world, replicas, whom)?]),
-            (Fault::PowerLoss(_), None) => Ok(on),
-            (Fault::MajorityLoss(_), None) => {
-                let most = world.cluster.kept().len() / 2 + 1;
-                Ok(on.into_iter().take(most).collect())
-            }
-            (Fault::Cut(_), None) => Ok(world.cluster.running()),
-            _ => Ok(Vec::new()),
-        }
-    }
-
     /// Begins a fault, or says why its moment has not come.
     fn begin(&mut self, world: &mut World<'_, '_>, fault: usize) -> Result<(), String> {
         let Due { lasts, fault: what, .. } = self.plan.faults[fault];
@@ -265,41 +220,6 @@ impl Storm {
             self.active.push(Active { fault, began: now, until, what, victims, flapped });
         }
         self.changed(world, fault);
-        Ok(())
-    }
-
-    /// Whether the cluster is in a state in which this may happen.
-    fn may(
-        &self,
-        world: &World<'_, '_>,
-        replicas: &Replicas,
-        what: Fault,
-        victims: &[usize],
-    ) -> Result<(), String> {
-        let cluster = world.cluster;
-        if let Fault::Crash(_, loss) = what
-            && loss.mid_sync
-            && !cluster.is_syncing(victims[0])
-        {
-            return Err("its disk was not syncing".into());
-        }
-        if what == Fault::Join && cluster.kept().len() >= self.plan.founders + GROWTH_MAX {
-            return Err("it has grown enough".into());
-        }
-        if matches!(what, Fault::Drain(_)) && cluster.running().len() <= 3 {
-            return Err("three nodes can spare none".into());
-        }
-        if matches!(what, Fault::Wipe(_)) {
-            if cluster.size() + 2 >= crate::cluster::MACHINES_MAX {
-                return Err("so many machines were lost already".into());
-            }
-            let replaced =
-                |active: &Active| matches!(active.what, Fault::Wipe(_) | Fault::Blank(_));
-            if self.active.iter().any(replaced) {
-                return Err("another disk is being replaced".into());
-            }
-            replicas.are_whole(&cluster.wanted(), &cluster.on())?;
-        }
         Ok(())
     }
 
@@ -389,22 +309,6 @@ impl Storm {
         self.changed(world, fault);
     }
 
-    /// A node that had votes to write, while nothing else happened, must have noticed its disk.
-    fn judge_failing(&self, world: &World<'_, '_>, victim: usize, stopped: bool, began: Duration) {
-        let (cluster, lasted) = (world.cluster, world.now.saturating_sub(began));
-        let since = u64::try_from(began.as_millis()).unwrap_or(u64::MAX);
-        let later = self.happened.values().any(|other| other.at_ms.is_some_and(|at| at > since));
-        let alone = self.active.is_empty() && !later && cluster.on().contains(&victim);
-        if stopped || !alone || lasted < STOPS_WITHIN {
-            return;
-        }
-        let replicas = cluster.replicas();
-        if (1..=PARTITIONS).map(GroupId).any(|group| replicas.voters(group).contains(&victim)) {
-            let what = format!("{} went on for {lasted:?} with a disk that fails", name(victim));
-            world.city.accuse([Broken::new("a node whose disk fails stops", what)]);
-        }
-    }
-
     fn restart(&mut self, world: &mut World<'_, '_>, victims: &[usize]) {
         for index in victims {
             if !world.cluster.on().contains(index) || world.cluster.has_ended(world.sim, *index) {
@@ -427,68 +331,6 @@ impl Storm {
         world.city.service.borrow_mut().changed();
         world.city.takeovers.borrow_mut().disturbed(fault);
         *world.city.split.borrow_mut() = self.split(world);
-    }
-
-    /// The two sides of a cut that is clean, if nothing else disturbs the links.
-    fn split(&self, world: &World<'_, '_>) -> Option<Split> {
-        let disturbs = |active: &&Active| {
-            !matches!(active.what, Fault::Crash(..) | Fault::ClockJump(..) | Fault::Drain(_))
-        };
-        let mut disturbing = self.active.iter().filter(disturbs);
-        let (cut, None) = (disturbing.next()?, disturbing.next()) else { return None };
-        let Fault::Cut(shape) = cut.what else { return None };
-        if !links::is_clean(shape) {
-            return None;
-        }
-        let middle = cut.victims[0];
-        let (few, many): (Vec<usize>, Vec<usize>) = world
-            .cluster
-            .kept()
-            .into_iter()
-            .partition(|node| *node == middle || self.links.hears(middle, *node));
-        Some(Split { since: world.now, sides: [few, many] })
-    }
-
-    /// Compares replicas, and looks which partitions could serve.
-    fn look(&mut self, world: &World<'_, '_>) {
-        let replicas = world.cluster.replicas();
-        self.equality.look(&replicas);
-        if !world.city.opened.get() || world.city.is_closed() {
-            return;
-        }
-        let quiet = self.active.iter().all(|active| {
-            !matches!(
-                active.what,
-                Fault::Cut(Shape::Flap(_))
-                    | Fault::SlowLink(..)
-                    | Fault::LossyLink(..)
-                    | Fault::SlowDisk(..)
-                    | Fault::FailingDisk(_)
-            )
-        });
-        let mut service = world.city.service.borrow_mut();
-        for group in 1..=PARTITIONS {
-            let able = quiet && self.has_majority(world, &replicas, GroupId(group));
-            let why = || {
-                let leader = replicas.leader(GroupId(group)).map(|(index, _)| name(index));
-                let active: Vec<&Fault> = self.active.iter().map(|active| &active.what).collect();
-                format!("led by {leader:?}, during {active:?}")
-            };
-            service.sample(world.now, group, able, why);
-        }
-    }
-
-    /// Whether some replica of a group can talk with a majority of them.
-    fn has_majority(&self, world: &World<'_, '_>, replicas: &Replicas, group: GroupId) -> bool {
-        let voters = replicas.voters(group);
-        let running = world.cluster.running();
-        let awake = |node: &usize| running.contains(node) && !self.links.stands_still(*node);
-        let up: Vec<usize> = voters.iter().copied().filter(awake).collect();
-        up.iter().any(|a| {
-            let talks =
-                |b: &&usize| *b == a || (self.links.hears(*a, **b) && self.links.hears(**b, *a));
-            up.iter().filter(talks).count() > voters.len() / 2
-        })
     }
 
     /// Mends everything: nobody is down, cut off, slow or wrong any more.

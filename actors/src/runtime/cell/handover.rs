@@ -58,7 +58,8 @@ fn is_key(view: &View, ring_key: u64) -> bool {
 /// made good by the drivers' next pings.
 async fn hand_on(runtime: &Runtime, cell: &Cell) {
     let world = runtime.world();
-    let fresh = cell.state().supply.positions(world.clock.mono(), world.policy.fresh_ms.into());
+    let fresh =
+        cell.state().supply.positions(world.clock.mono(), world.policy.load().fresh_ms.into());
     let mut by_owner: BTreeMap<NodeId, Vec<Ping>> = BTreeMap::new();
     let view = world.membership.view();
     for ping in fresh {

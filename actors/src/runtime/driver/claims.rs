@@ -24,14 +24,14 @@ impl Shell {
         let (now, free) = (self.runtime.world().clock.mono(), is_free(state));
         let claim = Claim { ticket, booking, score_ms, contended };
         let mut effects = Vec::new();
-        state.claims.claim(now, claim, free, &self.runtime.world().policy, &mut effects);
+        state.claims.claim(now, claim, free, &self.runtime.world().policy.load(), &mut effects);
         self.act_on_claims(myself, state, effects);
     }
 
     pub(super) fn close_claims(&self, myself: &ActorRef<Message>, state: &mut State) {
         let (now, free) = (self.runtime.world().clock.mono(), is_free(state));
         let mut effects = Vec::new();
-        state.claims.tick(now, free, &self.runtime.world().policy, &mut effects);
+        state.claims.tick(now, free, &self.runtime.world().policy.load(), &mut effects);
         self.act_on_claims(myself, state, effects);
     }
 

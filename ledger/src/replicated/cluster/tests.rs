@@ -44,7 +44,11 @@ fn a_join_and_a_leave_move_only_what_they_must() {
 }
 
 fn machine_of(nodes: u64) -> ClusterMachine {
-    ClusterMachine { cluster: cluster(nodes), splits: Splits::default() }
+    ClusterMachine {
+        cluster: cluster(nodes),
+        splits: Splits::default(),
+        policy: AgreedPolicy::default(),
+    }
 }
 
 fn tell(machine: &mut ClusterMachine, change: Change) -> Result<Cluster, Objection> {
@@ -145,21 +149,43 @@ fn of_two_who_set_the_split_cells_the_slower_changes_nothing() {
 }
 
 #[test]
-fn what_is_stored_gives_the_machine_back_with_and_without_split_cells() {
+fn of_two_who_set_the_policy_the_slower_changes_nothing() {
     let mut machine = machine_of(3);
-    for set in [false, true] {
-        if set {
-            tell(&mut machine, Change::SetSplits(0, vec![split(7), split(9)])).unwrap();
+    let set = |expected, bytes: &[u8]| Change::SetPolicy(expected, bytes.to_vec());
+    tell(&mut machine, set(0, b"near")).unwrap();
+    let slower = machine.apply(WallMs(0), Level::FIRST, &codec::encode(&set(0, b"far")));
+    let outcome = codec::decode::<Result<Cluster, Objection>>(&slower.outcome);
+    assert_eq!(outcome, Ok(Err(Objection::Stale { version: 1 })));
+    assert!(slower.changed.is_empty());
+    assert_eq!(machine.policy, AgreedPolicy { version: 1, bytes: b"near".to_vec() });
+    let large = vec![0; super::super::policy::POLICY_BYTES_MAX + 1];
+    assert_eq!(tell(&mut machine, set(1, &large)), Err(Objection::PolicyTooLarge));
+    let faster = machine.apply(WallMs(0), Level::FIRST, &codec::encode(&set(1, b"far")));
+    assert_eq!(faster.changed, [POLICY_KEY.to_vec()]);
+    assert_eq!(tell(&mut ClusterMachine::default(), set(0, b"")), Err(Objection::NotFounded));
+}
+
+#[test]
+fn what_is_stored_gives_the_machine_back_with_and_without_what_was_set() {
+    let mut machine = machine_of(3);
+    for set in 0..=2 {
+        match set {
+            1 => tell(&mut machine, Change::SetSplits(0, vec![split(7), split(9)])).map(drop),
+            2 => tell(&mut machine, Change::SetPolicy(0, b"near".to_vec())).map(drop),
+            _ => Ok(()),
         }
+        .unwrap();
         let stored = machine.scan(None, 9);
-        assert_eq!(stored.len(), 1 + usize::from(set));
-        assert_eq!(machine.scan(Some(CLUSTER_KEY), 9).len(), usize::from(set));
+        assert_eq!(stored.len(), 1 + set);
+        assert!(stored.is_sorted(), "in the order of keys");
+        assert_eq!(machine.scan(Some(CLUSTER_KEY), 9).len(), set);
         let mut again = ClusterMachine::default();
         for (key, value) in &stored {
             assert_eq!(machine.read(key).as_ref(), Some(value));
             again.restore(key, value).unwrap();
         }
         assert_eq!((&again.cluster, &again.splits), (&machine.cluster, &machine.splits));
+        assert_eq!(again.policy, machine.policy);
     }
 }
 

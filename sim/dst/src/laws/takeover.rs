@@ -14,7 +14,7 @@ pub struct Takeover {
     pub kind: Kind,
     /// How long its writes were not answered, in milliseconds.
     pub took_ms: u64,
-    /// Whether nothing else happened meanwhile.
+    /// Whether nothing else happened meanwhile, and somebody could lead all the time.
     pub clean: bool,
 }
 
@@ -44,6 +44,12 @@ impl Takeovers {
     /// Something happened, as part of this fault: takeovers after others are no longer clean.
     pub fn disturbed(&mut self, by: usize) {
         self.open.values_mut().filter(|open| open.fault != by).for_each(|open| open.clean = false);
+    }
+
+    /// Nobody could lead this partition now, whatever he did: that a takeover waits for it is not its own
+    /// slowness.
+    pub fn unable(&mut self, group: u16) {
+        self.open.entry(group).and_modify(|open| open.clean = false);
     }
 
     /// A write that was asked then is answered now.

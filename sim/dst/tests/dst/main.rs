@@ -7,6 +7,8 @@
 //! * `SIM_TRACES=<dir> ...` writes the traces that differ there, for `diff`.
 
 mod outside;
+#[cfg(feature = "plant")]
+mod planted;
 mod races;
 
 use dst::city::Manners;
