@@ -24,6 +24,9 @@ Examples:
   Five nodes under everything that happens to machines and networks, and a report
     hansom chaos --minutes 60 --report ./chaos
 
+  Policies of dispatch side by side, in a virtual city
+    hansom judge
+
   One node, then ask it (any node answers for any key)
     hansom node --single
     curl -s 127.0.0.1:8001/v1/riders -d '{\"name\":\"ada\"}'
@@ -55,12 +58,16 @@ enum Command {
     /// Make keys for clients' tokens, and tokens.
     #[command(subcommand)]
     Token(node::tools::token::TokenCommand),
+    /// Driving times on real streets: build them, ask, check and measure.
+    #[command(subcommand)]
+    Roads(Box<roads::cli::Command>),
     /// Measure, beside a bare loop on the same machine.
     #[command(subcommand)]
     Bench(Box<bench::Bench>),
     /// Run a city against a cluster of real processes, kill some, and judge what the clients saw.
     Demo(Box<sim::demo::Args>),
     Chaos(Box<sim::chaos::Args>),
+    Judge(Box<judge::Args>),
 }
 
 #[derive(Debug, clap::Args)]
@@ -87,12 +94,26 @@ async fn main() -> ExitCode {
         Command::Client(args) => node::tools::client::run(*args).await,
         Command::Ledger(command) => node::tools::offline::run(command),
         Command::Token(command) => node::tools::token::run(command),
+        Command::Roads(command) => roads::cli::run(*command, &SystemClock::new()),
         Command::Bench(bench) => bench::run(*bench).await,
         Command::Demo(args) => {
             judged("demo", sim::demo::run(*args, Arc::new(SystemClock::new())).await)
         }
+        Command::Judge(args) => judged_policies(&args),
         Command::Chaos(args) => {
             judged("chaos", sim::chaos::run(*args, Arc::new(SystemClock::new())).await)
+        }
+    }
+}
+
+/// 0 if there is a comparison, 2 if the files or the fleet make none.
+#[expect(clippy::print_stderr, reason = "the front door's talk")]
+fn judged_policies(args: &judge::Args) -> ExitCode {
+    match judge::run(args, &SystemClock::new()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hansom judge: {error}");
+            ExitCode::from(2)
         }
     }
 }

@@ -15,10 +15,12 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("membership", &["proto"], &[]),
     ("ledger", &["membership", "proto"], &[]),
     ("actors", &["ledger", "membership", "proto"], &[]),
-    ("node", &["actors", "ledger", "membership", "proto"], &[]),
+    ("node", &["actors", "ledger", "membership", "proto", "roads"], &[]),
+    ("roads", &["proto"], &[]),
     ("sim", &["proto"], &["node"]),
     ("dst", &["ledger", "membership", "node", "proto", "sim"], &[]),
-    ("hansom", &["node", "sim"], &["proto"]),
+    ("judge", &["actors", "proto"], &[]),
+    ("hansom", &["judge", "node", "roads", "sim"], &["proto"]),
 ];
 
 /// What the pure cores do without, as packages and as words.
@@ -40,10 +42,12 @@ const TOP: &[&str] = &[
     "clippy.toml",
     "deny.toml",
     "docs",
+    "judge",
     "ledger",
     "membership",
     "node",
     "proto",
+    "roads",
     "rust-toolchain.toml",
     "rustfmt.toml",
     "sim",

@@ -5,6 +5,10 @@
 //! Otherwise claims are collected for a short window and the best wins: least cost minus age, then
 //! the older booking id. The winner has the driver reserved until his offer is before him, or the
 //! reservation runs out.
+//!
+//! A driver whose trip ends soon can be *counted on* by one booking at a time, the one with the best
+//! score; it is told so, and renews its claim every [`COUNTED_MS`]. Nothing follows from it when he is
+//! free: it keeps bookings from waiting for the same car, and from sending for one far away meanwhile.
 
 use crate::policy::Policy;
 use proto::record::ask::ClaimAnswer;
@@ -13,6 +17,10 @@ use proto::{BookingId, MonoMs};
 /// How many claims one window collects: as many bookings as a freed car wakes, twice over. The
 /// claims beyond it lose at once and go for their next candidate.
 pub const CLAIMS_MAX: usize = 16;
+
+/// How long a driver is counted on by a booking that does not say so again, in milliseconds: one
+/// renewal, made every second or two, may be lost.
+pub const COUNTED_MS: u64 = 3_000;
 
 /// One booking's bid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +50,8 @@ pub struct Claims {
     collecting: Vec<Claim>,
     closes_at: MonoMs,
     reserved: Option<(BookingId, MonoMs)>,
+    /// Who counts on him, with what score, and until when.
+    counted_on: Option<(BookingId, i64, MonoMs)>,
 }
 
 impl Claims {
@@ -74,6 +84,20 @@ impl Claims {
         } else {
             self.grant(now, claim, policy, out);
         }
+    }
+
+    /// Takes the claim of a booking that would wait for the end of his trip. The best score counts
+    /// on him; whoever did before hears of it when he renews.
+    pub fn count_on(&mut self, now: MonoMs, claim: Claim) -> ClaimAnswer {
+        let standing = self.counted_on.filter(|(_, _, until)| now < *until);
+        if let Some((holder, score_ms, _)) = standing
+            && holder != claim.booking
+            && (score_ms, holder) <= (claim.score_ms, claim.booking)
+        {
+            return ClaimAnswer::Lost(Some(holder));
+        }
+        self.counted_on = Some((claim.booking, claim.score_ms, now.plus_ms(COUNTED_MS)));
+        ClaimAnswer::Granted
     }
 
     /// Closes the window if it is over. Early or late calls are harmless.
@@ -157,6 +181,21 @@ mod tests {
         claims.tick(MonoMs(150), true, &policy, &mut out);
         let answers = [(2, ClaimAnswer::Granted), (1, ClaimAnswer::Lost(Some(booking(2))))];
         assert_eq!(out[1..], answers.map(|(ticket, answer)| Effect::Answer(ticket, answer)));
+    }
+
+    #[test]
+    fn one_booking_at_a_time_counts_on_a_driver_and_it_is_the_best() {
+        let mut claims = Claims::default();
+        use ClaimAnswer::{Granted, Lost};
+        assert_eq!(claims.count_on(MonoMs(0), claim(1, 50, true)), Granted);
+        assert_eq!(claims.count_on(MonoMs(1), claim(2, 50, true)), Lost(Some(booking(1))));
+        assert_eq!(claims.count_on(MonoMs(2), claim(2, 49, true)), Granted);
+        assert_eq!(claims.count_on(MonoMs(3), claim(1, 50, true)), Lost(Some(booking(2))));
+        // A claim that worsened is still its own; one that is not renewed is forgotten.
+        assert_eq!(claims.count_on(MonoMs(4), claim(2, 90, true)), Granted);
+        let later = MonoMs(4).plus_ms(COUNTED_MS);
+        assert_eq!(claims.count_on(later, claim(1, 99, true)), Granted);
+        assert!(claims.is_idle(later), "nobody is reserved");
     }
 
     proptest! {

@@ -15,18 +15,24 @@
 //! Every effect that asks something is answered by exactly one event, even if the answer is that
 //! nobody answered; so there is at most one search under way, and one claim, record or hold a driver.
 //!
+//! A driver whose trip ends soon is claimed like a free one where he would be there first. Granted,
+//! he is *counted on*: the booking takes nobody who would come later, and looks again in a moment. He
+//! is not bound by it, nor is the booking; when he is free, whoever wants him then claims him. Binding
+//! them was tried, and made riders wait a third longer where cars were scarce (docs/matching.md).
+//!
 //! # Not done
-//! * Scarce-capability surcharge, fairness credit and on-trip drivers: the cost is pickup time.
+//! * The cells do not know yet when trips end, so no search brings such drivers; the judge's do.
 //! * The fan-out does not follow how often drivers say yes here.
 
 mod answers;
+pub mod cost;
 mod flight;
 mod radius;
 mod trace;
 mod words;
 
 pub use radius::Step;
-pub use words::{Effect, Event, Findings, Ranked, Start};
+pub use words::{Effect, Event, Findings, Prospect, Ranked, Start};
 
 use crate::policy::Policy;
 use flight::{Flight, Out};
@@ -88,6 +94,8 @@ pub struct Dispatch {
     /// The last search brought candidates, and they have not been used up.
     found_some: bool,
     contended: bool,
+    /// Other bookings that waited nearby at the last search.
+    waiting: u32,
     rounds_lost: u32,
     /// Pauses in a row, with no offer between them.
     fruitless: u32,
@@ -116,6 +124,7 @@ impl Dispatch {
             candidates: Vec::new(),
             found_some: false,
             contended: false,
+            waiting: 0,
             rounds_lost: 0,
             fruitless: 0,
             next_search_at: now,
@@ -153,7 +162,7 @@ impl Dispatch {
                 self.end_offer(offer, fate, out);
                 self.look_again(now);
             }
-            Event::Woken(candidate) => self.woken(candidate),
+            Event::Woken(prospect) => self.woken(now, &prospect),
             Event::Settled(won) => {
                 self.doing = Doing::Done;
                 for (offer, Out { driver, .. }) in self.flight.take_out() {
@@ -229,7 +238,8 @@ impl Dispatch {
 
     /// Claims the best candidates, as many as there is room for.
     fn claim_next(&mut self, now: MonoMs, out: &mut Vec<Effect>) {
-        let (age_ms, contended) = (self.age_ms(now), self.contended);
+        let age_ms = cost::counted_age_ms(&self.policy, self.age_ms(now), self.waiting);
+        let contended = self.contended;
         while self.room() > 0
             && self.flight.under_way() < UNDER_WAY_MAX
             && self.rounds_lost < self.rounds_max()

@@ -7,10 +7,10 @@
 //!      = subtotal;  + tax on it = total
 //! ```
 
+use proto::WallMs;
 use proto::record::fare::{Bill, Fare, Measure, ONE_BP, Quote, Tariff};
 use proto::record::trip::{Ending, TRIES_MAX, Trip};
 use proto::record::{Actor, TripState};
-use proto::{Point, WallMs};
 
 /// A kilometre in millimetres.
 const KM_MM: u64 = 1_000_000;
@@ -135,19 +135,6 @@ pub fn started_at(trip: &Trip) -> Option<WallMs> {
 /// Millimetres as whole metres, rounded.
 pub fn metres(mm: u64) -> u32 {
     u32::try_from((mm + 500) / 1_000).unwrap_or(u32::MAX)
-}
-
-/// The quote of a way in a straight line, with the road's detour and the speed that estimates assume.
-pub fn estimate(
-    tariff: Tariff,
-    (from, to): (Point, Point),
-    speed_cms: u32,
-    detour_pct: u32,
-) -> Quote {
-    let straight_m = crate::geo::distance_m(from, to);
-    let road_m = u64::from(straight_m) * u64::from(detour_pct) / 100;
-    let duration_s = crate::geo::eta_s(straight_m, speed_cms, detour_pct);
-    quote(tariff, ONE_BP, u32::try_from(road_m).unwrap_or(u32::MAX), duration_s)
 }
 
 /// `amount` times `rate` over `whole`, rounded half up.

@@ -101,10 +101,28 @@ pub fn eta_ms(distance_m: u32, speed_cms: u32, detour_pct: u32) -> u64 {
     }
 }
 
-/// The same in seconds, rounded up.
-pub fn eta_s(distance_m: u32, speed_cms: u32, detour_pct: u32) -> u32 {
-    let seconds = eta_ms(distance_m, speed_cms, detour_pct).div_ceil(1_000);
-    u32::try_from(seconds).unwrap_or(u32::MAX)
+/// A drive, as an estimate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drive {
+    /// How long it takes, in milliseconds.
+    pub ms: u64,
+    /// How long the road is, in metres.
+    pub road_m: u32,
+}
+
+impl Drive {
+    /// How long it takes, in seconds, rounded up.
+    pub fn seconds(&self) -> u32 {
+        u32::try_from(self.ms.div_ceil(1_000)).unwrap_or(u32::MAX)
+    }
+}
+
+/// The drive in a straight line, with the road's detour in percent of it, at one speed.
+pub fn straight_drive(from: Point, to: Point, speed_cms: u32, detour_pct: u32) -> Drive {
+    let straight_m = distance_m(from, to);
+    let road_m = u64::from(straight_m) * u64::from(detour_pct) / 100;
+    let ms = eta_ms(straight_m, speed_cms, detour_pct);
+    Drive { ms, road_m: u32::try_from(road_m).unwrap_or(u32::MAX) }
 }
 
 /// The cell that `point` lies in, at [`MATCH_RESOLUTION`].
@@ -285,12 +303,10 @@ mod tests {
 
     #[test]
     fn an_eta_rounds_up_and_never_overflows() {
-        assert_eq!(eta_s(0, 600, 130), 0);
-        assert_eq!(eta_s(6, 600, 100), 1);
-        assert_eq!(eta_s(7, 600, 100), 2);
-        assert_eq!(eta_s(1_000, 600, 130), 217);
-        assert_eq!(eta_s(u32::MAX, 1, u32::MAX), u32::MAX);
-        assert_eq!(eta_s(1, 0, 100), u32::MAX);
+        let seconds = |ms| Drive { ms, road_m: 0 }.seconds();
+        assert_eq!([0, 1, 1_000, 1_001, u64::MAX].map(seconds), [0, 1, 1, 2, u32::MAX]);
+        assert_eq!(eta_ms(0, 600, 130), 0);
+        assert_eq!(eta_ms(6, 600, 100), 1_000);
         assert_eq!(eta_ms(1_000, 600, 130), 216_667);
         assert_eq!(eta_ms(1, 0, 100), u64::MAX);
     }

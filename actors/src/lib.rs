@@ -7,6 +7,7 @@
 //!   [`driver`] and [`trip`]; every business guard is in one of them.
 //!   [`answers`] is the one idempotency table, [`history`] what leaves for the archive.
 //! * [`dispatch`]: how one booking looks for its driver. [`claim`]: who gets a contended driver.
+//!   [`improve`]: whether a booking should have a better one before its pickup.
 //! * [`cell`]: where cars are and which bookings wait there. [`geo`]: distances and estimates.
 //! * [`meter`]: how far a trip has come; [`fare`]: what it costs.
 //! * [`policy`]: the numbers all of it is tuned by.
@@ -25,6 +26,7 @@ pub mod fault;
 pub mod geo;
 pub mod hedge;
 pub mod history;
+pub mod improve;
 pub mod machine;
 pub mod meter;
 pub mod policy;

@@ -64,6 +64,10 @@ impl Machine {
         if let Some((asked, party)) = asked
             && let Some(outcome) = self.answers.known(party, asked, at)
         {
+            let again = matches!(command, Command::Accept { .. });
+            if again && self.faults.make(Fault::AcceptAgainRefused) {
+                return Err(Code::OfferAlreadyAccepted);
+            }
             return outcome;
         }
         let outcome = self.command(at, command, effects);
@@ -171,10 +175,6 @@ impl Machine {
             }
             Command::Accept { driver, offer, key } => {
                 self.on_driver(driver, effects, |driver, what| {
-                    let taken = matches!(&driver.current, Some(Commitment::Taken { .. }));
-                    if taken && faults.make(Fault::AcceptAgainRefused) {
-                        return Err(Code::OfferAlreadyAccepted);
-                    }
                     driver::accept(driver, offer, key, what)
                 })
             }

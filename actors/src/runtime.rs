@@ -22,6 +22,7 @@ mod atlas;
 mod booking;
 mod cell;
 mod driver;
+pub mod eta;
 mod explain;
 mod follow;
 mod inlet;
@@ -93,6 +94,8 @@ pub struct World {
     pub stories: Arc<dyn Stories>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// How long drives take.
+    pub eta: Arc<dyn eta::Eta>,
     /// Chance.
     pub mint: Arc<dyn Mint>,
     /// The numbers in force, which an operator may change at any time: what is decided at once is

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a loop that lost a participant must fail the test")]
 
 use actors::claim::{self, Claim, Claims};
-use actors::dispatch::{self, Dispatch, Effect, Event, Findings, Ranked, Start};
+use actors::dispatch::{self, Dispatch, Effect, Event, Findings, Prospect, Ranked, Start};
 use actors::geo;
 use actors::policy::Policy;
 use proptest::prelude::*;
@@ -125,6 +125,12 @@ impl Town {
         }
     }
 
+    /// As a shell that knows no roads sees him.
+    fn prospect(&self, car: Candidate) -> Prospect {
+        let Policy { speed_cms, detour_pct, .. } = self.policy;
+        Prospect::free(car, geo::eta_ms(car.distance_m, speed_cms, detour_pct))
+    }
+
     fn search(&self, n: usize, radius_m: u32) -> Event {
         let center = self.bookings[n].0;
         let mut candidates: Vec<Candidate> = (0..self.drivers.len())
@@ -141,6 +147,7 @@ impl Town {
         let others =
             self.got.iter().enumerate().filter(|(other, got)| *other != n && got.is_none());
         let waiting = u32::try_from(others.count()).unwrap();
+        let candidates = candidates.into_iter().map(|car| self.prospect(car)).collect();
         Event::Found(Findings { candidates, waiting, ..Findings::default() })
     }
 
@@ -158,7 +165,7 @@ impl Town {
             {
                 let (status, at) = (DriverStatus::Free, WallMs(0));
                 let car = Candidate { driver, point, at, distance_m, status, version: 1 };
-                self.send(soon, Due::Booking(n, Event::Woken(car)));
+                self.send(soon, Due::Booking(n, Event::Woken(self.prospect(car))));
             }
         }
     }

@@ -243,14 +243,13 @@ impl Replicated {
             return Err("the log begins after the newest snapshot ends: one is missing".into());
         }
         let (lines, segments) = (Arc::clone(&core.lines), core.means.segments.clone());
-        let hush = Arc::default();
-        let dialler = Dialler { group, lines, segments, hush: Arc::clone(&hush), faults };
+        let dialler = Dialler { group, lines, segments, faults };
         let seed = seed ^ u64::from(group.0) << 48;
         let replica =
             Replica::start(node, group, timers, log.clone(), keeper, dialler, seed).await?;
         let heard_at = Arc::new(AtomicU64::new(core.clock.mono().0));
         let (reader, look) = (Reader::start(replica.clone()), Arc::default());
-        let here = Here { replica, log, reader, began_at, look, heard_at, hush };
+        let here = Here { replica, log, reader, began_at, look, heard_at };
         core.here.write().unwrap_or_else(PoisonError::into_inner).insert(group, here.clone());
         core.tasks().spawn(self.clone().watch_role(here.clone()));
         Ok(here)

@@ -100,6 +100,8 @@ pub struct Config {
     pub key_is_public: bool,
     /// The keys that clients' tokens are signed with; nothing where headers are believed.
     pub auth_keys: Option<PathBuf>,
+    /// The streets that drives are estimated by, and how they are used; nothing for straight lines.
+    pub roads: Option<(PathBuf, roads::Settings)>,
     /// The numbers that dispatch is tuned by.
     pub policy: Policy,
     /// Mistakes made on purpose; none in the shipped binary.

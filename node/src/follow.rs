@@ -13,8 +13,8 @@ mod story;
 mod table;
 
 use crate::router::NodeRouter;
-use actors::geo;
 use actors::policy::Policy;
+use actors::runtime::eta::Eta;
 use actors::runtime::world::{Context, Mint};
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
@@ -58,6 +58,7 @@ pub(crate) struct Means {
     pub(crate) membership: Membership,
     pub(crate) mint: Arc<dyn Mint>,
     pub(crate) policy: Arc<ArcSwap<Policy>>,
+    pub(crate) eta: Arc<dyn Eta>,
 }
 
 /// Streams of one kind.
@@ -248,10 +249,11 @@ impl Streams {
         self.fixes(BTreeSet::from([driver])).await.remove(&driver)
     }
 
-    /// How long a drive takes by the policy's estimate, in seconds.
+    /// How long a drive is estimated to take, in seconds, rounded up.
     pub(crate) fn eta_s(&self, from: Point, to: Point) -> u32 {
-        let policy = self.means.policy.load();
-        geo::eta_s(geo::distance_m(from, to), policy.speed_cms, policy.detour_pct)
+        let Means { eta, policy, .. } = &self.means;
+        let ms = eta.to_one(&policy.load(), &[from], to)[0];
+        u32::try_from(ms.div_ceil(1_000)).unwrap_or(u32::MAX)
     }
 
     /// Where drivers were seen last: their partitions know the cells, the cells the places.

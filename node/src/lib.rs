@@ -4,7 +4,7 @@
 //! * [`mod@node`]: the start-up, from the data directory to the open door.
 //! * [`peer`]: calls between nodes. [`router`]: which of them a request goes to.
 //! * [`http`]: the client's side, HTTP and WebSocket; [`auth`]: who a token says asks. [`pings`], [`sockets`], [`follow`]: its hot paths.
-//! * `edge`: the binary protocol of edge gateways.
+//! * `eta`: how long drives take. `edge`: the binary protocol of edge gateways.
 //! * [`cluster`]: who is here and who owns what; [`tools`]: the commands that ask a node for it.
 //! * [`mod@bench`]: how fast it is, beside what the machine gives.
 //! * [`clock`], [`mint`], [`net`]: time, chance and network, each in one file behind a trait.
@@ -16,6 +16,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 mod edge;
+mod eta;
 pub mod follow;
 pub mod http;
 pub mod log;

@@ -110,6 +110,8 @@ pub struct Metrics {
     pub hops: Family<HopsLabels, Counter>,
     /// Requests sent on to another node.
     pub forwards: Family<OutcomeLabels, Counter>,
+    /// Those of them that came to their owner through a third node, their own link being down.
+    pub detours: Counter,
     /// Requests that this node refused to route.
     pub refusals: Family<OutcomeLabels, Counter>,
     /// Frames sent to other nodes' ledgers. Those served here are among [`Self::asks`].
@@ -174,6 +176,7 @@ impl Default for Metrics {
             asks: Family::default(),
             hops: Family::default(),
             forwards: Family::default(),
+            detours: Counter::default(),
             refusals: Family::default(),
             ledger_frames: Family::default(),
             pings: Family::default(),
@@ -211,6 +214,7 @@ impl Metrics {
         r.register("asks", "Requests served by this node's actors", self.asks.clone());
         r.register("asks_by_hops", "The same by number of forwards", self.hops.clone());
         r.register("forwards", "Requests sent on to another node", self.forwards.clone());
+        r.register("detours", "Forwards through a third node", self.detours.clone());
         r.register("routing_refusals", "Requests not routed", self.refusals.clone());
         r.register("ledger_frames", "Frames to others' ledgers", self.ledger_frames.clone());
         r.register("pings", "Pings by what became of them", self.pings.clone());

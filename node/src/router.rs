@@ -5,6 +5,7 @@
 //! twice; a relay reads the envelope's header only.
 
 mod decide;
+mod detour;
 mod frames;
 
 pub use decide::{Decision, Owner, decide};
@@ -235,7 +236,7 @@ impl NodeRouter {
     async fn forward(&self, to: NodeId, at: std::net::SocketAddr, envelope: Envelope) -> Reply {
         let hops = envelope.hops + 1;
         let route = envelope.route;
-        let reply = self.pool.call(to, at, Envelope { hops, ..envelope }).await;
+        let reply = self.call(to, at, Envelope { hops, ..envelope }).await;
         let reply = reply.unwrap_or_else(|refusal| Reply::seal(self.me, hops - 1, Err(refusal)));
         // Whoever answered after a second forward is asked at once the next time.
         if let (Route::Slot(slot), Some(partitions)) = (route, self.partitions.get()) {

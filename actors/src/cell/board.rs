@@ -26,6 +26,10 @@ pub const POST_TTL_MS: u64 = 3_000;
 /// 130 bytes each, is half a megabyte.
 pub const POSTS_MAX: usize = 4_096;
 
+/// Counting those who wait nearby ends here: a crowd is a crowd, and counting all of a full board
+/// took most of a search.
+pub const WAITING_MAX: usize = 64;
+
 /// Bookings that one freed car wakes: enough that a few served meanwhile leave somebody, few
 /// enough that a busy cell sends no storm of claims.
 pub const WAKE_MAX: usize = 8;
@@ -84,7 +88,8 @@ impl Board {
         }
     }
 
-    /// How many other bookings than `booking` wait within `radius_m` of `center`.
+    /// How many other bookings than `booking` wait within `radius_m` of `center`, at most
+    /// [`WAITING_MAX`].
     pub fn waiting_near(
         &self,
         center: Point,
@@ -95,6 +100,7 @@ impl Board {
         let others = self.living(now).filter(|post| post.demand.booking != booking);
         let near = others
             .filter(|post| distance_within(center, post.demand.pickup, radius_m).is_some())
+            .take(WAITING_MAX)
             .count();
         u32::try_from(near).expect("at most POSTS_MAX")
     }
@@ -102,12 +108,14 @@ impl Board {
     /// Who should hear of a car that came free: the bookings whose circle it is in and whose need
     /// it meets, by least (estimate - time waited), then by id, at most `max` of them. With each
     /// comes the car as it looks from that booking's pickup. `eta_ms` turns straight metres into
-    /// milliseconds. A driver who can't be matched wakes nobody.
+    /// milliseconds, `counted_ms` a time waited into how much of it counts. A driver who can't be
+    /// matched wakes nobody.
     pub fn wake(
         &self,
         car: &Candidate,
         standing: &Standing,
         eta_ms: impl Fn(u32) -> u64,
+        counted_ms: impl Fn(u32) -> u32,
         max: usize,
         now: MonoMs,
     ) -> Vec<(BookingId, Candidate)> {
@@ -121,7 +129,8 @@ impl Board {
                 let Demand { booking, pickup, radius_m, .. } = post.demand;
                 let distance_m = distance_within(pickup, car.point, radius_m)?;
                 let eta_ms = i64::try_from(eta_ms(distance_m)).unwrap_or(i64::MAX);
-                let cost_ms = eta_ms.saturating_sub(post.age_ms(now));
+                let counted_ms = counted_ms(post.age_ms(now));
+                let cost_ms = eta_ms.saturating_sub(counted_ms.into());
                 Some((cost_ms, booking, distance_m))
             })
             .collect();
@@ -165,9 +174,9 @@ impl Board {
 
 impl Post {
     /// How long the booking has waited, in milliseconds.
-    fn age_ms(&self, now: MonoMs) -> i64 {
-        let up_ms = i64::try_from(now.since(self.posted_at)).unwrap_or(i64::MAX);
-        i64::from(self.demand.age_ms).saturating_add(up_ms)
+    fn age_ms(&self, now: MonoMs) -> u32 {
+        let up_ms = u32::try_from(now.since(self.posted_at)).unwrap_or(u32::MAX);
+        self.demand.age_ms.saturating_add(up_ms)
     }
 }
 

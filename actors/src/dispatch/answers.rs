@@ -1,7 +1,9 @@
 //! What a dispatch makes of the answers that come: of a search, a claim, a record, a hold, a board.
 
-use super::{Dispatch, Doing, Effect, Findings, OFFER_GRACE_MS, REBID_MS, Ranked, candidates_max};
-use crate::geo;
+use super::{
+    Dispatch, Doing, Effect, Findings, OFFER_GRACE_MS, Prospect, REBID_MS, Ranked, candidates_max,
+    cost,
+};
 use proto::record::Offer;
 use proto::record::ask::{ClaimAnswer, HoldAnswer};
 use proto::record::cell::Candidate;
@@ -17,12 +19,13 @@ impl Dispatch {
         self.doing = Doing::Nothing;
         self.rounds_lost = 0;
         self.contended = findings.waiting > 0;
+        self.waiting = findings.waiting;
         let (mut ranked, mut unfit) = (Vec::new(), Vec::new());
-        for candidate in &findings.candidates {
-            match self.appraise(candidate) {
+        for prospect in &findings.candidates {
+            match self.appraise(now, prospect) {
                 Ok(fit) => ranked.push(fit),
                 Err(filter) => {
-                    let Candidate { driver, distance_m, .. } = *candidate;
+                    let Candidate { driver, distance_m, .. } = prospect.candidate;
                     unfit.push(Dropped { driver, filter, distance_m });
                 }
             }
@@ -51,22 +54,20 @@ impl Dispatch {
         };
     }
 
-    /// What a candidate costs, or why he may not be offered this booking.
-    fn appraise(&self, candidate: &Candidate) -> Result<Ranked, Filter> {
-        let Candidate { driver, distance_m, .. } = *candidate;
-        let eta_ms = geo::eta_ms(distance_m, self.policy.speed_cms, self.policy.detour_pct);
+    /// What a driver costs, or why he may not be offered this booking.
+    fn appraise(&self, now: MonoMs, prospect: &Prospect) -> Result<Ranked, Filter> {
+        let Candidate { driver, distance_m, .. } = prospect.candidate;
         if self.passed_over.contains(&driver) {
             return Err(Filter::OfferedBefore);
         }
         if self.silent.contains(&driver) {
             return Err(Filter::Silent);
         }
-        if eta_ms > u64::from(self.policy.pickup_cap_ms) {
-            return Err(Filter::PickupCap);
-        }
-        let eta_s = u32::try_from(eta_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
-        let cost_ms = i64::try_from(eta_ms).unwrap_or(i64::MAX);
-        Ok(Ranked { driver, rank: 1, distance_m, eta_s, cost_ms })
+        cost::fits(&self.policy, prospect, self.age_ms(now), self.waiting)?;
+        let arrival_ms = cost::arrival_ms(&self.policy, prospect);
+        let eta_s = u32::try_from(arrival_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
+        let (cost_ms, soon) = (cost::cost_ms(&self.policy, prospect), prospect.free_in_ms > 0);
+        Ok(Ranked { driver, rank: 1, distance_m, eta_s, cost_ms, soon })
     }
 
     pub(super) fn claimed(
@@ -84,6 +85,15 @@ impl Dispatch {
             None => Fate::Silent,
         };
         self.trace.fate(driver, fate);
+        if candidate.soon {
+            if fate == Fate::Granted {
+                // He will be there before anybody else could: nobody farther is asked meanwhile.
+                self.candidates.clear();
+                self.found_some = false;
+                self.next_search_at = now.plus_ms(REBID_MS);
+            }
+            return;
+        }
         if fate == Fate::Granted {
             self.flight.start(driver);
             out.push(Effect::Start { candidate, attempt: self.steps.now().number });
@@ -146,8 +156,8 @@ impl Dispatch {
         }
     }
 
-    pub(super) fn woken(&mut self, candidate: Candidate) {
-        let Ok(ranked) = self.appraise(&candidate) else { return };
+    pub(super) fn woken(&mut self, now: MonoMs, prospect: &Prospect) {
+        let Ok(ranked) = self.appraise(now, prospect) else { return };
         if self.candidates.iter().all(|known| known.driver != ranked.driver) {
             // Others were woken by the same car.
             self.contended = true;

@@ -82,7 +82,7 @@ impl Trace {
 }
 
 const fn told(ranked: &Ranked, woken: bool) -> Considered {
-    let Ranked { driver, rank, distance_m, eta_s, cost_ms } = *ranked;
+    let Ranked { driver, rank, distance_m, eta_s, cost_ms, .. } = *ranked;
     let (fate, offer) = (Fate::NotAsked, None);
     Considered { driver, rank, distance_m, eta_s, cost_ms, woken, fate, offer }
 }

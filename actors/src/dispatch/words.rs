@@ -21,13 +21,37 @@ pub struct Ranked {
     pub eta_s: u32,
     /// What the matcher orders by, in milliseconds.
     pub cost_ms: i64,
+    /// He is on a trip that ends soon: he can't be offered anything yet, only counted on.
+    pub soon: bool,
+}
+
+/// A driver as a search or a board names him, with what the shell knows of him beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prospect {
+    /// Who and where; one whose trip ends soon is where it ends.
+    pub candidate: Candidate,
+    /// Estimated driving from there to the pickup, in milliseconds.
+    pub eta_ms: u64,
+    /// Until his trip ends, in milliseconds; 0 if he is free.
+    pub free_in_ms: u64,
+    /// How long he has been free, in milliseconds; 0 if that is not known.
+    pub idle_ms: u64,
+    /// How many things he can do that the booking does not need.
+    pub spare: u8,
+}
+
+impl Prospect {
+    /// A free driver of whom nothing is known but how far he is.
+    pub const fn free(candidate: Candidate, eta_ms: u64) -> Self {
+        Self { candidate, eta_ms, free_in_ms: 0, idle_ms: 0, spare: 0 }
+    }
 }
 
 /// What a search brought; nothing of it if nobody answered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
     /// Who was found.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Vec<Prospect>,
     /// Other bookings waiting there.
     pub waiting: u32,
     /// Some owner did not answer in time.
@@ -67,7 +91,7 @@ pub enum Event {
     /// The driver's side says an offer ended.
     News(OfferId, OfferNews),
     /// A car came free nearby.
-    Woken(Candidate),
+    Woken(Prospect),
     /// The booking no longer looks for a driver: won by an offer, or called off or expired.
     Settled(Option<OfferId>),
     /// Time passed.
@@ -86,7 +110,7 @@ pub enum Effect {
     Claim {
         /// Who and at what cost.
         candidate: Ranked,
-        /// How long the booking has waited, in milliseconds.
+        /// How long the booking has waited, in milliseconds, as far as that counts here.
         age_ms: u32,
         /// Whether others wait nearby.
         contended: bool,

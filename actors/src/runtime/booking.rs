@@ -3,9 +3,9 @@
 //! shell is only told that it is settled, and leaves.
 
 use super::settle::SETTLE_WITHIN;
-use super::{REDRIVE_MS, Runtime, count};
+use super::{REDRIVE_MS, Runtime, World, count};
 use crate::booking;
-use crate::dispatch::{Dispatch, Effect, Event, Ranked, Start};
+use crate::dispatch::{Dispatch, Effect, Event, Prospect, Ranked, Start};
 use crate::policy::Policy;
 use proto::code::Refusal;
 use proto::record::ask::{Claim, HoldDriver, OfferNews, Withdraw};
@@ -112,7 +112,7 @@ impl Actor for Shell {
             Message::Begin(_) | Message::TakeUp => {}
             Message::Happened(event) => self.step(&myself, state, event).await,
             Message::News(offer, news) => self.step(&myself, state, Event::News(offer, news)).await,
-            Message::Wake(candidate) => self.step(&myself, state, Event::Woken(candidate)).await,
+            Message::Wake(candidate) => self.woken(&myself, state, candidate).await,
             Message::Settled(won) => {
                 if won.is_some() && state.is_some() {
                     count(&self.runtime.0.tally.assignments);
@@ -178,6 +178,13 @@ impl Shell {
         let running = Running { booking, dispatch, term, due_at, expire_pause_ms, settled };
         *state = Some(running);
         self.act(myself, state, effects).await;
+    }
+
+    async fn woken(&self, myself: &ActorRef<Message>, state: &mut State, car: Candidate) {
+        let Some(Running { booking, .. }) = state else { return };
+        let World { eta, policy, .. } = self.runtime.world();
+        let eta_ms = eta.to_one(&policy.load(), &[car.point], booking.pickup.point)[0];
+        self.step(myself, state, Event::Woken(Prospect::free(car, eta_ms))).await;
     }
 
     async fn step(&self, myself: &ActorRef<Message>, state: &mut State, event: Event) {

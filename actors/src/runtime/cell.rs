@@ -16,6 +16,7 @@ use super::Runtime;
 use crate::cell::board::{Board, WAKE_MAX};
 use crate::cell::index::{PingOutcome, Query, Restood, Supply, Tally};
 use crate::cell::pressure::Pressure;
+use crate::dispatch::cost;
 use crate::geo;
 use h3o::{CellIndex, Resolution};
 use proto::record::ask::{AreaCount, Fix, Found, Wake};
@@ -255,7 +256,9 @@ impl Shell {
         let policy = world.policy.load();
         let eta_ms = |distance_m| geo::eta_ms(distance_m, policy.speed_cms, policy.detour_pct);
         let mut by_node: BTreeMap<NodeId, Vec<_>> = BTreeMap::new();
-        for (booking, candidate) in state.board.wake(&car, standing, eta_ms, WAKE_MAX, now) {
+        let counted_ms = |age_ms| cost::counted_age_ms(&policy, age_ms, 0);
+        let woken = state.board.wake(&car, standing, eta_ms, counted_ms, WAKE_MAX, now);
+        for (booking, candidate) in woken {
             if let Some(node) = world.partitions.leader(booking.slot()) {
                 by_node.entry(node).or_default().push((booking, candidate));
             }

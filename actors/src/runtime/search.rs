@@ -3,7 +3,7 @@
 
 use super::{Runtime, count};
 use crate::cell::index::Query;
-use crate::dispatch::{self, Findings};
+use crate::dispatch::{self, Findings, Prospect};
 use crate::hedge::Hedge;
 use futures_util::future::join_all;
 use membership::KeyNear;
@@ -137,6 +137,10 @@ impl Runtime {
         let asked = asked.collect();
         let Nearby { candidates, waiting, partial, dropped } =
             self.merged(answers.into_iter().map(|(.., answer)| answer), max);
+        let places: Vec<Point> = candidates.iter().map(|candidate| candidate.point).collect();
+        let etas_ms = world.eta.to_one(&world.policy.load(), &places, pickup);
+        let prospects = candidates.into_iter().zip(etas_ms);
+        let candidates = prospects.map(|(car, eta_ms)| Prospect::free(car, eta_ms)).collect();
         Findings { candidates, waiting, partial, asked, dropped }
     }
 

@@ -115,7 +115,8 @@ pub(super) async fn serve(
             let world = runtime.world();
             let slot = ask.rider.slot();
             let policy = world.policy.load();
-            let quote = policy.quote(ask.need.kind, ask.pickup.point, ask.destination.point);
+            let drive = world.eta.drive(&policy, ask.pickup.point, ask.destination.point);
+            let quote = policy.quote_drive(ask.need.kind, drive);
             let command = Command::CreateBooking {
                 quote,
                 booking: world.mint.booking(slot, world.clock.wall()),

@@ -1,7 +1,8 @@
 //! Scripts for the dispatch core: a line is a time and an event; out come the effects.
 
 use super::names::{driver, offer, offer_id, point, shorten};
-use actors::dispatch::{Dispatch, Effect, Event, Findings, Start, Step};
+use actors::dispatch::{Dispatch, Effect, Event, Findings, Prospect, Start, Step};
+use actors::geo;
 use actors::policy::Policy;
 use proto::record::ask::{ClaimAnswer, HoldAnswer, OfferNews};
 use proto::record::cell::Candidate;
@@ -137,16 +138,20 @@ fn say_search(search: &Searched) -> Vec<String> {
 }
 
 /// `d1:500` is driver d1, 500 m away.
-fn candidate(word: &str) -> Option<Candidate> {
+/// A driver and how far he is in a straight line, as a shell that knows no roads sees him.
+fn candidate(word: &str) -> Option<Prospect> {
     let (who, distance_m) = word.split_once(':')?;
-    Some(Candidate {
+    let distance_m = distance_m.parse().unwrap();
+    let Policy { speed_cms, detour_pct, .. } = Policy::default();
+    let candidate = Candidate {
         driver: driver(who),
         point: point(),
         at: WallMs(0),
-        distance_m: distance_m.parse().unwrap(),
+        distance_m,
         status: DriverStatus::Free,
         version: 1,
-    })
+    };
+    Some(Prospect::free(candidate, geo::eta_ms(distance_m, speed_cms, detour_pct)))
 }
 
 fn say(effect: &Effect) -> String {

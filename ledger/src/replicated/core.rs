@@ -20,7 +20,7 @@ use proto::machine::Level;
 use proto::units::Clock;
 use proto::{GroupId, NodeId, codec};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -37,8 +37,6 @@ pub(super) struct Here {
     pub(super) look: Arc<Notify>,
     /// When a leader was last heard here, or a vote last given.
     pub(super) heard_at: Arc<AtomicU64>,
-    /// Has it say nothing to peers that do not answer.
-    pub(super) hush: Arc<AtomicBool>,
 }
 
 pub(super) struct Core {

@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -164,8 +164,6 @@ pub(crate) struct Dialler {
     pub(crate) group: GroupId,
     pub(crate) lines: Arc<Lines>,
     pub(crate) segments: Segments,
-    /// Set while this node leads the group without a quorum that answers: see [`Client::silent`].
-    pub(crate) hush: Arc<AtomicBool>,
     pub(crate) faults: Faults,
 }
 
@@ -175,8 +173,7 @@ impl RaftNetworkFactory<Types> for Dialler {
     async fn new_client(&mut self, target: u64, _: &EmptyNode) -> Client {
         let (lines, segments) = (Arc::clone(&self.lines), self.segments.clone());
         let (group, to, faults) = (self.group, NodeId(target), self.faults);
-        let (hush, silent) = (Arc::clone(&self.hush), false);
-        Client { group, to, lines, segments, urgent: false, hush, silent, faults }
+        Client { group, to, lines, segments, urgent: false, faults }
     }
 
     /// Heartbeats do not queue behind entries.
@@ -192,11 +189,6 @@ pub(crate) struct Client {
     lines: Arc<Lines>,
     segments: Segments,
     urgent: bool,
-    hush: Arc<AtomicBool>,
-    /// The last append was not answered in time. It may have been heard all the same, and who hears a
-    /// leader elects no other: one that gets no answers must stop talking to such a peer. Who can't be
-    /// reached at all hears nothing, and may be tried at any time.
-    silent: bool,
     faults: Faults,
 }
 
@@ -271,10 +263,6 @@ impl RaftNetworkV2<Types> for Client {
         mut rpc: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        if self.silent && self.hush.load(Ordering::Relaxed) {
-            let why = "no quorum answers, nor does this peer: it may elect another";
-            return Err(Unreachable::from_string(why).into());
-        }
         let cut = cut(&mut rpc);
         if self.faults.make(Fault::AckBeforeQuorum) {
             let bytes = codec::encode(&rpc).into();
@@ -287,9 +275,7 @@ impl RaftNetworkV2<Types> for Client {
                 None => AppendEntriesResponse::Success,
             });
         }
-        let answer = self.ask(Kind::Append, &rpc, &option).await;
-        self.silent = matches!(answer, Err(RPCError::Timeout(_)));
-        let answer = answer?;
+        let answer = self.ask(Kind::Append, &rpc, &option).await?;
         Ok(match (cut, answer) {
             (true, AppendEntriesResponse::Success) => {
                 AppendEntriesResponse::PartialSuccess(rpc.entries.last().map(|last| last.log_id))

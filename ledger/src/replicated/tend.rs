@@ -5,7 +5,7 @@
 use super::Replicated;
 use super::cluster::{CLUSTER_KEY, Change, Cluster, META, Standing};
 use super::core::{Here, Known};
-use super::types::{Membership, Timers};
+use super::types::Membership;
 use crate::contract::{Ledger, Refused};
 use proto::slot::frozen_hash;
 use proto::{GroupId, MonoMs, NodeId, codec};
@@ -27,8 +27,6 @@ const LAG_MAX: u64 = 128;
 const STABLE_LOOKS: u32 = 10;
 /// A replica that nobody wants, and that has heard nothing for so long, has been dismissed.
 const DISMISSED_MS: u64 = 5_000;
-/// For so many heartbeats of each time of doubt a leader without a quorum speaks to all.
-const WORD_BEATS: u64 = 2;
 /// Groups whose members are being changed by this node at once.
 const MOVES_MAX: usize = 2;
 
@@ -61,8 +59,6 @@ impl Replicated {
             for here in &leading {
                 // Who leads hears himself; should he lead no more, his patience begins now.
                 here.heard_at.store(self.0.clock.mono().0, Ordering::Relaxed);
-                let unanswered = here.replica.unconfirmed_ms().unwrap_or(0);
-                here.hush.store(must_hush(unanswered, self.0.settings.timers), Ordering::Relaxed);
                 here.replica.heartbeat().await;
             }
             for here in all.iter().filter(|here| !here.replica.role().leads) {
@@ -160,6 +156,10 @@ impl Replicated {
 
     /// The next step from the members a group has to those it should have.
     fn next_step(&self, here: &Here) -> Option<Step> {
+        // It may have been voted out since this look at all groups began.
+        if !here.replica.role().leads {
+            return None;
+        }
         let known = self.agreed()?;
         let wanted: BTreeSet<NodeId> =
             known.plan.get(&here.replica.group)?.iter().copied().collect();
@@ -295,14 +295,6 @@ impl Replicated {
     }
 }
 
-/// Whether a leader whom no quorum has answered for so long, in milliseconds, must say nothing for now to
-/// peers that do not answer: they may hear him, and as long as they do they elect nobody. Now and then he
-/// speaks all the same, because he may be the only one who can lead.
-const fn must_hush(unanswered: u64, timers: Timers) -> bool {
-    let doubt = timers.doubt_ms();
-    unanswered > doubt && unanswered % doubt > WORD_BEATS * timers.heartbeat_ms
-}
-
 /// A step towards the wanted members.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Step {
@@ -405,17 +397,6 @@ mod tests {
             assert!(pair[1].len() >= 3, "{seen:?}");
             assert!(pair[0].difference(&pair[1]).count() <= 1, "{seen:?}");
         }
-    }
-
-    #[test]
-    fn a_leader_without_a_quorum_is_quiet_for_longer_than_an_election_takes_and_then_speaks() {
-        let timers = Timers::default();
-        let said: Vec<u64> = (0..10_000).step_by(75).filter(|ms| !must_hush(*ms, timers)).collect();
-        assert!(said.iter().filter(|ms| **ms <= timers.doubt_ms()).count() == 14, "{said:?}");
-        let pauses = said.windows(2).map(|pair| pair[1] - pair[0]).filter(|pause| *pause > 75);
-        let pauses: Vec<u64> = pauses.collect();
-        assert_eq!(pauses.len(), 8, "{said:?}");
-        assert!(pauses.iter().all(|pause| *pause > timers.election_ms.1 * 3 / 2), "{pauses:?}");
     }
 
     #[test]

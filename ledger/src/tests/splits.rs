@@ -76,7 +76,7 @@ async fn a_policy_set_through_any_node_is_known_everywhere_and_survives_snapshot
     let mut cluster = Cluster::of(4).await;
     cluster.until_whole().await;
     for (version, node) in (1..=4).map(|id| (id - 1, NodeId(id))) {
-        let bytes = vec![7; node.0 as usize];
+        let bytes = vec![7; usize::try_from(node.0).unwrap()];
         let slower = cluster.up[&node].set_policy(version + 9, bytes.clone()).await;
         assert_eq!(slower, Ok(Err(Objection::Stale { version })));
         assert_eq!(cluster.up[&node].set_policy(version, bytes).await, Ok(Ok(())));

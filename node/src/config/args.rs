@@ -115,6 +115,17 @@ pub struct Args {
     #[arg(long, env = "HANSOM_REPLACE_AFTER_MS", default_value_t = 60_000, value_name = "MS")]
     pub replace_after_ms: u64,
 
+    /// The city's streets, a file of `hansom roads build`: drives are then estimated by road instead
+    /// of by --speed-cms and --detour-pct, which remain for places that are off the roads. Equal on
+    /// all nodes.
+    #[arg(long, env = "HANSOM_ROADS", value_name = "CITY.roads")]
+    pub roads: Option<PathBuf>,
+
+    /// How long drives by road take, in percent of what the file says. A map knows speed limits and
+    /// no traffic; `hansom roads eval` says what fits.
+    #[arg(long, env = "HANSOM_ROADS_TIME_PCT", default_value_t = 100, value_name = "PERCENT", requires = "roads", value_parser = clap::value_parser!(u32).range(10..=1_000))]
+    pub roads_time_pct: u32,
+
     #[command(flatten)]
     pub splits: SplitsArgs,
 
@@ -209,6 +220,10 @@ impl Args {
             limits: self.limits.into_limits()?,
             data_dir: self.data_dir.unwrap_or_else(|| format!("hansom-data/{node}").into()),
             auth_keys: self.auth_keys,
+            roads: self.roads.map(|path| {
+                let time_pct = self.roads_time_pct;
+                (path, roads::Settings { time_pct, ..roads::Settings::default() })
+            }),
             cluster: self.cluster,
             node,
             zone: self.zone,

@@ -62,6 +62,34 @@ policy_args! {
     claim_reserve_ms: u32, "HANSOM_CLAIM_RESERVE_MS";
     /// Drivers farther than this from the pickup are not offered, in milliseconds of driving [default: 300000]
     pickup_cap_ms: u32, "HANSOM_PICKUP_CAP_MS";
+    /// A driver who would reach the rider later than this after he asked is not offered, in milliseconds; 0 is no limit [default: 0]
+    pickup_within_ms: u32, "HANSOM_PICKUP_WITHIN_MS";
+    /// How much waiting counts against pickup time where several bookings want one driver, in percent [default: 100]
+    age_weight_pct: u16, "HANSOM_AGE_WEIGHT_PCT";
+    /// From so many others waiting nearby on, the two values for a crowd count; 0 is never [default: 0]
+    crowded_from: u16, "HANSOM_CROWDED_FROM";
+    /// How much waiting counts in a crowd, in percent [default: 100]
+    crowded_age_weight_pct: u16, "HANSOM_CROWDED_AGE_WEIGHT_PCT";
+    /// The pickup cap in a crowd, in percent of it [default: 100]
+    crowded_cap_pct: u16, "HANSOM_CROWDED_CAP_PCT";
+    /// Drivers whose trip ends within this are counted on, in milliseconds; 0 is nobody. No cell names them yet: `hansom judge` only [default: 0]
+    soon_ms: u32, "HANSOM_SOON_MS";
+    /// What the end of a trip is taken to be late by, in milliseconds [default: 0]
+    soon_margin_ms: u32, "HANSOM_SOON_MARGIN_MS";
+    /// What a driver is credited with for his idle time, in percent of it. No shell knows it yet: `hansom judge` only [default: 0]
+    fairness_pct: u16, "HANSOM_FAIRNESS_PCT";
+    /// The most that he is credited with, in milliseconds of pickup time [default: 15000]
+    fairness_max_ms: u32, "HANSOM_FAIRNESS_MAX_MS";
+    /// What each capability that a booking does not need adds to a driver's cost, in milliseconds. No shell tells them yet [default: 0]
+    spare_capability_ms: u32, "HANSOM_SPARE_CAPABILITY_MS";
+    /// How often a booking may get a better driver before its pickup; 0 is never. No command does it yet: `hansom judge` only [default: 0]
+    improve_max: u16, "HANSOM_IMPROVE_MAX";
+    /// How often a better one is looked for, in milliseconds [default: 5000]
+    improve_every_ms: u32, "HANSOM_IMPROVE_EVERY_MS";
+    /// How much sooner he must be there, in milliseconds [default: 45000]
+    improve_gain_ms: u32, "HANSOM_IMPROVE_GAIN_MS";
+    /// A driver nearer to the pickup than this keeps it, in milliseconds [default: 60000]
+    improve_left_ms: u32, "HANSOM_IMPROVE_LEFT_MS";
     /// The speed that estimates assume, in centimetres a second [default: 600]
     speed_cms: u32, "HANSOM_SPEED_CMS";
     /// How much longer a road is than a straight line, in percent [default: 130]

@@ -51,6 +51,13 @@ impl fmt::Display for Config {
             line("split-above", &rules.floor)?;
             line("split-every-ms", &every.as_millis())?;
         }
+        match &self.roads {
+            Some((path, settings)) => {
+                line("roads", &path.display())?;
+                line("roads-time-pct", &settings.time_pct)?;
+            }
+            None => line("roads", &"(none: straight lines)")?,
+        }
         let policy = serde_json::to_value(&self.policy).map_err(|_| fmt::Error)?;
         for (field, value) in policy.as_object().into_iter().flatten() {
             if value.is_object() {

@@ -76,6 +76,9 @@ pub enum StartError {
         #[source]
         source: DirectoryError,
     },
+    /// The streets cannot be used.
+    #[error("--roads: {0}")]
+    Roads(#[from] roads::FileError),
     /// The stored state cannot be loaded.
     #[error("cannot load what is stored")]
     Ledger(#[from] OpenReplicatedError),
@@ -119,6 +122,7 @@ pub(super) struct Frame {
     pub(super) metrics: Arc<Metrics>,
     pub(super) ledger: Replicated,
     pub(super) policy: InForce,
+    pub(super) eta: Arc<dyn actors::runtime::eta::Eta>,
     /// Once the node knows what the cluster is.
     pub(super) runtime: Arc<OnceLock<Runtime>>,
 }
@@ -128,6 +132,7 @@ pub(super) async fn start(config: Config, seams: Seams, build: Build) -> Result<
     let keys = config.auth_keys.as_ref();
     let verifier = keys.map(|path| Verifier::open(path, &config.cluster, Arc::clone(&clock)));
     let verifier = verifier.transpose()?.map(Arc::new);
+    let eta = crate::eta::of(&config)?;
     let generation = count_start(&config, &storage)?;
     // Whose directory it is shows before anyone hears of this node.
     let stores = open_stores(&config, storage).await?;
@@ -213,6 +218,7 @@ pub(super) async fn start(config: Config, seams: Seams, build: Build) -> Result<
         pool,
         router,
         policy,
+        eta,
         ledger: ledger.clone(),
         sockets: Arc::default(),
         stories,
@@ -445,6 +451,7 @@ impl Frame {
             sockets: Arc::clone(&self.sockets) as Arc<dyn actors::runtime::world::Sockets>,
             stories: Arc::clone(&self.stories) as Arc<dyn actors::runtime::world::Stories>,
             clock: Arc::clone(&self.clock),
+            eta: Arc::clone(&self.eta),
             mint: Arc::clone(&self.mint) as Arc<dyn actors::runtime::world::Mint>,
             policy: self.policy.now(),
             cell_replicas: usize::from(self.config.cell_replicas),
@@ -517,6 +524,7 @@ impl Frame {
             membership: self.membership.clone(),
             mint: Arc::clone(&self.mint) as Arc<dyn actors::runtime::world::Mint>,
             policy: self.policy.now(),
+            eta: Arc::clone(&self.eta),
         });
         tasks.spawn(Arc::clone(&streams).run());
         let (frame, open) = (Arc::clone(self), Arc::clone(&streams));

@@ -79,6 +79,12 @@ impl Pool {
         called.unwrap_or_else(|_| Err(unreachable(to, "did not answer in time")))
     }
 
+    /// Whether it is known that calls to a peer reach nobody: its last dial has failed.
+    pub fn is_down(&self, node: NodeId, at: SocketAddr) -> bool {
+        let address = Address { node, at, lane: Lane::Calls };
+        self.links().get(&address).is_some_and(|link| link.is_down())
+    }
+
     /// Dials a node's broken links now: it has just started, or was heard of again. Callers wait
     /// for that dial.
     pub fn wake(&self, node: NodeId) {

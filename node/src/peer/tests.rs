@@ -1,6 +1,7 @@
 //! Pool, lanes and the ledger's frames over a network of pipes, in paused time: what takes no
 //! virtual time at all was done at once.
 
+mod detour;
 mod wires;
 
 use super::addresses::Addresses;

@@ -8,7 +8,7 @@ use futures_util::{SinkExt, StreamExt};
 use proto::{BookingId, DriverId, TripId};
 use serde_json::{Value, json};
 use sim::history::{Shown, Step, What};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::{interval, sleep, timeout};
@@ -29,6 +29,10 @@ const DECLINED: u32 = 30;
 /// In a storm fewer, and some are not answered.
 const DECLINED_IN_STORM: u32 = 12;
 const IGNORED_IN_STORM: u32 = 8;
+/// In one of so many storms drivers take their time, and also whatever they are offered on the way: only
+/// so can it be seen that somebody believes them free. Not in all: storms that once found something would
+/// be others.
+const GREEDY_IN: u64 = 5;
 /// Of a hundred trips in a storm so many are called off by their driver.
 const CALLED_OFF: u32 = 8;
 
@@ -160,8 +164,17 @@ impl Driver {
     }
 
     async fn carry(&mut self, booking: BookingId, trip: TripId) {
+        let mut trips = VecDeque::from([(booking, trip)]);
+        while let Some((booking, trip)) = trips.pop_front() {
+            trips.extend(self.carry_one(booking, trip).await);
+        }
+    }
+
+    /// Carries one rider; gives what a greedy driver accepted on the way. His rider may have called off
+    /// meanwhile, and then that was his by right.
+    async fn carry_one(&mut self, booking: BookingId, trip: TripId) -> Vec<(BookingId, TripId)> {
         let stormy = self.stormy();
-        let Self { city, phone, me: driver, .. } = self;
+        let Self { city, phone, me: driver, answered } = self;
         let driver = *driver;
         // Not once the world is mended: the booking that goes on in its place would have its own time to
         // wait and to be carried in, and whether all comes to rest could not be judged.
@@ -171,20 +184,53 @@ impl Driver {
             if in_time("calling off", phone.post(&path, json!({})).await).is_some() {
                 city.note(What::CancelAcked { booking });
             }
-            return;
+            return Vec::new();
         }
+        let mut more = Vec::new();
+        let greedy = stormy && city.seed.is_multiple_of(GREEDY_IN);
         for step in [Step::Arrive, Step::Start, Step::End] {
-            let takes = phone.dice().ms(if stormy { 50..900 } else { 300..2_000 });
+            let hurries = stormy && (!greedy || city.is_closing());
+            let takes = phone.dice().ms(if hurries { 50..900 } else { 300..2_000 });
             sleep(takes).await;
+            if greedy {
+                more.extend(take_more(city, phone, driver, answered).await);
+            }
             city.note(What::StepAsked { trip, driver, step });
             let path = format!("/v1/trips/{trip}/{}", step.as_str());
             let asked_ms = ms();
             let moved = phone.post(&path, json!({})).await;
-            let Some(moved) = in_time("moving a trip", moved) else { return };
+            let Some(moved) = in_time("moving a trip", moved) else { return more };
             city.shown(Some(Shown::trip(asked_ms, trip, &as_trip(&moved))));
             city.note(What::StepAcked { trip, driver, step });
         }
+        more
     }
+}
+
+/// Accepts whatever the driver is offered while he is on a trip. There must be nothing while he is.
+async fn take_more(
+    city: &City,
+    phone: &mut Phone,
+    driver: DriverId,
+    answered: &mut BTreeSet<String>,
+) -> Vec<(BookingId, TripId)> {
+    let path = format!("/v1/drivers/{driver}/offers");
+    let offers = phone.try_once("GET", &path, None).await.unwrap_or_default();
+    let mut more = Vec::new();
+    for offer in offers["offers"].as_array().into_iter().flatten() {
+        if !answered.insert(text(offer, "offer_id")) {
+            continue;
+        }
+        let (offer, booking) = (id(offer, "offer_id"), id(offer, "booking_id"));
+        city.note(What::OfferSeen { offer, booking, driver });
+        let yes = json!({ "offer_id": offer.to_string() });
+        if let Some(trip) = in_time("accepting", phone.post("/v1/trips/accept", yes).await) {
+            let trip = id(&trip, "trip_id");
+            city.note(What::AcceptAcked { offer, booking, trip, driver });
+            more.push((booking, trip));
+        }
+    }
+    more
 }
 
 /// The answer to what may come too late; nothing if it did, or if there never was one.

@@ -20,9 +20,9 @@ pub const ALL: [Mutant; 12] = [
     mutant("ack-before-quorum", "a leader takes its followers' word before they were asked", &[]),
     mutant("ack-before-sync", "a write is durable before the sync", POWER),
     mutant("vote-not-written", "a vote is given and not written", POWER),
-    mutant("vote-overtakes", "a vote overtakes entries, whose sync is not waited for", POWER),
+    mutant("vote-overtakes", "a vote overtakes entries, whose sync is not waited for", SYNCS),
     mutant("wiped-is-known", "a blank disk comes back under its old id", &[Kind::Blank]),
-    mutant("purge-above-snapshot", "the log is purged above the last snapshot", POWER),
+    mutant("purge-above-snapshot", "the log is purged above the last snapshot", &[Kind::Crash]),
     mutant("ttl-frees-taken", "the offer's timer frees a driver who has accepted", &[]),
     mutant("release-frees-all", "a release frees the driver of whatever he has", &[]),
     mutant("assign-again-refused", "a booking that is asked to assign again says no", &[]),
@@ -31,6 +31,8 @@ pub const ALL: [Mutant; 12] = [
     mutant("hash-order", "a booking's offers are kept in the order of a hash", &[]),
 ];
 
+/// Elections while disks write slowly, and power that fails before they have.
+const SYNCS: &[Kind] = &[Kind::SlowDisk, Kind::CrashInSync, Kind::Isolate];
 const POWER: &[Kind] = &[Kind::PowerLoss, Kind::MajorityLoss, Kind::SlowDisk];
 const CUTS: &[Kind] = &[Kind::Isolate, Kind::Halves, Kind::Mute, Kind::Pause];
 
@@ -42,6 +44,11 @@ impl Mutant {
     /// The one of this name.
     pub fn named(name: &str) -> Option<Self> {
         ALL.into_iter().find(|mutant| mutant.name == name)
+    }
+    /// The flags of that storm over nodes that do not make it.
+    pub fn sound(&self) -> Vec<String> {
+        let names: Vec<&str> = self.kinds.iter().map(|kind| kind.as_str()).collect();
+        if names.is_empty() { Vec::new() } else { vec!["--only".into(), names.join(",")] }
     }
     /// The storm it is looked for in.
     pub fn diet(&self) -> Diet {

@@ -76,6 +76,9 @@ impl Link {
     pub(super) fn is_up(&self) -> bool {
         matches!(&*self.state.borrow(), State::Up(_))
     }
+    pub(super) fn is_down(&self) -> bool {
+        matches!(&*self.state.borrow(), State::Down)
+    }
     pub(super) fn asked(&self, now: MonoMs) {
         self.asked_at.store(now.0, Ordering::Relaxed);
     }

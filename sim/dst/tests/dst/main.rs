@@ -37,6 +37,7 @@ const FOUND: &[(u64, &str)] = &[
     (13, "a replica was removed while a leader that let it in again counted on it"),
     (16, "a leader whose disk failed asked for confirmation for ever, without a pause"),
     (29, "who was to vote no more did not stand, though nobody else had the entry that said so"),
+    (50, "a leader that had just been voted out went on to change the members"),
 ];
 /// So long after a crash the others serve all that the machine led.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(4);

@@ -1,0 +1,229 @@
+//! What happens around a ride: who is found for it, who comes, who comes instead, and nodes that die.
+
+use super::{Due, NODES, REFILL_MS, Run, TAKEOVER_MS, booking, car_of, driver};
+use crate::street::Does;
+use actors::cell::index::Query;
+use actors::dispatch::{self, Event, Findings, Prospect, Ranked};
+use actors::{geo, improve};
+use proto::record::Offer;
+use proto::record::ask::OfferNews;
+use proto::record::booking::Need;
+use proto::record::cell::{Candidate, Demand};
+use proto::record::driver::{Capabilities, DriverStatus, VehicleType};
+use proto::{MonoMs, OfferId, Slot, WallMs};
+
+/// Drivers that are looked at when a better one is looked for.
+const BETTER_MAX: u16 = 8;
+/// Drivers on trips that a search brings at most: as many as will be compared with the free ones.
+const SOON_MAX: usize = 8;
+
+impl Run<'_, '_> {
+    /// A search of the cells, with what the shell adds: driving times, and trips that end soon.
+    pub(super) fn search(&mut self, now_ms: u64, rider: usize, radius_m: u32) -> Findings {
+        let pickup = self.place(self.street.requests[rider].from);
+        let age_ms = now_ms - self.street.requests[rider].at_ms;
+        let age_ms = u32::try_from(age_ms).unwrap_or(u32::MAX);
+        let demand = Demand { booking: booking(rider), pickup, need: need(), age_ms, radius_m };
+        let waiting = self.cells.post(demand, MonoMs(now_ms));
+        let max = dispatch::candidates_max(&self.ours.policy);
+        let (near, partial) = self.near(now_ms, rider, radius_m, max);
+        let mut candidates: Vec<Prospect> =
+            near.into_iter().map(|candidate| self.prospect(now_ms, rider, candidate)).collect();
+        candidates.extend(self.ending_near(now_ms, rider));
+        Findings { candidates, waiting, partial, ..Findings::default() }
+    }
+
+    fn near(
+        &mut self,
+        now_ms: u64,
+        rider: usize,
+        radius_m: u32,
+        max: u16,
+    ) -> (Vec<Candidate>, bool) {
+        let center = self.place(self.street.requests[rider].from);
+        let (need, free_only, fresh_ms) = (Some(need()), true, u32::MAX);
+        let query = Query { center, radius_m, need, free_only, fresh_ms, max };
+        self.cells.near(&query, MonoMs(now_ms))
+    }
+
+    /// A free driver with what the shell knows of him.
+    fn prospect(&self, now_ms: u64, rider: usize, candidate: Candidate) -> Prospect {
+        let car = car_of(candidate.driver);
+        let policy = &self.ours.policy;
+        let drive_ms = match self.ours.roads {
+            true => self.street.eta_ms(car, rider),
+            false => geo::eta_ms(candidate.distance_m, policy.speed_cms, policy.detour_pct),
+        };
+        let eta_ms = self.draws.estimate(rider, car, drive_ms);
+        let idle_ms = now_ms.saturating_sub(self.street.cars[car].ready_ms);
+        let eta_ms = eta_ms + self.street.ready_in_ms(car, now_ms);
+        Prospect { idle_ms, ..Prospect::free(candidate, eta_ms) }
+    }
+
+    /// The drivers whose trips end soon, those who would be here first.
+    fn ending_near(&self, now_ms: u64, rider: usize) -> Vec<Prospect> {
+        let arrival = |car: &usize| {
+            let (free_in_ms, drive_ms) =
+                (self.street.ready_in_ms(*car, now_ms), self.street.eta_ms(*car, rider));
+            (free_in_ms + self.draws.estimate(rider, *car, drive_ms), *car)
+        };
+        let mut first: Vec<(u64, usize)> = self.soon.iter().map(arrival).collect();
+        first.sort_unstable();
+        let pickup = self.place(self.street.requests[rider].from);
+        let ending = first.into_iter().take(SOON_MAX).map(|(arrival_ms, car)| {
+            let point = self.place(self.street.cars[car].at);
+            let (distance_m, status) = (geo::distance_m(point, pickup), DriverStatus::Taken);
+            let (driver, at) = (driver(car), WallMs(0));
+            let candidate = Candidate { driver, point, at, distance_m, status, version: 0 };
+            // One millisecond at least: he is not free yet.
+            let free_in_ms = self.street.ready_in_ms(car, now_ms).max(1);
+            let eta_ms = arrival_ms.saturating_sub(free_in_ms);
+            Prospect { free_in_ms, ..Prospect::free(candidate, eta_ms) }
+        });
+        ending.collect()
+    }
+
+    /// A car comes free, or is seen: those who wait nearby hear of it.
+    pub(super) fn appear(&mut self, now_ms: u64, car: usize) {
+        let point = self.place(self.street.cars[car].at);
+        let woken = self.cells.appear(driver(car), point, &self.ours.policy, MonoMs(now_ms));
+        if !self.ours.boards {
+            return;
+        }
+        for (id, candidate) in woken {
+            let Some(rider) = self.numbers.get(&id).copied() else { continue };
+            let prospect = self.prospect(now_ms, rider, candidate);
+            let (life, delay_ms) = (self.shells[rider].life, self.delay_ms(rider));
+            self.queue.push(now_ms + delay_ms, Due::Step(rider, life, Event::Woken(prospect)));
+        }
+    }
+
+    pub(super) fn offer(&mut self, rider: usize, candidate: Ranked, attempt: u16) -> Offer {
+        self.tickets += 1;
+        let request = self.street.requests[rider];
+        Offer {
+            id: OfferId::mint(Slot(0), WallMs(0), self.tickets),
+            booking: booking(rider),
+            driver: candidate.driver,
+            attempt,
+            rank: candidate.rank,
+            distance_m: candidate.distance_m,
+            eta_s: candidate.eta_s,
+            cost_ms: candidate.cost_ms,
+            pickup: self.place(request.from),
+            destination: self.place(request.to),
+            created_at: WallMs(0),
+            ttl_ms: self.ours.policy.offer_ttl_ms,
+            shown_ms: self.ours.policy.offer_shown_ms,
+        }
+    }
+
+    /// A driver answers an offer that is still before him.
+    pub(super) fn answered(&mut self, now_ms: u64, rider: usize, car: usize, offer: OfferId) {
+        if self.desks[car].held != Some(offer) {
+            return;
+        }
+        self.desks[car].held = None;
+        let (life, at_ms) = (self.shells[rider].life, now_ms + self.delay_ms(rider));
+        let yes = self.draws.answer(rider, car).0;
+        let patient = self.street.requests[rider].at_ms
+            + u64::from(self.ours.policy.booking_ttl_ms)
+            + u64::from(self.ours.policy.offer_ttl_ms)
+            >= now_ms;
+        if yes && !self.shells[rider].assigned && patient {
+            self.shells[rider].assigned = true;
+            self.send(now_ms, rider, car);
+            let settled = Event::Settled(Some(offer));
+            self.queue.push(at_ms, Due::Step(rider, life, settled));
+        } else {
+            self.appear(now_ms, car);
+            let declined = Event::News(offer, OfferNews::Declined);
+            self.queue.push(at_ms, Due::Step(rider, life, declined));
+        }
+    }
+
+    fn send(&mut self, now_ms: u64, rider: usize, car: usize) {
+        self.cells.vanish(driver(car));
+        let (pickup_ms, leg) = self.street.send(car, rider, now_ms);
+        self.queue.push(pickup_ms, Due::Arrive(rider, leg));
+        let left_ms = pickup_ms - now_ms;
+        let swaps = self.street.riders[rider].swaps;
+        if let Some(in_ms) = improve::look_in_ms(&self.ours.policy, left_ms, swaps) {
+            self.queue.push(now_ms + in_ms, Due::Improve(rider, leg));
+        }
+    }
+
+    pub(super) fn arrive(&mut self, now_ms: u64, rider: usize, leg: u32) {
+        let Some((car, over_ms)) = self.street.pick_up(rider, leg) else { return };
+        self.queue.push(over_ms, Due::RideOver(car));
+        let soon_ms = u64::from(self.ours.policy.soon_ms);
+        if soon_ms > 0 {
+            self.queue.push(now_ms.max(over_ms.saturating_sub(soon_ms)), Due::Soon(car));
+        }
+    }
+
+    /// Looks for a better driver for a rider whose car is on its way, and swaps. Stands for the
+    /// commands that a cluster would need: claim the new one, take him, let the old one go.
+    pub(super) fn improve(&mut self, now_ms: u64, rider: usize, leg: u32) {
+        let known = self.street.riders[rider];
+        let Some(old) = known.car else { return };
+        if known.leg != leg || !matches!(self.street.cars[old].does, Does::Fetches(..)) {
+            return;
+        }
+        let policy = &self.ours.policy;
+        let left_ms = known.pickup_ms.saturating_sub(now_ms);
+        let Some(in_ms) = improve::look_in_ms(policy, left_ms, known.swaps) else { return };
+        let radius_m = policy.search_radii_m[1];
+        let (near, _) = self.near(now_ms, rider, radius_m, BETTER_MAX);
+        let free = near.into_iter().filter(|candidate| {
+            let car = car_of(candidate.driver);
+            self.is_free(car) && self.desks[car].claims.holder(MonoMs(now_ms)).is_none()
+        });
+        let prospects: Vec<Prospect> =
+            free.map(|candidate| self.prospect(now_ms, rider, candidate)).collect();
+        let better = improve::better(policy, left_ms, known.swaps, &prospects);
+        let Some(new) = better.map(|prospect| car_of(prospect.candidate.driver)) else {
+            self.queue.push(now_ms + in_ms, Due::Improve(rider, leg));
+            return;
+        };
+        self.street.call_off(rider, now_ms);
+        self.street.riders[rider].swaps += 1;
+        self.send(now_ms, rider, new);
+        self.appear(now_ms, old);
+    }
+
+    /// A node dies: its bookings' and drivers' shells are gone until others lead their partitions, its
+    /// cells say nothing until cars were heard of again.
+    pub(super) fn kill(&mut self, now_ms: u64, node: usize) {
+        let back_ms = now_ms + TAKEOVER_MS;
+        self.back_ms[node] = back_ms;
+        self.cells.silence(node, now_ms + REFILL_MS);
+        for rider in (node..self.shells.len()).step_by(NODES) {
+            let shell = &mut self.shells[rider];
+            if shell.dispatch.take().is_some() {
+                (shell.life, shell.timer_ms) = (shell.life + 1, None);
+                if !shell.assigned {
+                    self.queue.push(back_ms, Due::TakeUp(rider));
+                }
+            }
+        }
+        for car in (node..self.desks.len()).step_by(NODES) {
+            let desk = &mut self.desks[car];
+            desk.claims = actors::claim::Claims::default();
+            let lost = std::mem::take(&mut desk.waiting);
+            for (rider, life) in lost.into_values() {
+                let silent = Event::Claimed(driver(car), None);
+                self.queue.push(back_ms, Due::Step(rider, life, silent));
+            }
+        }
+        if self.to_come > 0 {
+            let next_ms = now_ms + self.draws.realism.kill_every_ms;
+            self.queue.push(next_ms, Due::Kill((node + 1) % NODES));
+        }
+    }
+}
+
+/// What every rider needs: a car.
+fn need() -> Need {
+    Need { kind: VehicleType::Sedan, seats: 1, capabilities: Capabilities::default() }
+}
