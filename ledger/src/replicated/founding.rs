@@ -5,10 +5,10 @@
 //!
 //! "Nobody answered, so I am a cluster of one" does not exist.
 
+use super::Replicated;
 use super::cluster::DiskId;
 use super::journal::{Journal, JournalFailed};
 use super::wire::Founders;
-use super::Replicated;
 use crate::store::{Batch, Store, StoreError};
 use membership::Foundation;
 use proto::{NodeId, codec};
