@@ -3,7 +3,7 @@
 //! nearest with its cap tuned, and the global optimum of a batch.
 //!
 //! * [`city`], [`files`], [`network`]: the city as values; [`draws`]: chance that no policy can move.
-//! * [`street`]: cars and riders, the same for all. [`reference`] and [`ours`]: whom they send.
+//! * [`street`]: cars and riders, the same for all. [`mod@reference`] and [`ours`]: whom they send.
 //! * [`contest`], [`compare`], [`score`]: who competes, on what seeds, and what came of it.
 //! * [`args`], [`report`]: the command and what it says.
 

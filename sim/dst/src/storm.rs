@@ -1,6 +1,6 @@
 //! Makes the faults of a plan happen, each at its time or when its moment comes, ends them, and mends
-//! the world at last. It looks into the nodes to aim at leaders ([`aim`]), and to compare replicas
-//! ([`watch`]).
+//! the world at last. It looks into the nodes to aim at leaders (`aim`), and to compare replicas
+//! (`watch`).
 
 mod aim;
 mod watch;
