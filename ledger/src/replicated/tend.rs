@@ -156,8 +156,10 @@ impl Replicated {
 
     /// The next step from the members a group has to those it should have.
     fn next_step(&self, here: &Here) -> Option<Step> {
-        // It may have been voted out since this look at all groups began.
-        if !here.replica.role().leads {
+        // It may have been voted out since this look at all groups began; and who leads without a vote
+        // hands over, and changes nothing: openraft counts him no leader.
+        let votes = here.replica.members().voters.contains(&self.0.me());
+        if !votes || !here.replica.role().leads {
             return None;
         }
         let known = self.agreed()?;
@@ -179,7 +181,8 @@ impl Replicated {
         next_step(&here.replica.members(), &lags, &wanted, &listen)
     }
 
-    /// Hands one group over to the node that should lead it, if that one has been fit for a while.
+    /// Hands one group over to the node that should lead it, if that one has been fit for a while; or
+    /// to any voter, if this node leads without a vote of its own.
     async fn give_back(&self, leading: &[&Here], living: &BTreeSet<NodeId>, memory: &mut Memory) {
         let Some(known) = self.agreed() else { return };
         let mut handed = false;
@@ -187,13 +190,17 @@ impl Replicated {
             let group = here.replica.group;
             let preferred = known.plan.get(&group).and_then(|nodes| nodes.first().copied());
             let members = here.replica.members();
-            let fit = preferred.filter(|node| {
+            let lags = here.replica.lags();
+            let near = |node: &NodeId| {
                 *node != self.0.me()
-                    && !members.joint
                     && members.voters.contains(node)
                     && living.contains(node)
-                    && matches!(here.replica.lags().get(node), Some(Some(lag)) if *lag <= LAG_MAX)
-            });
+                    && matches!(lags.get(node), Some(Some(lag)) if *lag <= LAG_MAX)
+            };
+            let preferred = preferred.filter(|node| !members.joint && near(node));
+            let votes = members.voters.contains(&self.0.me());
+            let anybody = || members.voters.iter().copied().find(near);
+            let fit = preferred.or_else(|| if votes { None } else { anybody() });
             let looks = memory.fit.entry(group).or_default();
             match fit {
                 None => *looks = 0,
