@@ -316,7 +316,7 @@ mod tests {
         let text = metrics.text();
         let types: Vec<(&str, &str)> =
             text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
-        assert_eq!(types.len(), 25 + RUNTIME.len(), "{text}");
+        assert_eq!(types.len(), 26 + RUNTIME.len(), "{text}");
         for (name, kind) in types {
             assert!(name.starts_with("hansom_"), "{name}");
             let ends: &[&str] = match kind {

@@ -24,6 +24,17 @@ impl Cluster {
         .await;
     }
 
+    async fn until_policy(&self, version: u64, bytes: u64) {
+        self.until("every node knows the policy", |cluster| {
+            cluster.up.values().all(|ledger| {
+                let known = ledger.known();
+                let policy = Arc::clone(&known.borrow().policy);
+                (policy.version, policy.bytes.len() as u64) == (version, bytes)
+            })
+        })
+        .await;
+    }
+
     /// Has the leader of group 0 set them.
     async fn split(&self, expected: u64, these: &[u64]) -> Result<Result<(), Objection>, Refused> {
         let leader = self.leader(META).expect("group 0 has a leader");
@@ -80,6 +91,7 @@ async fn a_policy_set_through_any_node_is_known_everywhere_and_survives_snapshot
         let slower = cluster.up[&node].set_policy(version + 9, bytes.clone()).await;
         assert_eq!(slower, Ok(Err(Objection::Stale { version })));
         assert_eq!(cluster.up[&node].set_policy(version, bytes).await, Ok(Ok(())));
+        cluster.until_policy(version + 1, node.0).await;
         // Of the last one the log alone knows.
         for ledger in cluster.up.values().filter(|_| version < 3) {
             ledger.take_snapshot(META).await.unwrap();
@@ -91,14 +103,6 @@ async fn a_policy_set_through_any_node_is_known_everywhere_and_survives_snapshot
     for node in (1..=4).map(NodeId) {
         cluster.start(node).await.expect("starts");
     }
-    cluster
-        .until("every node knows the policy", |cluster| {
-            cluster.up.values().all(|ledger| {
-                let known = ledger.known();
-                let policy = Arc::clone(&known.borrow().policy);
-                (policy.version, policy.bytes.len()) == (4, 4)
-            })
-        })
-        .await;
+    cluster.until_policy(4, 4).await;
     cluster.check_equal();
 }

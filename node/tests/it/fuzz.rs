@@ -248,13 +248,13 @@ async fn good_requests(at: SocketAddr) -> Vec<Good> {
     for step in ["online", "offline"] {
         add("POST", format!("/v1/drivers/{driver}/{step}"), &d, nothing.clone());
     }
-    add("POST", "/v1/drivers/location".into(), &d, json!([named, named]));
+    add("PUT", "/v1/drivers/location".into(), &d, json!([named, named]));
     add("POST", format!("/v1/drivers/{driver}/location"), &d, fix.clone());
     add("POST", "/v1/bookings".into(), &r, booked);
     add("POST", format!("/v1/bookings/{booking}/cancel"), &r, reason.clone());
     add("POST", format!("/v1/offers/{offer}/decline"), &d, reason.clone());
     add("POST", "/v1/trips/accept".into(), &d, accept);
-    for method in ["POST", "PUT"] {
+    for method in ["POST", "PATCH"] {
         add(method, format!("/v1/trips/{trip}/location"), &d, json!({ "locations": [fix, fix] }));
     }
     add("POST", format!("/v1/trips/{trip}/start"), &d, json!({ "otp": "1234", "location": spot }));
