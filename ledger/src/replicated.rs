@@ -47,7 +47,7 @@ mod splits;
 mod state;
 mod tend;
 mod types;
-mod wire;
+pub(crate) mod wire;
 
 pub use cluster::{Cluster, DiskId, Listed, META, Objection, Plan, Standing};
 pub use core::Known;

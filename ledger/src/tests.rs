@@ -3,6 +3,7 @@
 
 mod cluster;
 mod history;
+mod joins;
 mod levels;
 mod log_store;
 mod splits;

@@ -26,7 +26,7 @@ pub(crate) const PHONE: &str = "+49 30 555 0142";
 /// The pause between two looks at whether something has happened.
 pub(crate) const POLL: Duration = Duration::from_millis(20);
 /// How long anything may take to happen: far more than it does, on a machine that does much else.
-pub(crate) const WITHIN: Duration = Duration::from_secs(20);
+pub(crate) const WITHIN: Duration = Duration::from_secs(40);
 
 const HANSOM: &str = env!("CARGO_BIN_EXE_hansom");
 

@@ -4,7 +4,8 @@ use crate::client::Answer;
 use crate::nodes::{Cluster, eventually};
 use proto::{BookingId, DriverId, OfferId, RiderId, Slot, TripId, WallMs};
 use serde_json::{Value, json};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A latitude and a longitude.
 pub(crate) type At = (f64, f64);
@@ -17,10 +18,13 @@ pub(crate) fn north_of((lat, lng): At, metres: f64) -> At {
     (lat + metres / 111_200.0, lng)
 }
 
+/// The phones' time: a wall clock that no step of the machine's takes back.
 #[expect(clippy::disallowed_methods, reason = "a phone reads its own clock")]
 pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    u64::try_from(since.as_millis()).unwrap()
+    static BEGAN: LazyLock<(Instant, Duration)> =
+        LazyLock::new(|| (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap()));
+    let (instant, wall) = *BEGAN;
+    u64::try_from((wall + instant.elapsed()).as_millis()).unwrap()
 }
 
 /// Who steps a trip or answers an offer.

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Looks often, and splits what a few dozen phones can make.
-const FLAGS: &[&str] = &["--split-every-ms", "300", "--split-above", "100"];
+/// Looks often, and splits what a few dozen phones can make. Who is silent while his cell is merged
+/// stays fresh, also if the machine takes its time over it.
+const FLAGS: &[&str] = &["--split-every-ms", "300", "--split-above", "100", "--fresh-ms", "60000"];
 /// Drivers, on a grid that lies in several r8 cells.
 const DRIVERS: u32 = 24;
 

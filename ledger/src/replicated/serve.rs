@@ -1,7 +1,7 @@
 //! What other ledgers ask of this one.
 
 use super::Replicated;
-use super::cluster::{Change, Cluster, Join, Objection};
+use super::cluster::{Change, Cluster, Join, META, Objection};
 use super::network;
 use super::wire::{Body, Frame, NotJoined, Reply};
 use crate::contract::{BoxFuture, Refused};
@@ -27,6 +27,8 @@ impl Replicated {
         if core.knows(from, disk) == Some(false) || core.broken.borrow().is_some() {
             return Reply::Stranger;
         }
+        // Who has joined since this node last heard group 0 may lead it, and be the only one to tell.
+        // It is heard there, and nowhere else: a blank disk leads nobody who knows anything.
         let acquainted = core.knows(from, disk).is_some();
         match body {
             Body::Census => Reply::Census { disk: core.disk, founders: core.founders().clone() },
@@ -36,10 +38,12 @@ impl Replicated {
             }
             Body::Know(level) => self.pass_on(Change::Know(from, level)).await,
             Body::Join(join) => Reply::Joined(self.let_in(join).await),
-            // Before the first word of group 0 a joiner knows only who let it in.
-            Body::Words(_) | Body::Snapshot(..) if !acquainted => Reply::Stranger,
+            Body::Snapshot(group, _) if !acquainted && group != META => Reply::Stranger,
             Body::Words(words) => {
                 let answers = words.iter().map(|words| async {
+                    if !acquainted && words.group != META {
+                        return Err(format!("{from} is not known here yet"));
+                    }
                     let here = match self.here(words.group) {
                         Some(here) => here,
                         None => self.ensure_replica(words.group).await?,

@@ -27,6 +27,9 @@ const LAG_MAX: u64 = 128;
 const STABLE_LOOKS: u32 = 10;
 /// A replica that nobody wants, and that has heard nothing for so long, has been dismissed.
 const DISMISSED_MS: u64 = 5_000;
+/// Whoever begins to lead group 0 may have been cut off until just now, and hears within so long who
+/// lives: twice what detection takes.
+const HEARS_WITHIN_MS: u64 = 2_000;
 /// Groups whose members are being changed by this node at once.
 const MOVES_MAX: usize = 2;
 
@@ -37,6 +40,8 @@ struct Memory {
     fit: BTreeMap<GroupId, u32>,
     /// Since when a node seems dead.
     silent: BTreeMap<NodeId, MonoMs>,
+    /// Since when this node leads group 0.
+    leads_since: Option<MonoMs>,
     /// At which index a group's snapshot was last asked for.
     asked: BTreeMap<GroupId, u64>,
     /// How often this node asked to lead each group.
@@ -181,28 +186,14 @@ impl Replicated {
         next_step(&here.replica.members(), &lags, &wanted, &listen)
     }
 
-    /// Hands one group over to the node that should lead it, if that one has been fit for a while; or
-    /// to any voter, if this node leads without a vote of its own.
+    /// Hands one group over to its successor, if that one has been fit for a while.
     async fn give_back(&self, leading: &[&Here], living: &BTreeSet<NodeId>, memory: &mut Memory) {
         let Some(known) = self.agreed() else { return };
         let mut handed = false;
         for here in leading {
             let group = here.replica.group;
-            let preferred = known.plan.get(&group).and_then(|nodes| nodes.first().copied());
-            let members = here.replica.members();
-            let lags = here.replica.lags();
-            let near = |node: &NodeId| {
-                *node != self.0.me()
-                    && members.voters.contains(node)
-                    && living.contains(node)
-                    && matches!(lags.get(node), Some(Some(lag)) if *lag <= LAG_MAX)
-            };
-            let preferred = preferred.filter(|node| !members.joint && near(node));
-            let votes = members.voters.contains(&self.0.me());
-            let anybody = || members.voters.iter().copied().find(near);
-            let fit = preferred.or_else(|| if votes { None } else { anybody() });
             let looks = memory.fit.entry(group).or_default();
-            match fit {
+            match self.successor(&known, here, living) {
                 None => *looks = 0,
                 Some(node) => {
                     *looks += 1;
@@ -216,32 +207,57 @@ impl Replicated {
         }
     }
 
+    /// Who should lead a group that this node leads: the node that the plan wants, once it is fit. If
+    /// this node has been voted out anybody fit will do, since a leader without a vote changes nothing.
+    fn successor(&self, known: &Known, here: &Here, living: &BTreeSet<NodeId>) -> Option<NodeId> {
+        let members = here.replica.members();
+        let lags = here.replica.lags();
+        let fit = |node: &NodeId| {
+            *node != self.0.me()
+                && members.voters.contains(node)
+                && living.contains(node)
+                && matches!(lags.get(node), Some(Some(lag)) if *lag <= LAG_MAX)
+        };
+        let wanted = known.plan.get(&here.replica.group).and_then(|nodes| nodes.first().copied());
+        let wanted = wanted.filter(|node| !members.joint && fit(node));
+        let anybody = || members.voters.iter().copied().find(fit);
+        let voted_out = !members.voters.contains(&self.0.me());
+        wanted.or_else(|| if voted_out { anybody() } else { None })
+    }
+
     /// What the leader of group 0 does: tells it how the cluster was founded, and replaces nodes
     /// that were away for too long.
     async fn tend_cluster(&self, living: &BTreeSet<NodeId>, memory: &mut Memory) {
+        let (now, known) = (self.0.clock.mono(), self.0.known());
+        // Counted by everybody: should the leader of group 0 die as well, the next one knows.
+        let silent = |node: &NodeId| !living.contains(node) && *node != self.0.me();
+        let listed: BTreeSet<NodeId> = known.cluster.nodes.keys().copied().filter(silent).collect();
+        memory.silent.retain(|node, _| listed.contains(node));
+        for node in listed {
+            memory.silent.entry(node).or_insert(now);
+        }
         if !self.0.leadership.borrow().contains_key(&META) {
-            memory.silent.clear();
+            memory.leads_since = None;
             return;
         }
+        let leads_since = *memory.leads_since.get_or_insert(now);
         let founded = self.read_stale(META, CLUSTER_KEY).ok().flatten().is_some();
         let founders = self.0.founders().clone();
         if let (false, Some(founders)) = (founded, founders) {
             self.tell(Change::Found(self.0.as_founded(&founders))).await;
             return;
         }
-        let (now, known) = (self.0.clock.mono(), self.0.known());
         for (node, listed) in &known.cluster.nodes {
-            if living.contains(node) || *node == self.0.me() {
-                memory.silent.remove(node);
+            let Some(since) = memory.silent.get(node) else {
                 if listed.standing == Standing::Dead && *node != self.0.me() {
                     // It is back with the disk it had; strangers never get this far.
                     self.tell(Change::Stand(*node, Standing::Active)).await;
                 }
                 continue;
-            }
-            let since = *memory.silent.entry(*node).or_insert(now);
-            let gone = now.since(since) >= self.0.settings.grace_ms;
+            };
+            let gone = now.since(*since) >= self.0.settings.grace_ms;
             if gone
+                && now.since(leads_since) >= HEARS_WITHIN_MS
                 && listed.standing == Standing::Active
                 && self.replaceable(&known.cluster, living)
             {

@@ -16,6 +16,8 @@ struct Platter {
     /// `synced` and every write since.
     seen: BTreeMap<Vec<u8>, Vec<u8>>,
     unsynced: Vec<Batch>,
+    /// Whether a sync is under way.
+    syncing: bool,
     /// Counts openings and crashes; a store of an earlier session writes no more.
     session: u64,
     syncs: u64,
@@ -55,6 +57,7 @@ impl MemoryDisk {
     pub fn crash(&self, kept: usize) {
         let platter = &mut *self.platter();
         platter.session += 1;
+        platter.syncing = false;
         for batch in platter.unsynced.drain(..).take(kept) {
             apply(batch, &mut platter.synced);
         }
@@ -69,6 +72,11 @@ impl MemoryDisk {
     /// Writes that a crash could undo now.
     pub fn unsynced(&self) -> usize {
         self.platter().unsynced.len()
+    }
+
+    /// Whether a sync is under way that makes them safe; without one nobody was told that they are.
+    pub fn is_syncing(&self) -> bool {
+        self.platter().syncing
     }
 
     /// From now on each sync takes at least so long; zero makes the disk as fast as it was.
@@ -127,6 +135,7 @@ impl Store for MemoryStore {
 
     fn sync(&mut self) -> Result<(), StoreError> {
         let platter = &mut *self.platter()?;
+        platter.syncing = false;
         if platter.fails {
             let source = std::io::Error::other("simulated: input/output error");
             return Err(StoreError::Io { doing: "sync the disk", source });
@@ -139,9 +148,10 @@ impl Store for MemoryStore {
     }
 
     fn makes_wait(&self, waited: Duration) -> Duration {
-        let platter = self.disk.platter();
+        let mut platter = self.disk.platter();
         // Whoever has crashed need not wait for his error.
         let alive = platter.session == self.session;
+        platter.syncing |= alive;
         let longer = platter.slow.saturating_sub(waited);
         if alive && platter.stands_still { longer.max(LOOK_AGAIN) } else { longer }
     }
@@ -171,9 +181,11 @@ mod tests {
             write(&mut store, key);
         }
         assert_eq!(store.scan(b"", b"", 9).unwrap().len(), 4, "reads see unsynced writes");
-        assert_eq!(disk.unsynced(), 3);
+        assert_eq!((disk.unsynced(), disk.is_syncing()), (3, false));
+        assert!(store.makes_wait(Duration::ZERO).is_zero() && disk.is_syncing());
 
         disk.crash(1);
+        assert!(!disk.is_syncing());
         assert!(matches!(store.sync(), Err(StoreError::Crashed)), "the dead write no more");
         assert_eq!(keys(&disk), [b"a", b"b"]);
     }

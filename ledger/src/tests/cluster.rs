@@ -473,7 +473,8 @@ async fn a_survivor_of_a_lost_majority_goes_on_alone_and_says_so() {
     }
     cluster.until_whole().await;
     cluster.check_equal();
-    assert_eq!(cluster.up[&NodeId(5)].known().borrow().cluster.lossy, 1);
+    let lossy = |cluster: &Cluster| cluster.up[&NodeId(5)].known().borrow().cluster.lossy == 1;
+    cluster.until("who has just joined says so as well", lossy).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 
 use crate::clock::{Off, WrongClock};
 use crate::dice::Dice;
+use crate::fault::Moment;
 use crate::laws::able::Standing;
 use crate::net::{Air, Simulated};
 use crate::outside::EPOCH;
@@ -112,6 +113,8 @@ pub struct Machine {
     disks: RefCell<Disks>,
     off: Off,
     starts: Cell<u64>,
+    /// When it was last switched on.
+    began: Cell<Duration>,
     /// The ledger of the node that runs here.
     ledger: RefCell<Option<Replicated>>,
     /// Whether it has power.
@@ -126,9 +129,11 @@ impl Machine {
     async fn run(self: Rc<Self>) -> turmoil::Result {
         let generation = self.starts.get() + 1;
         self.starts.set(generation);
+        let elapsed = turmoil::sim_elapsed().unwrap_or_default();
+        self.began.set(elapsed);
         let Plan { seed, sync_takes, .. } = *self.plan;
         let chance = Dice::of(seed, &format!("n{} {generation}", self.index)).bits();
-        let wall = EPOCH + turmoil::sim_elapsed().unwrap_or_default();
+        let wall = EPOCH + elapsed;
         let wall = WallMs(u64::try_from(wall.as_millis())?);
         let (log, snapshots) = {
             let disks = self.disks.borrow();
@@ -198,6 +203,7 @@ impl Cluster {
             disks: RefCell::default(),
             off: Off::default(),
             starts: Cell::new(0),
+            began: Cell::default(),
             ledger: RefCell::default(),
             on: Cell::new(true),
             lost: Cell::new(false),
@@ -237,14 +243,26 @@ impl Cluster {
         self.those(|machine| machine.on.get() && machine.ledger.borrow().is_some())
     }
 
+    /// Whether the node of a machine was switched on before this time, and not again since.
+    pub fn is_on_since(&self, index: usize, time: Duration) -> bool {
+        let machine = self.machine(index);
+        machine.on.get() && machine.began.get() <= time
+    }
+
     /// How often each log was synced.
     pub fn syncs(&self) -> Vec<u64> {
         self.machines.borrow().iter().map(|m| m.disks.borrow().log.syncs()).collect()
     }
 
-    /// Whether a machine's log has something to lose.
-    pub fn is_syncing(&self, index: usize) -> bool {
-        self.machine(index).disks.borrow().log.unsynced() > 0
+    /// Whether this is the moment to take power from a machine: its log has something to lose.
+    pub fn is_at(&self, index: usize, moment: Moment) -> bool {
+        let log = self.machine(index).disks.borrow().log.clone();
+        let loses = log.unsynced() > 0;
+        match moment {
+            Moment::Any => true,
+            Moment::MidSync => loses,
+            Moment::Unasked => loses && !log.is_syncing(),
+        }
     }
 
     /// A machine loses power. Of the writes that were not synced the first `kept` survive. Says how

@@ -31,13 +31,24 @@ pub enum Shape {
     Flap(Whom),
 }
 
+/// What a crash waits for at its victim's disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Nothing.
+    Any,
+    /// The middle of a sync: somebody waits for what is lost.
+    MidSync,
+    /// Writes that no sync was asked for: whoever was told that they are safe was told too much.
+    Unasked,
+}
+
 /// What a crash does to a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loss {
     /// So many of the writes that were not synced survive, the first ones.
     pub kept: usize,
-    /// It waits until there is something to lose: the disk is in the middle of a sync.
-    pub mid_sync: bool,
+    /// It waits until there is something to lose.
+    pub moment: Moment,
 }
 
 /// Something that happens.
@@ -84,6 +95,7 @@ pub enum Fault {
 pub enum Kind {
     Crash,
     CrashInSync,
+    CrashUnsynced,
     PowerLoss,
     MajorityLoss,
     Pause,
@@ -108,9 +120,10 @@ pub enum Kind {
 impl Kind {
     /// All that a storm is made of. A blank disk under an old id ends a node, so it has tests of its
     /// own.
-    pub const STORM: [Self; 20] = [
+    pub const STORM: [Self; 21] = [
         Self::Crash,
         Self::CrashInSync,
+        Self::CrashUnsynced,
         Self::PowerLoss,
         Self::MajorityLoss,
         Self::Pause,
@@ -136,6 +149,7 @@ impl Kind {
         match self {
             Self::Crash => "crash",
             Self::CrashInSync => "crash-in-sync",
+            Self::CrashUnsynced => "crash-unsynced",
             Self::PowerLoss => "power-loss",
             Self::MajorityLoss => "majority-loss",
             Self::Pause => "pause",
@@ -174,8 +188,9 @@ impl Fault {
     /// Its kind.
     pub const fn kind(&self) -> Kind {
         match self {
-            Self::Crash(_, Loss { mid_sync: false, .. }) => Kind::Crash,
-            Self::Crash(_, Loss { mid_sync: true, .. }) => Kind::CrashInSync,
+            Self::Crash(_, Loss { moment: Moment::Any, .. }) => Kind::Crash,
+            Self::Crash(_, Loss { moment: Moment::MidSync, .. }) => Kind::CrashInSync,
+            Self::Crash(_, Loss { moment: Moment::Unasked, .. }) => Kind::CrashUnsynced,
             Self::PowerLoss(_) => Kind::PowerLoss,
             Self::MajorityLoss(_) => Kind::MajorityLoss,
             Self::Pause(_) => Kind::Pause,

@@ -32,7 +32,7 @@ pub const ALL: [Mutant; 12] = [
 ];
 
 /// Elections while disks write slowly, and power that fails before they have.
-const SYNCS: &[Kind] = &[Kind::SlowDisk, Kind::CrashInSync, Kind::Isolate];
+const SYNCS: &[Kind] = &[Kind::SlowDisk, Kind::CrashUnsynced, Kind::Isolate];
 const POWER: &[Kind] = &[Kind::PowerLoss, Kind::MajorityLoss, Kind::SlowDisk];
 const CUTS: &[Kind] = &[Kind::Isolate, Kind::Halves, Kind::Mute, Kind::Pause];
 

@@ -1,7 +1,7 @@
 //! What will happen in a run, as a pure function of its seed.
 
 use crate::dice::Dice;
-use crate::fault::{Fault, Kind, Loss, Shape, Whom};
+use crate::fault::{Fault, Kind, Loss, Moment, Shape, Whom};
 use std::fmt;
 use std::time::Duration;
 
@@ -130,10 +130,17 @@ fn of_kind(kind: Kind, dice: &mut Dice) -> (Fault, Duration) {
     } else {
         Whom::Someone(dice.one_of(0..64))
     };
-    let loss = Loss { kept: dice.one_of(0..3), mid_sync: kind == Kind::CrashInSync };
+    let moment = match kind {
+        Kind::CrashInSync => Moment::MidSync,
+        Kind::CrashUnsynced => Moment::Unasked,
+        _ => Moment::Any,
+    };
+    let loss = Loss { kept: dice.one_of(0..3), moment };
     let mut number = |range| u64::try_from(dice.ms(range).as_millis()).unwrap_or(0);
     let (fault, lasts) = match kind {
-        Kind::Crash | Kind::CrashInSync => (Fault::Crash(whom, loss), 0..10_000),
+        Kind::Crash | Kind::CrashInSync | Kind::CrashUnsynced => {
+            (Fault::Crash(whom, loss), 0..10_000)
+        }
         Kind::PowerLoss => (Fault::PowerLoss(loss), 100..3_000),
         Kind::MajorityLoss => (Fault::MajorityLoss(loss), 500..5_000),
         Kind::Pause => (Fault::Pause(whom), 100..8_000),

@@ -15,6 +15,8 @@ use tokio::time::sleep;
 
 /// How often he looks while there is a cut.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A node that was switched on so long before a cut has joined.
+const JOINS_WITHIN: Duration = Duration::from_secs(5);
 /// How long a look may take.
 const WITHIN: Duration = Duration::from_secs(2);
 /// How often the positions of all drivers are looked at after the heal, until they are fresh.
@@ -42,7 +44,9 @@ pub async fn scout(city: Rc<City>) {
 async fn look(city: &City, phone: &mut Phone, me: DriverId, split: &Split, side: &[usize]) {
     let running = city.cluster.running();
     let there: Vec<usize> = side.iter().copied().filter(|node| running.contains(node)).collect();
-    if there.is_empty() {
+    // Who was switched on in the cut, or just before, may hear too few to serve his cells.
+    let joined_by = split.since.saturating_sub(JOINS_WITHIN);
+    if there.is_empty() || !there.iter().all(|node| city.cluster.is_on_since(*node, joined_by)) {
         return;
     }
     let node = there[phone.dice().one_of(0..there.len())];

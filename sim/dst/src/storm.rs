@@ -119,7 +119,7 @@ impl Storm {
         let in_time = now >= self.looked + LOOK_EVERY;
         for fault in self.waiting.clone() {
             let Due { at, fault: what, .. } = self.plan.faults[fault];
-            let each_moment = what.kind() == Kind::CrashInSync;
+            let each_moment = matches!(what.kind(), Kind::CrashInSync | Kind::CrashUnsynced);
             if !in_time && !each_moment {
                 continue;
             }
@@ -152,10 +152,9 @@ impl Storm {
         let Due { lasts, fault: what, .. } = self.plan.faults[fault];
         let (now, cluster) = (world.now, world.cluster);
         if let Fault::Crash(_, loss) = what
-            && loss.mid_sync
-            && !cluster.running().into_iter().any(|index| cluster.is_syncing(index))
+            && !cluster.running().into_iter().any(|index| cluster.is_at(index, loss.moment))
         {
-            return Err("no disk was syncing".into());
+            return Err(format!("no disk was ever so: {:?}", loss.moment));
         }
         let replicas = cluster.replicas();
         let mut victims = self.victims(world, &replicas, what)?;

@@ -65,10 +65,9 @@ impl Storm {
     ) -> Result<(), String> {
         let cluster = world.cluster;
         if let Fault::Crash(_, loss) = what
-            && loss.mid_sync
-            && !cluster.is_syncing(victims[0])
+            && !cluster.is_at(victims[0], loss.moment)
         {
-            return Err("its disk was not syncing".into());
+            return Err(format!("its disk was never so: {:?}", loss.moment));
         }
         if what == Fault::Join && cluster.kept().len() >= self.plan.founders + GROWTH_MAX {
             return Err("it has grown enough".into());

@@ -12,7 +12,7 @@ mod planted;
 mod races;
 
 use dst::city::Manners;
-use dst::fault::{Fault, Loss, Whom};
+use dst::fault::{Fault, Loss, Moment, Whom};
 use dst::rider::RIDES;
 use dst::run::{Job, Run, replay, run};
 use dst::schedule::{Schedule, usual};
@@ -88,7 +88,7 @@ fn on_a_calm_day_every_booking_is_carried_and_nobody_asks_twice() {
 #[test]
 fn a_machine_that_loses_power_while_it_syncs_costs_nothing_that_was_acked() {
     for seed in seeds(SEEDS) {
-        let loss = Loss { kept: usize::from(seed % 5 == 0), mid_sync: true };
+        let loss = Loss { kept: usize::from(seed % 5 == 0), moment: Moment::MidSync };
         let whom = usize::try_from(seed).expect("a small seed");
         let down = Duration::from_millis(1_000 + seed * 7_919 % 14_000);
         let run = quiet(seed, Some((Fault::Crash(Whom::Someone(whom), loss), down)));

@@ -1,6 +1,8 @@
 //! A node that owns cells is killed while positions go in: how long until its cells answer again, as
 //! searches through the other nodes see it, and which pings were lost meanwhile. The cars stand, so
-//! that a place answers in full again when everybody is there who was there before.
+//! that a place answers in full again when everybody is there who was there before. A car that drove
+//! off while its phone changed from one node to another is seen where it was until that is too old,
+//! so the cars stand for longer than positions are fresh before it is counted who is where.
 
 use super::super::BenchError;
 use super::super::converse::{Manner, Phase};
@@ -16,8 +18,9 @@ use crate::stats::Spread;
 use proto::client::edge::EdgeClient;
 use proto::edge::Near;
 use proto::units::Clock;
-use proto::{MonoMs, NodeId, Point};
+use proto::{DriverId, MonoMs, NodeId, Point};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +37,8 @@ const MOST: u16 = 200;
 const PAUSE: Duration = Duration::from_millis(20);
 /// A place that does not answer again for so long is counted as lost.
 const GIVE_UP_MS: u64 = 30_000;
+/// So long the cars stand before anything is counted: positions are fresh for ten seconds.
+const STAND: Duration = Duration::from_secs(12);
 /// Pings a second if nothing is said.
 const RATE: u32 = 100_000;
 
@@ -78,15 +83,15 @@ impl Killed {
 struct Place {
     client: EdgeClient,
     near: Near,
-    before: usize,
+    before: BTreeSet<DriverId>,
 }
 
 impl Place {
     async fn open(at: SocketAddr, center: Point) -> Result<Self, BenchError> {
         let mut client = EdgeClient::connect(at, None).await.map_err(senseless)?;
         let near = Near { fresh_ms: 0, ..near(center, RADIUS_M, MOST) };
-        let before = client.near(&near).await.map_err(senseless)?.drivers.len();
-        Ok(Self { client, near, before })
+        let found = client.near(&near).await.map_err(senseless)?;
+        Ok(Self { client, near, before: found.drivers.iter().map(|one| one.driver).collect() })
     }
 
     /// Searches until the place answers in full: when, and how long the slowest search took.
@@ -101,7 +106,8 @@ impl Place {
             let found = self.client.near(&self.near).await.map_err(senseless)?;
             let now = clock.mono();
             slowest_ms = slowest_ms.max(now.since(began));
-            if !found.partial && found.drivers.len() >= self.before {
+            let there: BTreeSet<DriverId> = found.drivers.iter().map(|one| one.driver).collect();
+            if !found.partial && there.is_superset(&self.before) {
                 return Ok((Some(now.since(killed)), slowest_ms));
             }
             if now.since(killed) > GIVE_UP_MS {
@@ -130,8 +136,8 @@ impl Bench<'_> {
         let manner = Manner { window, per_s: Some(f64::from(rate) / frames), write_at: WRITE_AT };
         let load = Under::load(talks, &manner, &phase, self.clock);
         let period_ms = drivers as f64 * 1_000.0 / f64::from(rate);
-        let warm = Duration::from_secs_f64(2.0 * period_ms / 1_000.0).max(self.args.lasts().0);
-        wait(warm, "killing a node under load: warming up").await;
+        let warm = Duration::from_secs_f64(2.0 * period_ms / 1_000.0).max(STAND);
+        wait(warm, "killing a node under load: the cars stand").await;
         let places = self.places(&edges, victim).await?;
         phase.count(self.clock.precise_us());
         let killed = self.clock.mono();
