@@ -50,6 +50,8 @@ enum Command {
     Lookup(node::tools::LookupArgs),
     /// Show the values that dispatch is tuned by, or set some on all nodes.
     Policy(node::tools::PolicyArgs),
+    /// Show the airports and other places where drivers wait their turn, or who waits; or set them.
+    Zones(node::tools::ZonesArgs),
     /// Play a rider or a driver by hand.
     Client(Box<node::tools::client::ClientArgs>),
     /// Inspect, verify or recover the data directory of a node that does not run.
@@ -91,6 +93,7 @@ async fn main() -> ExitCode {
         Command::Ring(args) => node::tools::ring(args).await,
         Command::Lookup(args) => node::tools::lookup(args).await,
         Command::Policy(args) => node::tools::policy(args).await,
+        Command::Zones(args) => node::tools::zones(args).await,
         Command::Client(args) => node::tools::client::run(*args).await,
         Command::Ledger(command) => node::tools::offline::run(command),
         Command::Token(command) => node::tools::token::run(command),

@@ -17,9 +17,9 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("actors", &["ledger", "membership", "proto"], &[]),
     ("node", &["actors", "ledger", "membership", "proto", "roads"], &[]),
     ("roads", &["proto"], &[]),
-    ("sim", &["proto"], &["node"]),
+    ("sim", &["proto", "roads"], &["node"]),
     ("dst", &["ledger", "membership", "node", "proto", "sim"], &[]),
-    ("judge", &["actors", "proto"], &[]),
+    ("judge", &["actors", "proto", "roads"], &[]),
     ("hansom", &["judge", "node", "roads", "sim"], &["proto"]),
 ];
 

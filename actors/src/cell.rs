@@ -8,7 +8,7 @@
 //! * [`pressure`]: how many bookings came lately, by area.
 
 use proto::record::booking::Need;
-use proto::record::driver::Standing;
+use proto::record::driver::{Capabilities, Standing};
 use proto::record::explain::Filter;
 
 pub mod board;
@@ -31,4 +31,9 @@ pub fn unmet(standing: &Standing, need: &Need) -> Option<Filter> {
     } else {
         None
     }
+}
+
+/// How many of the things that a driver can do a booking does not need.
+pub fn spare_of(can: Capabilities, need: Capabilities) -> u8 {
+    u8::try_from((can.0 & !need.0).count_ones()).unwrap_or(u8::MAX)
 }

@@ -19,8 +19,8 @@ use proto::{BookingId, MonoMs};
 pub const CLAIMS_MAX: usize = 16;
 
 /// How long a driver is counted on by a booking that does not say so again, in milliseconds: one
-/// renewal, made every second or two, may be lost.
-pub const COUNTED_MS: u64 = 3_000;
+/// renewal, made every two seconds, may be lost.
+pub const COUNTED_MS: u64 = 5_000;
 
 /// One booking's bid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,7 +21,6 @@
 //! them was tried, and made riders wait a third longer where cars were scarce (docs/matching.md).
 //!
 //! # Not done
-//! * The cells do not know yet when trips end, so no search brings such drivers; the judge's do.
 //! * The fan-out does not follow how often drivers say yes here.
 
 mod answers;
@@ -35,6 +34,7 @@ pub use radius::Step;
 pub use words::{Effect, Event, Findings, Prospect, Ranked, Start};
 
 use crate::policy::Policy;
+use cost::Asks;
 use flight::{Flight, Out};
 use proto::record::Offer;
 use proto::record::ask::OfferNews;
@@ -87,6 +87,7 @@ pub struct Dispatch {
     /// then it is zero and `age_before_ms` holds the rest.
     began_at: MonoMs,
     age_before_ms: u64,
+    ride_ms: u64,
     expires_at: MonoMs,
     steps: Steps,
     doing: Doing,
@@ -96,6 +97,10 @@ pub struct Dispatch {
     contended: bool,
     /// Other bookings that waited nearby at the last search.
     waiting: u32,
+    /// Whether a queue answered the last search.
+    queued: bool,
+    /// When the driver that is counted on would be there; forgotten by the next search.
+    counted_on: Option<MonoMs>,
     rounds_lost: u32,
     /// Pauses in a row, with no offer between them.
     fruitless: u32,
@@ -113,11 +118,12 @@ impl Dispatch {
     /// A dispatch from where the booking's record says it is: the offers that were out are put
     /// before their drivers again.
     pub fn begin(now: MonoMs, policy: Policy, start: Start, out: &mut Vec<Effect>) -> Self {
-        let Start { age_ms, attempt, offers_made, passed_over, pending } = start;
+        let Start { age_ms, ride_ms, attempt, offers_made, passed_over, pending } = start;
         let left_ms = u64::from(policy.booking_ttl_ms).saturating_sub(age_ms);
         let mut dispatch = Self {
             began_at: now,
             age_before_ms: age_ms,
+            ride_ms,
             expires_at: now.plus_ms(left_ms),
             steps: Steps::begin(now, &policy, attempt),
             doing: Doing::Nothing,
@@ -125,6 +131,8 @@ impl Dispatch {
             found_some: false,
             contended: false,
             waiting: 0,
+            queued: false,
+            counted_on: None,
             rounds_lost: 0,
             fruitless: 0,
             next_search_at: now,
@@ -185,6 +193,16 @@ impl Dispatch {
         u32::try_from(age_ms).unwrap_or(u32::MAX)
     }
 
+    /// What speaks for this booking where several want the same driver, in milliseconds of pickup time.
+    pub fn favour_ms(&self, now: MonoMs) -> i64 {
+        cost::favour_ms(&self.policy, self.asks(now))
+    }
+
+    fn asks(&self, now: MonoMs) -> Asks {
+        let (waiting, attempt, ride_ms) = (self.waiting, self.steps.now().number, self.ride_ms);
+        Asks { age_ms: self.age_ms(now), waiting, attempt, ride_ms }
+    }
+
     /// The widest radius searched so far, in metres.
     pub fn radius_m(&self) -> u32 {
         self.steps.now().radius_m
@@ -198,6 +216,11 @@ impl Dispatch {
     /// The searches so far, oldest first, and how many older ones are forgotten.
     pub fn searches(&self) -> (Vec<Searched>, u32) {
         self.trace.searches()
+    }
+
+    /// Who is not asked again: he was, or called it off.
+    pub const fn passed_over(&self) -> &BTreeSet<DriverId> {
+        &self.passed_over
     }
 
     /// Whether the booking was settled.
@@ -238,7 +261,7 @@ impl Dispatch {
 
     /// Claims the best candidates, as many as there is room for.
     fn claim_next(&mut self, now: MonoMs, out: &mut Vec<Effect>) {
-        let age_ms = cost::counted_age_ms(&self.policy, self.age_ms(now), self.waiting);
+        let favour_ms = self.favour_ms(now);
         let contended = self.contended;
         while self.room() > 0
             && self.flight.under_way() < UNDER_WAY_MAX
@@ -248,7 +271,7 @@ impl Dispatch {
             let candidate = self.candidates.remove(next);
             self.flight.claim(candidate);
             self.trace.fate(candidate.driver, Fate::Asked);
-            out.push(Effect::Claim { candidate, age_ms, contended });
+            out.push(Effect::Claim { candidate, favour_ms, contended });
         }
     }
 

@@ -48,6 +48,7 @@ pub const fn newcomer(
         profile,
         ban: None,
         driven: (0, 0),
+        refused: 0,
     }
 }
 
@@ -255,6 +256,9 @@ pub fn outcome(driver: &Driver, offer: OfferId) -> Option<OfferEnd> {
 
 fn end(driver: &mut Driver, offer: OfferId, how: OfferEnd, what: &mut Vec<What>) {
     driver.current = None;
+    if matches!(how, OfferEnd::Declined | OfferEnd::Expired) {
+        driver.refused = driver.refused.saturating_add(1);
+    }
     remember(driver, offer, how);
     what.push(What::OfferEnded { offer, how });
     stand(driver, what);

@@ -8,6 +8,7 @@
 //!   [`answers`] is the one idempotency table, [`history`] what leaves for the archive.
 //! * [`dispatch`]: how one booking looks for its driver. [`claim`]: who gets a contended driver.
 //!   [`improve`]: whether a booking should have a better one before its pickup.
+//! * [`queue`]: at airports, whose turn it is.
 //! * [`cell`]: where cars are and which bookings wait there. [`geo`]: distances and estimates.
 //! * [`meter`]: how far a trip has come; [`fare`]: what it costs.
 //! * [`policy`]: the numbers all of it is tuned by.
@@ -30,6 +31,7 @@ pub mod improve;
 pub mod machine;
 pub mod meter;
 pub mod policy;
+pub mod queue;
 pub mod rider;
 #[cfg(feature = "runtime")]
 pub mod runtime;

@@ -12,12 +12,12 @@ mod stored;
 
 use crate::answers::{Answers, Party};
 use crate::fault::{Fault, Faults};
-use crate::{booking, driver, history, rider};
+use crate::{booking, driver, history, queue, rider};
 use proto::codec;
 use proto::record::command::{Command, Entity, Outcome, Proposal};
 use proto::record::event::{Event, What};
-use proto::record::{Booking, BookingState, Commitment, Driver, Key, Rider, Trip};
-use proto::{BookingId, Code, DriverId, RiderId, TripId, WallMs};
+use proto::record::{Booking, BookingState, Commitment, Driver, Key, Queue, Rider, Trip};
+use proto::{BookingId, Code, DriverId, RiderId, TripId, WallMs, ZoneId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The state behind one partition's log.
@@ -27,6 +27,8 @@ pub struct Machine {
     drivers: BTreeMap<DriverId, Driver>,
     bookings: BTreeMap<BookingId, Booking>,
     trips: BTreeMap<TripId, Trip>,
+    /// The queues that somebody waits in.
+    queues: BTreeMap<ZoneId, Queue>,
     answers: Answers,
     /// Entities that someone must act for; follows from the rest, kept so that a takeover need
     /// not look at everything.
@@ -97,7 +99,8 @@ impl Machine {
             | Key::DriverTrip(..)
             | Key::OldRiderAnswer(..)
             | Key::OldDriverAnswer(..)
-            | Key::TripTrail(..) => None,
+            | Key::TripTrail(..)
+            | Key::Queue(_) => None,
         }
     }
 
@@ -214,6 +217,15 @@ impl Machine {
                     Ok(())
                 })
             }
+            Command::MoveQueue { zone, steps } => {
+                let mut queue = self.queues.remove(&zone).unwrap_or(Queue::empty(zone));
+                steps.into_iter().for_each(|step| queue::step(&mut queue, step, at));
+                if !queue.places.is_empty() {
+                    self.queues.insert(zone, queue.clone());
+                }
+                effects.changed(Key::Queue(zone), Vec::new());
+                Ok(Entity::Queue(Box::new(queue)))
+            }
         }
     }
 
@@ -274,6 +286,7 @@ impl Machine {
                 Some(Commitment::Taken { trip, .. }) => trip.is_none(),
                 None => false,
             }),
+            Key::Queue(id) => self.queues.contains_key(&id),
             Key::Rider(_)
             | Key::RiderAnswer(..)
             | Key::DriverAnswer(..)
@@ -303,7 +316,8 @@ impl Machine {
             | Key::DriverTrip(..)
             | Key::OldRiderAnswer(..)
             | Key::OldDriverAnswer(..)
-            | Key::TripTrail(..) => None,
+            | Key::TripTrail(..)
+            | Key::Queue(_) => None,
         };
         let trip = booking.and_then(|booking| booking.trip).and_then(|id| self.trips.get(&id));
         if let Some(booking) = booking

@@ -2,6 +2,7 @@
 //! a product decision, not a protocol timer; shortening all of them alike only speeds the city up.
 
 use crate::geo::{Drive, straight_drive};
+use crate::queue::zone::QueueZones;
 use proto::Point;
 use proto::record::VehicleType;
 use proto::record::fare::{ONE_BP, Quote, Tariff};
@@ -37,9 +38,15 @@ pub struct Policy {
     /// A driver who would reach the rider later than this after he asked is not offered, in
     /// milliseconds: what the rider's patience is taken to be. 0 is no limit.
     pub pickup_within_ms: u32,
+    /// The pickup cap of each attempt, in percent of `pickup_cap_ms`, 1 to 100: who has just asked may
+    /// be offered nearer drivers only.
+    pub attempt_cap_pct: [u16; ATTEMPTS],
     /// How much a booking's waiting time counts against pickup time where several want one driver,
     /// in percent. 100 serves in order of patience, 0 the nearest, whoever has waited how long.
     pub age_weight_pct: u16,
+    /// How much the time of the ride counts against a booking where several want one driver, in percent
+    /// of it: where cars are scarce, short rides first serve more riders.
+    pub ride_weight_pct: u16,
     /// From so many other bookings waiting nearby on, `crowded_age_weight_pct` counts instead and
     /// the pickup cap is `crowded_cap_pct` of itself; 0 is never.
     pub crowded_from: u16,
@@ -50,23 +57,11 @@ pub struct Policy {
     /// Drivers whose trip ends within so many milliseconds are counted on: a booking that one of
     /// them will reach sooner than any free one waits for him. 0 counts on nobody.
     pub soon_ms: u32,
-    /// What the end of a trip is taken to be late by, in milliseconds.
+    /// What the end of a trip is taken to be late by, in milliseconds: the rider gets out.
     pub soon_margin_ms: u32,
-    /// The pickup time that a driver is credited with for each of his idle time, in percent.
-    pub fairness_pct: u16,
-    /// The most that he is credited with, in milliseconds: a tie-break, not a queue.
-    pub fairness_max_ms: u32,
     /// What each of a driver's capabilities that the booking does not need adds to his cost, in
     /// milliseconds, so that those who can do more are kept for those who need it.
     pub spare_capability_ms: u32,
-    /// How often a booking may be given a better driver before its pickup; 0 is never.
-    pub improve_max: u16,
-    /// How often a better driver is looked for, in milliseconds.
-    pub improve_every_ms: u32,
-    /// How much sooner he must be there, in milliseconds.
-    pub improve_gain_ms: u32,
-    /// A driver nearer to the pickup than this keeps it, in milliseconds.
-    pub improve_left_ms: u32,
     /// The speed the estimate assumes, in centimetres a second.
     pub speed_cms: u32,
     /// How much longer a road is than a straight line, in percent; 100 is straight.
@@ -77,6 +72,8 @@ pub struct Policy {
     pub tariffs: Tariffs,
     /// What a driver must know to start a trip.
     pub start_code: StartRule,
+    /// Where drivers wait their turn.
+    pub queue_zones: QueueZones,
 }
 
 /// What a driver must know to start a trip.
@@ -139,24 +136,21 @@ impl Default for Policy {
             claim_reserve_ms: 500,
             pickup_cap_ms: 300_000,
             pickup_within_ms: 0,
+            attempt_cap_pct: [100; ATTEMPTS],
             age_weight_pct: 100,
-            crowded_from: 0,
-            crowded_age_weight_pct: 100,
+            ride_weight_pct: 10,
+            crowded_from: 200,
+            crowded_age_weight_pct: 20,
             crowded_cap_pct: 100,
-            soon_ms: 0,
-            soon_margin_ms: 0,
-            fairness_pct: 0,
-            fairness_max_ms: 15_000,
+            soon_ms: 5_000,
+            soon_margin_ms: 30_000,
             spare_capability_ms: 0,
-            improve_max: 0,
-            improve_every_ms: 5_000,
-            improve_gain_ms: 45_000,
-            improve_left_ms: 60_000,
             speed_cms: 600,
             detour_pct: 130,
             fresh_ms: 10_000,
             tariffs: Tariffs::default(),
             start_code: StartRule::None,
+            queue_zones: QueueZones::default(),
         }
     }
 }
@@ -201,14 +195,15 @@ impl Policy {
         if self.claim_window_ms >= self.claim_reserve_ms {
             return refuse("claim_window_ms", "must be below claim_reserve_ms");
         }
-        if self.crowded_cap_pct == 0 || self.crowded_cap_pct > 100 {
-            return refuse("crowded_cap_pct", "must be 1 to 100");
+        let percent = 1..=100;
+        if !percent.contains(&self.crowded_cap_pct)
+            || !self.attempt_cap_pct.iter().all(|pct| percent.contains(pct))
+        {
+            return refuse("crowded_cap_pct, attempt_cap_pct", "must be 1 to 100");
         }
-        if self.age_weight_pct > 100 || self.crowded_age_weight_pct > 100 {
-            return refuse("age_weight_pct, crowded_age_weight_pct", "must be at most 100");
-        }
-        if self.improve_every_ms == 0 || self.improve_gain_ms == 0 {
-            return refuse("improve_every_ms, improve_gain_ms", "must be above 0");
+        if self.age_weight_pct.max(self.crowded_age_weight_pct).max(self.ride_weight_pct) > 100 {
+            let weights = "age_weight_pct, crowded_age_weight_pct, ride_weight_pct";
+            return refuse(weights, "must be at most 100");
         }
         if self.speed_cms == 0 || self.detour_pct < 100 {
             return refuse("speed_cms, detour_pct", "must be above 0 and at least 100");
@@ -220,6 +215,9 @@ impl Policy {
         let Tariffs { general, of_kind } = &self.tariffs;
         if !of_kind.values().chain([general]).all(shares) {
             return refuse("tariff", "the tax and the platform's part are 10000 at most");
+        }
+        if let Some(problem) = self.queue_zones.problem() {
+            return refuse("queue_zones", &problem);
         }
         Ok(())
     }

@@ -10,6 +10,7 @@
 //! | trip | trip id | the release under way | first step, takeover | released, idle |
 //! | trail | group | points of its trips for the next batch | first point | idle |
 //! | cell | ring key | positions, the demand board | first ping or search | empty for a while, or another's |
+//! | queue | zone id | who is seen in a queue zone | leadership, twice a second | another leads, or it is no zone any more |
 //!
 //! **Ordering.** Messages of one sender to one shell arrive in order; a shell handles one at a
 //! time. What takes a network round trip runs in a task and comes back as a message.
@@ -17,6 +18,7 @@
 //! mailboxes have no bound of their own.
 //! **A crash** of a shell loses soft state only; the next message spawns it anew from the ledger.
 //!
+mod aboard;
 mod areas;
 mod atlas;
 mod booking;
@@ -29,6 +31,7 @@ mod inlet;
 mod loads;
 mod mirror;
 mod phone;
+mod queue;
 mod registry;
 mod search;
 mod serve;
@@ -142,6 +145,14 @@ pub struct Counts {
     pub hedges_won: u64,
     /// Requests refused because too many were under way.
     pub overloaded: u64,
+    /// Drivers who wait in the queues that are kept here.
+    pub queued: u64,
+    /// How often a queue named a driver to a booking.
+    pub queue_offers: u64,
+    /// Drivers who left a queue with a trip.
+    pub queue_trips: u64,
+    /// How long they had waited at their places, together, in milliseconds.
+    pub queue_waited_ms: u64,
 }
 
 #[derive(Debug, Default)]
@@ -158,6 +169,9 @@ struct Tally {
     searches_hedged: AtomicU64,
     hedges_won: AtomicU64,
     overloaded: AtomicU64,
+    queue_offers: AtomicU64,
+    queue_trips: AtomicU64,
+    queue_waited_ms: AtomicU64,
 }
 
 fn count(counter: &AtomicU64) {
@@ -171,6 +185,7 @@ struct Inner {
     trips: Registry<TripId, trip::Message>,
     trails: Registry<GroupId, trail::Message>,
     cells: cell::Cells,
+    queues: queue::Queues,
     mirrors: mirror::Mirrors,
     hedge: Mutex<Hedge>,
     atlas: atlas::Atlas,
@@ -198,6 +213,7 @@ impl Runtime {
             trips: Registry::new(),
             trails: Registry::new(),
             cells: cell::Cells::default(),
+            queues: queue::Queues::new(),
             mirrors: mirror::Mirrors::default(),
             hedge: Mutex::default(),
             atlas: atlas::Atlas::new(),
@@ -214,6 +230,7 @@ impl Runtime {
         tasks.spawn(runtime.clone().verify(questions));
         tasks.spawn(runtime.clone().sweep());
         tasks.spawn(runtime.clone().follow_ring());
+        tasks.spawn(runtime.clone().tend_queues());
         if runtime.world().cell_replicas > 1 {
             tasks.spawn(runtime.clone().mirror());
         }
@@ -236,7 +253,7 @@ impl Runtime {
 
     /// What there is and what was done.
     pub fn counts(&self) -> Counts {
-        let Inner { drivers, bookings, trips, cells, tally, .. } = &*self.0;
+        let Inner { drivers, bookings, trips, cells, queues, tally, .. } = &*self.0;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counts {
             driver_shells: drivers.len(),
@@ -255,6 +272,10 @@ impl Runtime {
             searches_hedged: read(&tally.searches_hedged),
             hedges_won: read(&tally.hedges_won),
             overloaded: read(&tally.overloaded),
+            queued: queues.drivers(),
+            queue_offers: read(&tally.queue_offers),
+            queue_trips: read(&tally.queue_trips),
+            queue_waited_ms: read(&tally.queue_waited_ms),
         }
     }
 
@@ -266,6 +287,7 @@ impl Runtime {
         self.0.trips.stop();
         self.0.trails.stop();
         self.0.cells.stop();
+        self.0.queues.stop();
     }
 
     fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
@@ -338,6 +360,7 @@ impl Runtime {
         self.0.bookings.stop_those(|booking| of(booking.slot()));
         self.0.trips.stop_those(|trip| of(trip.slot()));
         self.0.trails.stop_those(|group| lost.contains(group));
+        self.0.queues.stop_those(|zone| of(zone.slot()));
         self.0.soft.forget_those(|driver| of(driver.slot()));
     }
 
@@ -363,6 +386,7 @@ impl Runtime {
             Ok(Key::Booking(id)) => self.take_up_booking(id),
             Ok(Key::Driver(id)) => self.tell_driver(id, driver::Message::TakeUp),
             Ok(Key::Trip(id)) => self.tell_trip(id, trip::Message::TakeUp),
+            Ok(Key::Queue(id)) => self.tell_queue(id, queue::Message::Look),
             Ok(
                 Key::Rider(_)
                 | Key::RiderAnswer(..)
@@ -399,6 +423,7 @@ impl Runtime {
             // His shell looks by itself whether it does all that it should; it lives while it does.
             Ok(Key::Driver(_)) => false,
             Ok(Key::Trip(id)) => self.0.trips.has(id),
+            Ok(Key::Queue(id)) => self.0.queues.has(id),
             Ok(_) | Err(_) => true,
         }
     }

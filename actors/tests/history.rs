@@ -344,6 +344,7 @@ fn timeless(outcome: Outcome) -> Outcome {
         | Entity::Driver(_)
         | Entity::Trip(_)
         | Entity::Kept(_)
+        | Entity::Queue(_)
         | Entity::Nothing) => other,
     })
 }

@@ -94,8 +94,8 @@ impl Town {
                     let event = self.search(n, radius_m);
                     self.send(soon, Due::Booking(n, event));
                 }
-                Effect::Claim { candidate, age_ms, contended } => {
-                    self.claim(n, candidate, age_ms, contended);
+                Effect::Claim { candidate, favour_ms, contended } => {
+                    self.claim(n, candidate, favour_ms, contended);
                 }
                 Effect::Start { candidate, attempt } => {
                     let offer = offer(n, candidate, attempt);
@@ -139,7 +139,8 @@ impl Town {
                 let point = self.drivers[driver].0;
                 let distance_m = geo::distance_within(center, point, radius_m)?;
                 let (driver, status) = (driver_id(driver), DriverStatus::Free);
-                Some(Candidate { driver, point, at: WallMs(0), distance_m, status, version: 1 })
+                let (at, version, spare) = (WallMs(0), 1, 0);
+                Some(Candidate { driver, point, at, distance_m, status, version, spare })
             })
             .collect();
         candidates.sort_by_key(|candidate| (candidate.distance_m, candidate.driver));
@@ -163,21 +164,21 @@ impl Town {
             if let Some(distance_m) = geo::distance_within(self.bookings[n].0, point, radius_m)
                 && looks
             {
-                let (status, at) = (DriverStatus::Free, WallMs(0));
-                let car = Candidate { driver, point, at, distance_m, status, version: 1 };
+                let (status, at, version, spare) = (DriverStatus::Free, WallMs(0), 1, 0);
+                let car = Candidate { driver, point, at, distance_m, status, version, spare };
                 self.send(soon, Due::Booking(n, Event::Woken(self.prospect(car))));
             }
         }
     }
 
-    fn claim(&mut self, n: usize, candidate: Ranked, age_ms: u32, contended: bool) {
+    fn claim(&mut self, n: usize, candidate: Ranked, favour_ms: i64, contended: bool) {
         self.claimed[n].push(candidate.driver);
         let driver = usize::try_from(candidate.driver.to_raw()).unwrap();
         let ticket = self.sent + 1_000_000;
         self.sent += 1;
         self.tickets.insert(ticket, n);
         let booking = BookingId::mint(Slot(0), WallMs(0), n as u64);
-        let score_ms = candidate.cost_ms - i64::from(age_ms);
+        let score_ms = candidate.cost_ms - favour_ms;
         let claim = Claim { ticket, booking, score_ms, contended };
         let (free, mut out) = (self.drivers[driver].2.is_none(), Vec::new());
         self.drivers[driver].1.claim(self.now, claim, free, &self.policy, &mut out);

@@ -1,15 +1,21 @@
 //! The command line.
 
+use crate::contest::Terms;
 use crate::files::Files;
+use crate::ours::Ours;
+use actors::dispatch::cost::Fairness;
+use actors::improve::Improve;
+use actors::policy::Policy;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 What is compared, on the same riders, cars and draws:
-  nearest   the nearest idle car, its cap on pickup time tuned for each fleet by a grid that is printed
   batch     every N seconds the assignment that serves most riders with least driving
-  ours      the cores that ship, in a virtual city: dispatch, claims at the driver, cells and demand
-            boards; two knobs tuned for each fleet on the same seeds as the cap of nearest
-  and ours with one part left out at a time (--ablations)
+  nearest   the nearest idle car: plain, and with its cap on pickup time tuned for each fleet in two ways:
+            for least penalised wait, and for that among caps that serve as many as batch, less a point
+  ours      the cores that ship, with their defaults, in a virtual city: dispatch, claims at the driver,
+            cells and demand boards; the same for every fleet, unless --set says otherwise
+  and ours with one part left out or added at a time (--ablations)
 
 Examples:
   An invented town, in a few seconds
@@ -23,7 +29,8 @@ Examples:
 
   The conditions of the published runs: one in 5, pickup within 3 minutes without penalty
     hansom judge ... --fleet $D/taxis_thesis.csv.gz --demand $D/requests_thesis.csv.gz \\
-      --every 5 --soft-s 180 --patience-s 3600
+      --every 5 --seeds 3 --soft-s 180 --patience-s 3600 \\
+      --set attempt_ms=60000 --set attempt_cap_pct=[1,3,100] --set ride_weight_pct=0
 
 Columns (CSV or CSV.gz, by name): demand pickup_time, pickup_node_lat, pickup_node_lon,
 dropoff_node_lat, dropoff_node_lon; fleet node_lat, node_lon; nodes node, lat, lon; edges from, to,
@@ -31,6 +38,20 @@ length_km, travel_time_s.
 
 Reading the table: a wait means nothing without the share that was served, so look at `penalised`,
 where the unserved count with all their patience. `+-` is half a 95 % interval over paired seeds.";
+
+/// The most pickup time that a driver is credited with, in milliseconds: a tie-break. More made waits
+/// longer where cars are plenty.
+const FAIRNESS_MAX_MS: u32 = 15_000;
+
+/// A setting that can't be meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("--set {setting}: {problem}; `hansom node --help` has the names")]
+pub struct BadSetting {
+    /// What was said.
+    pub setting: String,
+    /// What is wrong.
+    pub problem: String,
+}
 
 /// Compare policies of dispatch on one city, under a virtual clock.
 #[derive(Debug, Clone, clap::Args)]
@@ -72,6 +93,18 @@ pub struct Args {
     /// How often `batch` assigns, in seconds
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub batch_s: u64,
+    /// Another value of the policy for ours, as `hansom node --help` names them: soon_ms=0; may be given again
+    #[arg(long, value_name = "NAME=JSON")]
+    pub set: Vec<String>,
+    /// How often ours may give a rider a better car before the pickup; nodes do not do it yet
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub improve: u16,
+    /// How much sooner that one must be there, in seconds; a car nearer than this keeps its rider
+    #[arg(long, value_name = "S", default_value_t = 20)]
+    pub improve_gain_s: u32,
+    /// The pickup time that ours credits a driver with for his idle time, in percent of it and 15 s at most; nodes do not do it yet
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub fairness_pct: u16,
     /// Leave out one part of ours at a time
     #[arg(long)]
     pub ablations: bool,
@@ -87,6 +120,43 @@ pub struct Args {
 }
 
 impl Args {
+    /// What ships, for these riders, with what was set.
+    pub(crate) fn ours(&self) -> Result<Ours, BadSetting> {
+        let patience_ms = u32::try_from(self.patience_s * 1_000).unwrap_or(u32::MAX);
+        let policy = Policy {
+            booking_ttl_ms: patience_ms,
+            pickup_within_ms: patience_ms,
+            pickup_cap_ms: patience_ms,
+            ..Policy::default()
+        };
+        let mut values = serde_json::to_value(policy).unwrap_or_default();
+        for setting in &self.set {
+            let bad = |problem: String| BadSetting { setting: setting.clone(), problem };
+            let no_pair = || bad("is no NAME=JSON, as in soon_ms=0".into());
+            let (name, value) = setting.split_once('=').ok_or_else(no_pair)?;
+            let known = values.get_mut(name);
+            let known = known.ok_or_else(|| bad("names no value of the policy".into()))?;
+            *known = serde_json::from_str(value).map_err(|error| bad(error.to_string()))?;
+        }
+        let all = self.set.join(" ");
+        let bad = |problem: String| BadSetting { setting: all.clone(), problem };
+        let policy: Policy =
+            serde_json::from_value(values).map_err(|error| bad(error.to_string()))?;
+        policy.check().map_err(|error| bad(error.to_string()))?;
+        let gain_ms = self.improve_gain_s * 1_000;
+        let improve =
+            Improve { max: self.improve, gain_ms, left_ms: gain_ms, ..Improve::default() };
+        let fairness = Fairness { pct: self.fairness_pct, max_ms: FAIRNESS_MAX_MS };
+        Ok(Ours { policy, improve, fairness, boards: true, roads: true })
+    }
+
+    /// What all contenders have in common.
+    pub(crate) fn terms(&self) -> Terms {
+        let soft_ms = self.soft_s.map(|s| s * 1_000);
+        let (patience_ms, batch_ms) = (self.patience_s * 1_000, self.batch_s * 1_000);
+        Terms { patience_ms, soft_ms, batch_ms }
+    }
+
     /// The files, if a city was named.
     pub(crate) fn files(&self) -> Option<Files> {
         let Self { demand, fleet, nodes, edges, .. } = self;
@@ -96,5 +166,41 @@ impl Args {
             nodes: nodes.clone()?,
             edges: edges.clone()?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn ours(words: &str) -> Result<Ours, BadSetting> {
+        let words = ["judge"].into_iter().chain(words.split_whitespace());
+        Command::try_parse_from(words).unwrap().args.ours()
+    }
+
+    #[test]
+    fn what_is_set_is_over_the_defaults_and_checked() {
+        let set = ours("--patience-s 60 --set soon_ms=0 --set attempt_cap_pct=[10,20,30]").unwrap();
+        let policy = Policy {
+            booking_ttl_ms: 60_000,
+            pickup_within_ms: 60_000,
+            pickup_cap_ms: 60_000,
+            soon_ms: 0,
+            attempt_cap_pct: [10, 20, 30],
+            ..Policy::default()
+        };
+        assert_eq!((set.policy, set.improve.max), (policy, 0));
+        let wrong = ["soon=1", "soon_ms", "soon_ms=x", "soon_ms=-1", "age_weight_pct=101"];
+        for setting in wrong {
+            let error = ours(&format!("--set {setting}")).unwrap_err().to_string();
+            assert!(error.contains(setting), "{error}");
+        }
     }
 }

@@ -1,9 +1,8 @@
 //! A city as plain values: its roads, who asks for a ride when and where, and where cars stand.
 
-use crate::network::{Eta, NEVER, Network, NetworkError, Road};
-use proto::Point;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
+use roads::{Map, Matrix, MatrixError, NEVER};
 
 /// One rider's wish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +25,7 @@ pub struct City {
     /// Where cars may stand at the beginning; a run draws its fleet from these.
     pub stands: Vec<u32>,
     /// Its roads.
-    pub network: Network,
+    pub network: Matrix,
 }
 
 impl City {
@@ -69,43 +68,12 @@ impl Plan {
         Self { seed: 1, side: 24, requests: 1_500, window_ms: 3_600_000, stands: 600 };
 }
 
-/// The distance of neighbours in the grid, in metres.
-const BLOCK_M: u32 = 200;
-/// One metre north in 1e-7 degrees.
-const E7_PER_M: f64 = 89.93;
-
-/// Builds the town of a plan: a grid of streets with speeds of 12 to 30 km/h, one in three a one-way
-/// street, and demand that comes half from one busy quarter, as an evening's does.
-pub fn town(plan: Plan, step: &(dyn Fn() + Sync)) -> Result<City, NetworkError> {
+/// Builds the town of a plan: the grid of [`Map::invented`], and demand that comes half from one busy
+/// quarter, as an evening's does.
+pub fn town(plan: Plan, step: &(dyn Fn() + Sync)) -> Result<City, MatrixError> {
     let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
     let side = plan.side.max(2);
-    #[expect(clippy::cast_possible_truncation, reason = "a town of some kilometres")]
-    let e7 = |blocks: u32| (f64::from(blocks * BLOCK_M) * E7_PER_M) as i32;
-    let place = |i: u32| Point::from_e7(e7(i / side), e7(i % side)).expect("near the equator");
-    let mut roads = Vec::new();
-    let mut street = |from: u32, to: u32, rng: &mut ChaCha8Rng| {
-        let (metres, ms) = (BLOCK_M, rng.random_range(24_000..60_000));
-        let one_way = rng.random_range(0..3) == 0
-            && !(from / side).is_multiple_of(5)
-            && !(from % side).is_multiple_of(5);
-        // One-way streets alternate, so that every junction can be left and reached.
-        let back = if from.is_multiple_of(2) { (to, from) } else { (from, to) };
-        if one_way {
-            roads.push(Road { from: back.0, to: back.1, metres, ms });
-        } else {
-            roads.push(Road { from, to, metres, ms });
-            roads.push(Road { from: to, to: from, metres, ms });
-        }
-    };
-    for i in 0..side * side {
-        if i % side + 1 < side {
-            street(i, i + 1, &mut rng);
-        }
-        if i / side + 1 < side {
-            street(i, i + side, &mut rng);
-        }
-    }
-    let network = Network::new((0..side * side).map(place).collect(), &roads, step)?;
+    let network = Matrix::new(&Map::invented(side, &mut rng), step)?;
     let anywhere = |rng: &mut ChaCha8Rng| rng.random_range(0..side * side);
     let busy = |rng: &mut ChaCha8Rng| {
         let (row, column) = (rng.random_range(0..=side / 3), rng.random_range(0..=side / 3));

@@ -1,10 +1,12 @@
-//! The comparison: knobs tuned on some seeds, everybody run on others, and paired differences.
+//! The comparison: every policy swept over its caps on some seeds, nearest tuned by what that shows, all
+//! run on other seeds, and paired differences.
 
 use crate::args::Args;
+use crate::bound;
 use crate::city::{City, Request};
 use crate::contest::{Contender, Terms};
 use crate::draws::{Draws, Realism};
-use crate::network::threads;
+use crate::ours::Ours;
 use crate::score::{Difference, Score};
 use indicatif::ProgressBar;
 use proto::units::Clock;
@@ -14,6 +16,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Seeds for tuning begin here, far from those that are judged.
 const TUNE_FROM: u64 = 1_000_001;
+/// How much less than batch nearest may serve where it must serve as many: a point.
+const FEWER: f64 = 0.01;
+
+/// Whom all are compared with, by their places in [`Table::rows`].
+pub const BATCH: usize = 0;
+/// The nearest without a cap.
+pub const PLAIN: usize = 1;
+/// The nearest with the cap of least penalised wait, however few it serves.
+pub const TUNED: usize = 2;
+/// The nearest with the cap of least penalised wait of those that serve as many as batch, less a point;
+/// if none does, the one that serves most.
+pub const SERVING: usize = 3;
+/// What ships.
+pub const OURS: usize = 4;
 
 /// One policy's result.
 #[derive(Debug, Clone, Serialize)]
@@ -22,14 +38,27 @@ pub struct Row {
     pub policy: String,
     /// The mean over the seeds.
     pub mean: Score,
-    /// Penalised wait less that of tuned nearest, in seconds.
-    pub against_nearest: Difference,
-    /// Penalised wait less that of `batch`, in seconds.
-    pub against_batch: Difference,
+    /// Penalised wait less that of each reference, in seconds, in the order of the rows.
+    pub penalised: [Difference; OURS],
     /// Share served less that of `batch`.
     pub share: Difference,
+    /// The published runs' cost less that of plain nearest, in minutes.
+    pub cost: Difference,
     /// Each seed's.
     pub runs: Vec<Score>,
+}
+
+/// One policy with one cap, on the seeds for tuning.
+#[derive(Debug, Clone, Serialize)]
+pub struct Swept {
+    /// Which policy.
+    pub family: &'static str,
+    /// With what.
+    pub name: String,
+    /// Share served.
+    pub share: f64,
+    /// Penalised wait, in seconds.
+    pub penalised_s: f64,
 }
 
 /// One fleet under one kind of world.
@@ -39,10 +68,13 @@ pub struct Table {
     pub cars: usize,
     /// The world, by name.
     pub world: String,
-    /// How the tuning went: name, share served, penalised wait in seconds.
-    pub tuned: Vec<(String, f64, f64)>,
-    /// Tuned nearest, batch, plain nearest, ours, and its ablations.
+    /// Every policy with every cap.
+    pub swept: Vec<Swept>,
+    /// Batch, plain nearest, nearest tuned in two ways, ours, and its ablations.
     pub rows: Vec<Row>,
+    /// What no policy can beat, in the published runs' minutes, as a mean over the seeds; where lateness
+    /// counts, and the city is small enough.
+    pub bound_min: Option<f64>,
 }
 
 /// A draw of a fleet.
@@ -56,13 +88,13 @@ struct Draw {
 pub fn table(
     city: &City,
     args: &Args,
+    ours: &Ours,
     cars: usize,
     (world, realism): (&str, Realism),
     clock: &dyn Clock,
     bar: &ProgressBar,
 ) -> Table {
-    let soft_ms = args.soft_s.map(|s| s * 1_000);
-    let terms = Terms { patience_ms: args.patience_s * 1_000, soft_ms };
+    let terms = args.terms();
     let draw = |seed: u64| {
         let every = usize::try_from(args.every).unwrap_or(1);
         let offset = usize::try_from(seed).unwrap_or(0) % every;
@@ -70,56 +102,76 @@ pub fn table(
         let stands = if every > 1 { all } else { city.fleet(cars, seed) };
         Draw { requests, stands, draws: Draws { seed, realism } }
     };
-    let all = |contenders: &[Contender], seeds: std::ops::Range<u64>| {
-        let draws: Vec<Draw> = seeds.map(draw).collect();
-        runs(city, contenders, &draws, terms, clock, bar)
-    };
     let cars = draw(TUNE_FROM).stands.len();
-    let tune = TUNE_FROM..TUNE_FROM + args.tune_seeds;
-    bar.set_message(format!("{cars} cars, {world}: tuning"));
-    let (greedy, ours) = (Contender::greedy(terms), Contender::ours(terms));
-    let batch = Contender::batch(terms, args.batch_s * 1_000);
-    let mut candidates = greedy.clone();
-    candidates.push(batch.clone());
-    candidates.extend(ours.clone());
-    let tuned: Vec<Score> = all(&candidates, tune).iter().map(|runs| Score::mean(runs)).collect();
-    let nearest = least(&tuned[..greedy.len()], 0.0);
-    let share = tuned[greedy.len()].share;
-    let chosen = least(&tuned[greedy.len() + 1..], share);
-    let mut contenders =
-        vec![greedy[nearest].clone(), batch, Contender::plain(terms), ours[chosen].clone()];
+    bar.set_message(format!("{cars} cars, {world}: sweep"));
+    let all = sweep(terms, ours);
+    let tune: Vec<Draw> = (TUNE_FROM..TUNE_FROM + args.tune_seeds).map(draw).collect();
+    let tuned = runs(city, &all, &tune, terms, clock, bar);
+    let tuned: Vec<Score> = tuned.iter().map(|runs| Score::mean(runs)).collect();
+    let nearest = Contender::greedy(terms).len();
+    let batch = tuned[nearest + Contender::batches(terms).len() - 1];
+    let named = |name: &str, at: usize| Contender {
+        name: format!("{name}: {}", all[at].name),
+        ..all[at].clone()
+    };
+    let mut contenders = vec![
+        Contender::batch(terms),
+        Contender::plain(terms),
+        named("tuned", least(&tuned[..nearest], 0.0)),
+        named("tuned, serving", least(&tuned[..nearest], batch.share - FEWER)),
+        Contender::ours(ours),
+    ];
     if args.ablations {
-        contenders.extend(ours[chosen].ablations());
+        contenders.extend(contenders[OURS].ablations());
     }
     bar.set_message(format!("{cars} cars, {world}"));
-    let results = all(&contenders, 1..args.seeds + 1);
-    let means: Vec<Score> = results.iter().map(|runs| Score::mean(runs)).collect();
-    let told = candidates.into_iter().zip(&tuned);
-    let told = told.map(|(it, score)| (it.name, score.share, score.penalised_s));
-    let against = |runs: &[Score], than: usize, of: fn(&Score) -> f64| {
+    let judged: Vec<Draw> = (1..args.seeds + 1).map(draw).collect();
+    let results = runs(city, &contenders, &judged, terms, clock, bar);
+    let swept = all.iter().zip(&tuned).map(|(it, score)| Swept {
+        family: it.family,
+        name: it.name.clone(),
+        share: score.share,
+        penalised_s: score.penalised_s,
+    });
+    let swept = swept.collect();
+    let bound_min = args.soft_s.and_then(|soft_s| {
+        let least =
+            |it: &Draw| bound::least_min(&city.network, &it.requests, &it.stands, soft_s * 1_000);
+        let each: Option<Vec<f64>> = judged.iter().map(least).collect();
+        each.map(|each| each.iter().sum::<f64>() / each.len().max(1) as f64)
+    });
+    let rows = contenders.iter().zip(&results).map(|(it, runs)| row(it, runs, &results)).collect();
+    Table { cars, world: world.to_owned(), swept, rows, bound_min }
+}
+
+fn row(contender: &Contender, runs: &[Score], results: &[Vec<Score>]) -> Row {
+    let against = |than: usize, of: fn(&Score) -> f64| {
         Difference::of(runs.iter().zip(&results[than]).map(|(this, that)| (of(this), of(that))))
     };
-    let rows = contenders.iter().zip(&results).zip(&means).map(|((contender, runs), mean)| Row {
+    Row {
         policy: contender.name.clone(),
-        mean: *mean,
-        against_nearest: against(runs, 0, |score| score.penalised_s),
-        against_batch: against(runs, 1, |score| score.penalised_s),
-        share: against(runs, 1, |score| score.share),
-        runs: runs.clone(),
-    });
-    let rows = rows.collect();
-    Table { cars, world: world.to_owned(), tuned: told.collect(), rows }
+        mean: Score::mean(runs),
+        penalised: std::array::from_fn(|than| against(than, |score| score.penalised_s)),
+        share: against(BATCH, |score| score.share),
+        cost: against(PLAIN, |score| score.cost_min),
+        runs: runs.to_vec(),
+    }
+}
+
+/// Nearest in all its variants, then batch and ours with each cap.
+fn sweep(terms: Terms, ours: &Ours) -> Vec<Contender> {
+    [Contender::greedy(terms), Contender::batches(terms), Contender::capped(terms, ours)].concat()
 }
 
 /// How many runs a table takes, for the bar.
-pub fn steps(args: &Args) -> u64 {
-    let caps = Contender::greedy(Terms { patience_ms: args.patience_s * 1_000, soft_ms: None });
-    let tuned = caps.len() as u64 + 9;
-    let judged = if args.ablations { 11 } else { 4 };
-    tuned * args.tune_seeds + judged * args.seeds
+pub fn steps(args: &Args, ours: &Ours) -> u64 {
+    let terms = args.terms();
+    let judged = if args.ablations { Contender::ours(ours).ablations().len() } else { 0 };
+    let judged = (OURS + 1 + judged) as u64;
+    sweep(terms, ours).len() as u64 * args.tune_seeds + judged * args.seeds
 }
 
-/// The one with the least penalised wait of those that serve so large a share; of none do, the one that
+/// The one with the least penalised wait of those that serve so large a share; if none does, the one that
 /// serves most.
 fn least(scores: &[Score], share: f64) -> usize {
     // A rider in ten thousand is no difference.
@@ -149,7 +201,7 @@ fn runs(
                     let (who, which) = (job / draws.len(), job % draws.len());
                     let Some(contender) = contenders.get(who) else { return };
                     let Draw { requests, stands, draws } = &draws[which];
-                    let city = (&city.network as _, requests.as_slice(), stands.as_slice());
+                    let city = (&city.network, requests.as_slice(), stands.as_slice());
                     let score = contender.run(city, terms, *draws, clock);
                     scores.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[who][which] =
                         score;
@@ -159,4 +211,9 @@ fn runs(
         }
     });
     scores.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// How many threads long work is spread over.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }

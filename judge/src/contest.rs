@@ -2,19 +2,22 @@
 
 use crate::city::Request;
 use crate::draws::Draws;
-use crate::network::Eta;
 use crate::ours::{self, Ours};
 use crate::reference::{self, Reference, Rule};
 use crate::score::Score;
 use crate::street::Street;
-use actors::policy::Policy;
+use actors::dispatch::cost::Fairness;
+use actors::improve::Improve;
 use proto::units::Clock;
+use roads::Matrix;
 
 /// A policy with a name.
 #[derive(Debug, Clone)]
 pub struct Contender {
     /// For people.
     pub name: String,
+    /// Which family it is of, where its cap is one of several: for the sweep.
+    pub family: &'static str,
     /// What it does.
     pub does: Does,
 }
@@ -35,56 +38,71 @@ pub struct Terms {
     pub patience_ms: u64,
     /// Pickups later than this are late, in milliseconds.
     pub soft_ms: Option<u64>,
+    /// How often `batch` assigns, in milliseconds.
+    pub batch_ms: u64,
 }
 
-/// Pickup caps that greedy is tried with, in seconds.
-pub const CAPS_S: [u64; 7] = [60, 90, 120, 150, 200, 250, 300];
+/// Pickup caps of the sweep, in seconds, beside all patience.
+pub const CAPS_S: [u64; 6] = [60, 90, 120, 150, 200, 250];
 
-/// How long before a trip's end a driver is counted on where that is tried, in milliseconds: half a
-/// minute. Longer was tried on the Manhattan hour: less driving, and fewer riders served.
-const SOON_MS: u32 = 30_000;
+/// The families of the sweep: nearest at once or never, nearest in the order of asking, the optimum of a
+/// batch, and what ships.
+pub const FAMILIES: [&str; 4] = ["nearest, at once", "nearest, in order", "batch", "ours"];
+
+impl Terms {
+    /// The caps of the sweep that are below the patience, and it; in milliseconds.
+    pub fn caps_ms(self) -> Vec<u64> {
+        let caps = CAPS_S.into_iter().map(|cap_s| cap_s * 1_000);
+        caps.filter(|cap_ms| *cap_ms < self.patience_ms).chain([self.patience_ms]).collect()
+    }
+}
 
 impl Contender {
+    fn reference(family: usize, rule: Rule, cap_ms: u64) -> Self {
+        let family = FAMILIES[family];
+        let does = Does::Reference(Reference { rule, cap_ms });
+        Self { name: format!("{family}, cap {} s", cap_ms / 1_000), family, does }
+    }
+
     /// Greedy in all its variants, for tuning.
     pub fn greedy(terms: Terms) -> Vec<Self> {
-        let caps = CAPS_S.into_iter().map(|cap_s| cap_s * 1_000);
-        let caps: Vec<u64> = caps.filter(|cap_ms| *cap_ms <= terms.patience_ms).collect();
-        let rules = [(Rule::AtOnce, "at once"), (Rule::Fifo, "in order")];
-        let variant = |(rule, how): (Rule, &str), cap_ms: u64| Self {
-            name: format!("nearest, {how}, cap {} s", cap_ms / 1_000),
-            does: Does::Reference(Reference { rule, cap_ms }),
-        };
-        rules
-            .into_iter()
-            .flat_map(|rule| caps.iter().map(move |cap_ms| variant(rule, *cap_ms)))
-            .collect()
+        let rules = [(0, Rule::AtOnce), (1, Rule::Fifo)];
+        let of = |cap_ms| move |(family, rule)| Self::reference(family, rule, cap_ms);
+        terms.caps_ms().into_iter().flat_map(|cap_ms| rules.map(of(cap_ms))).collect()
+    }
+
+    /// The batch with each cap; the last has none but patience.
+    pub fn batches(terms: Terms) -> Vec<Self> {
+        let rule = Rule::Batch(terms.batch_ms);
+        let of = |cap_ms| Self::reference(2, rule, cap_ms);
+        terms.caps_ms().into_iter().map(of).collect()
     }
 
     /// The nearest within all patience, at once or never: the simplest there is.
     pub fn plain(terms: Terms) -> Self {
-        let policy = Reference { rule: Rule::AtOnce, cap_ms: terms.patience_ms };
-        Self { name: "nearest, plain".into(), does: Does::Reference(policy) }
+        let name = "nearest, plain".into();
+        Self { name, ..Self::reference(0, Rule::AtOnce, terms.patience_ms) }
     }
 
     /// The optimum every so often.
-    pub fn batch(terms: Terms, every_ms: u64) -> Self {
-        let policy = Reference { rule: Rule::Batch(every_ms), cap_ms: terms.patience_ms };
-        let name = format!("batch {} s", every_ms / 1_000);
-        Self { name, does: Does::Reference(policy) }
+    pub fn batch(terms: Terms) -> Self {
+        let name = format!("batch {} s", terms.batch_ms / 1_000);
+        Self { name, ..Self::reference(2, Rule::Batch(terms.batch_ms), terms.patience_ms) }
     }
 
-    /// Ours in the variants that are tuned.
-    pub fn ours(terms: Terms) -> Vec<Self> {
-        let mut all = Vec::new();
-        for soon_ms in [0, SOON_MS] {
-            for age_weight_pct in [5, 25, 50, 100] {
-                let policy = Policy { soon_ms, age_weight_pct, ..best(terms) };
-                let does = Does::Ours(Box::new(Ours { policy, boards: true, roads: true }));
-                let name = format!("ours, soon {} s, age {age_weight_pct} %", soon_ms / 1_000);
-                all.push(Self { name, does });
-            }
-        }
-        all
+    /// What ships.
+    pub fn ours(ours: &Ours) -> Self {
+        Self { name: "ours".into(), family: FAMILIES[3], does: Does::Ours(Box::new(ours.clone())) }
+    }
+
+    /// The same with each cap.
+    pub fn capped(terms: Terms, ours: &Ours) -> Vec<Self> {
+        let of = |cap_ms: u64| {
+            let mut capped = ours.clone();
+            capped.policy.pickup_cap_ms = u32::try_from(cap_ms).unwrap_or(u32::MAX);
+            Self { name: format!("ours, cap {} s", cap_ms / 1_000), ..Self::ours(&capped) }
+        };
+        terms.caps_ms().into_iter().map(of).collect()
     }
 
     /// This one with one part left out, or added, at a time.
@@ -93,15 +111,18 @@ impl Contender {
         let of = |name: &str, change: &dyn Fn(&mut Ours)| {
             let mut changed = (**ours).clone();
             change(&mut changed);
-            Self { name: format!("ours, {name}"), does: Does::Ours(Box::new(changed)) }
+            let does = Does::Ours(Box::new(changed));
+            Self { name: format!("ours, {name}"), family: self.family, does }
         };
+        let improve = Improve { max: 2, gain_ms: 20_000, left_ms: 20_000, ..Improve::default() };
         vec![
-            of("cap 120 s", &|it| it.policy.pickup_cap_ms = 120_000),
             of("first come", &|it| it.policy.claim_window_ms = 0),
             of("no boards", &|it| it.boards = false),
             of("nobody counted on", &|it| it.policy.soon_ms = 0),
-            of("no improving", &|it| it.policy.improve_max = 0),
-            of("fairness 10 %", &|it| it.policy.fairness_pct = 10),
+            of("oldest first", &|it| it.policy.age_weight_pct = 100),
+            of("age is nothing", &|it| it.policy.age_weight_pct = 0),
+            of("improving", &|it| it.improve = improve),
+            of("fairness 10 %", &|it| it.fairness = Fairness { pct: 10, max_ms: 15_000 }),
             of("straight lines", &|it| it.roads = false),
         ]
     }
@@ -109,7 +130,7 @@ impl Contender {
     /// One run.
     pub fn run(
         &self,
-        (roads, requests, stands): (&dyn Eta, &[Request], &[u32]),
+        (roads, requests, stands): (&Matrix, &[Request], &[u32]),
         terms: Terms,
         draws: Draws,
         clock: &dyn Clock,
@@ -122,19 +143,5 @@ impl Contender {
             Does::Ours(ours) => ours::run(&mut street, ours, draws, clock),
         };
         Score::of(&street, terms.patience_ms, terms.soft_ms, took_us)
-    }
-}
-
-/// The policy's defaults, with the patience of these riders and with improvement before pickup on.
-fn best(terms: Terms) -> Policy {
-    let patience_ms = u32::try_from(terms.patience_ms).unwrap_or(u32::MAX);
-    Policy {
-        booking_ttl_ms: patience_ms,
-        pickup_within_ms: patience_ms,
-        pickup_cap_ms: patience_ms,
-        improve_max: 2,
-        improve_gain_ms: 20_000,
-        improve_left_ms: 20_000,
-        ..Policy::default()
     }
 }

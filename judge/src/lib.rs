@@ -2,18 +2,18 @@
 //! ships is run as its own cores (`actors` without shells) under a virtual clock; beside it stand greedy
 //! nearest with its cap tuned, and the global optimum of a batch.
 //!
-//! * [`city`], [`files`], [`network`]: the city as values; [`draws`]: chance that no policy can move.
+//! * [`city`], [`files`]: the city as values, its driving times a `roads::Matrix`; [`draws`]: chance that no policy can move.
 //! * [`street`]: cars and riders, the same for all. [`mod@reference`] and [`ours`]: whom they send.
 //! * [`contest`], [`compare`], [`score`]: who competes, on what seeds, and what came of it.
 //! * [`args`], [`report`]: the command and what it says.
 
 pub mod args;
+pub mod bound;
 pub mod city;
 pub mod compare;
 pub mod contest;
 pub mod draws;
 pub mod files;
-pub mod network;
 pub mod ours;
 pub mod queue;
 pub mod reference;
@@ -34,10 +34,13 @@ use proto::units::Clock;
 pub enum JudgeError {
     /// The city could not be read.
     #[error(transparent)]
-    File(#[from] files::FileError),
+    File(#[from] roads::SourceError),
+    /// A policy that can't be meant.
+    #[error(transparent)]
+    Setting(#[from] args::BadSetting),
     /// The invented town makes no sense.
     #[error(transparent)]
-    Network(#[from] network::NetworkError),
+    Network(#[from] roads::MatrixError),
     /// More cars than there are places for them.
     #[error("--cars {cars}: the fleet file has {stands}; ask for fewer")]
     Cars {
@@ -72,6 +75,7 @@ pub fn run(args: &Args, clock: &dyn Clock) -> Result<(), JudgeError> {
         bar.set_message(what.to_owned());
         bar
     };
+    let ours = args.ours()?;
     let loading = bar(0, "driving times");
     let step = || loading.inc(1);
     let city = match args.files() {
@@ -79,7 +83,7 @@ pub fn run(args: &Args, clock: &dyn Clock) -> Result<(), JudgeError> {
         None => city::town(Plan::TOWN, &step)?,
     };
     loading.finish_and_clear();
-    let references = args.references.as_deref().map(files::references).transpose()?;
+    let references = args.references.as_deref().map(roads::demand::published).transpose()?;
     let stands = city.stands.len();
     let fleets = match (args.cars.as_slice(), args.demand.is_some()) {
         ([], true) => vec![stands],
@@ -92,11 +96,11 @@ pub fn run(args: &Args, clock: &dyn Clock) -> Result<(), JudgeError> {
     let worlds =
         if args.realism { Realism::switches() } else { vec![("kind world", Realism::NONE)] };
     let tables_n = (fleets.len() * worlds.len()) as u64;
-    let running = bar(tables_n * compare::steps(args), "comparing");
+    let running = bar(tables_n * compare::steps(args, &ours), "comparing");
     let mut tables: Vec<Table> = Vec::new();
     for cars in fleets {
         for world in &worlds {
-            tables.push(compare::table(&city, args, cars, *world, clock, &running));
+            tables.push(compare::table(&city, args, &ours, cars, *world, clock, &running));
         }
     }
     running.finish_and_clear();

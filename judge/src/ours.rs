@@ -3,13 +3,14 @@
 //! between them takes its time, may be lost, and is answered as the shells answer it.
 //!
 //! What is not as in a cluster:
-//! * Cars that drive or think are out of the index instead of in it as busy, and one that stands still
-//!   is heard of always: pings are not what is judged.
+//! * Cars on their way to riders and those that think are out of the index instead of in it as busy, and
+//!   one that stands still is heard of always: pings are not what is judged. A car with a rider is in it
+//!   for the last of its ride, pings every [`PING_MS`], and the shells estimate from the last ping.
 //! * One demand board for the city instead of one for each ring key: posts and wakes are by circle,
 //!   so the same bookings are woken.
 //! * A command takes two messages' time; no log, no disk.
-//! * **Modelled, since the commands do not exist yet:** that cells know when trips end (`soon`), and
-//!   that a booking changes its driver before pickup (`Reassign`). What decides both is in the cores.
+//! * **Modelled, since nodes do not do it yet:** that a booking changes its driver before pickup
+//!   (`Reassign`), and that drivers are credited for having been idle. What decides both is in the cores.
 
 mod cells;
 mod rides;
@@ -18,16 +19,18 @@ mod tests;
 
 use crate::draws::Draws;
 use crate::queue::Queue;
-use crate::street::Street;
+use crate::street::{Does, Street};
 use actors::claim::{self, Claim, Claims};
+use actors::dispatch::cost::Fairness;
 use actors::dispatch::{Dispatch, Effect, Event, Ranked, Start};
+use actors::improve::Improve;
 use actors::policy::Policy;
 use cells::Cells;
 use proto::record::Offer;
 use proto::record::ask::{ClaimAnswer, HoldAnswer};
 use proto::units::Clock;
 use proto::{BookingId, DriverId, MonoMs, OfferId, Point, Slot, WallMs};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// How long a claim may take beyond its window, in milliseconds, as the booking's shell has it.
 const CLAIM_GRACE_MS: u64 = 100;
@@ -35,6 +38,8 @@ const CLAIM_GRACE_MS: u64 = 100;
 const TAKEOVER_MS: u64 = 1_200;
 /// How long until a new owner has heard of all cars in a dead one's cells: a ping period.
 const REFILL_MS: u64 = 5_000;
+/// How often a phone says where it is, in milliseconds.
+pub(super) const PING_MS: u64 = 5_000;
 /// Nodes that share riders, cars and cells.
 const NODES: usize = 3;
 
@@ -43,6 +48,10 @@ const NODES: usize = 3;
 pub struct Ours {
     /// What they are tuned by.
     pub policy: Policy,
+    /// When a booking gets a better driver before its pickup.
+    pub improve: Improve,
+    /// What those are credited with who have been idle.
+    pub fairness: Fairness,
     /// Whether a car that comes free wakes those who wait nearby.
     pub boards: bool,
     /// Whether estimates know the roads; else straight lines, by the policy's speed and detour.
@@ -63,7 +72,8 @@ enum Due {
     Hold(usize, u32, Box<Offer>),
     Answer(usize, usize, OfferId),
     Arrive(usize, u32),
-    Soon(usize),
+    /// A car with a rider is heard of.
+    Ping(usize),
     RideOver(usize),
     Improve(usize, u32),
     Kill(usize),
@@ -107,8 +117,6 @@ struct Run<'s, 'a> {
     desks: Vec<Desk>,
     cells: Cells,
     numbers: BTreeMap<BookingId, usize>,
-    /// Cars whose ride ends soon.
-    soon: BTreeSet<usize>,
     tickets: u64,
     to_come: usize,
     /// When each node's partitions have a leader again.
@@ -131,7 +139,6 @@ pub fn run(street: &mut Street<'_>, ours: &Ours, draws: Draws, clock: &dyn Clock
         desks: (0..cars).map(|_| Desk::default()).collect(),
         cells: Cells::new(street.roads.junctions()),
         numbers,
-        soon: BTreeSet::new(),
         tickets: 0,
         to_come: riders,
         back_ms: [0; NODES],
@@ -207,11 +214,8 @@ impl Run<'_, '_> {
             Due::Hold(rider, life, offer) => self.hold(now_ms, rider, life, *offer),
             Due::Answer(rider, car, offer) => self.answered(now_ms, rider, car, offer),
             Due::Arrive(rider, leg) => self.arrive(now_ms, rider, leg),
-            Due::Soon(car) => {
-                self.soon.insert(car);
-            }
+            Due::Ping(car) => self.ping(now_ms, car),
             Due::RideOver(car) => {
-                self.soon.remove(&car);
                 self.street.set_free(car);
                 self.appear(now_ms, car);
             }
@@ -227,6 +231,7 @@ impl Run<'_, '_> {
         let offered = shell.offers.values();
         let start = Start {
             age_ms,
+            ride_ms: self.street.ride_ms(rider),
             attempt: offered.clone().map(|offer| offer.attempt).max().unwrap_or_default(),
             offers_made: shell.offers.len(),
             passed_over: offered.map(|offer| offer.driver).collect(),
@@ -254,8 +259,8 @@ impl Run<'_, '_> {
                 Effect::Search { radius_m } => {
                     self.queue.push(at_ms, Due::Search(rider, life, radius_m));
                 }
-                Effect::Claim { candidate, age_ms, contended } => {
-                    self.send_claim((now_ms, at_ms), rider, candidate, age_ms, contended);
+                Effect::Claim { candidate, favour_ms, contended } => {
+                    self.send_claim((now_ms, at_ms), rider, candidate, favour_ms, contended);
                 }
                 Effect::Start { candidate, attempt } => {
                     let offer = self.offer(rider, candidate, attempt);
@@ -297,11 +302,11 @@ impl Run<'_, '_> {
         (now_ms, at_ms): (u64, u64),
         rider: usize,
         candidate: Ranked,
-        age_ms: u32,
+        favour_ms: i64,
         contended: bool,
     ) {
         let Ranked { driver, cost_ms, soon, .. } = candidate;
-        let (score_ms, car) = (cost_ms - i64::from(age_ms), car_of(driver));
+        let (score_ms, car) = (cost_ms - favour_ms, car_of(driver));
         let shell = &mut self.shells[rider];
         shell.messages += 1;
         let (message, life) = (shell.messages, shell.life);
@@ -326,7 +331,7 @@ impl Run<'_, '_> {
         let claims = &mut self.desks[car].claims;
         if soon {
             // One who came free meanwhile has woken those who wait; this one looks again.
-            let answer = if self.soon.contains(&car) {
+            let answer = if matches!(self.street.cars[car].does, Does::Carries(_)) {
                 claims.count_on(MonoMs(now_ms), claim)
             } else {
                 ClaimAnswer::Busy(None)

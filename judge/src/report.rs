@@ -2,11 +2,13 @@
 
 mod plot;
 
-use crate::compare::{Row, Table};
-use crate::files::Reference;
+use crate::compare::{BATCH, OURS, PLAIN, Row, SERVING, Swept, TUNED, Table};
+use crate::contest::FAMILIES;
 use crate::score::{Difference, Score};
 use comfy_table::presets::ASCII_MARKDOWN;
+use roads::demand::Published;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -26,7 +28,7 @@ pub struct Report {
     /// One for each fleet and world.
     pub tables: Vec<Table>,
     /// What others reached.
-    pub references: Vec<Reference>,
+    pub references: Vec<Published>,
 }
 
 impl Report {
@@ -66,6 +68,7 @@ impl Report {
     fn section(&self, table: &Table, out: &mut String) {
         // Writing to a string can't fail.
         let _infallible = writeln!(out, "\n## {} cars, {}\n", table.cars, table.world);
+        let of = |row: usize| &table.rows[row];
         let mut grid = comfy_table::Table::new();
         grid.load_preset(ASCII_MARKDOWN).set_header([
             "policy",
@@ -76,23 +79,23 @@ impl Report {
             "p95",
             "penalised s",
             "vs batch",
-            "vs tuned nearest",
+            "vs tuned",
+            "vs tuned, serving",
             "empty km a trip",
             "empty %",
             "idle %",
             "Gini",
             "swaps",
             "decision us p50/p95",
-            "driving min",
-            "late min",
         ]);
-        let of = |row: usize| table.rows[row].mean.penalised_s;
-        let share_of = |difference: &Difference, row: usize| {
-            format!("{} ({:+.1} %)", points(difference, 1.0), difference.mean * 100.0 / of(row))
-        };
         for row in &table.rows {
-            let Row { policy, mean, against_nearest, against_batch, share, .. } = row;
+            let Row { policy, mean, share, .. } = row;
             let Score { wait_mean_s, wait_p50_s, wait_p95_s, deadhead_km, swaps, gini, .. } = mean;
+            let against = |than: usize| {
+                let difference = &row.penalised[than];
+                let pct = difference.mean * 100.0 / of(than).mean.penalised_s;
+                format!("{} ({pct:+.1} %)", points(difference, 1.0))
+            };
             grid.add_row([
                 policy.clone(),
                 format!("{:.2}", mean.share * 100.0),
@@ -101,64 +104,119 @@ impl Report {
                 format!("{wait_p50_s:.1}"),
                 format!("{wait_p95_s:.1}"),
                 format!("{:.1}", mean.penalised_s),
-                share_of(against_batch, 1),
-                share_of(against_nearest, 0),
+                against(BATCH),
+                against(TUNED),
+                against(SERVING),
                 format!("{deadhead_km:.3}"),
                 format!("{:.2}", mean.deadhead_share * 100.0),
                 format!("{:.1}", mean.idle_share * 100.0),
                 format!("{gini:.3}"),
                 format!("{swaps:.3}"),
                 format!("{:.0}/{:.0}", mean.decision_p50_us, mean.decision_p95_us),
-                format!("{:.0}", mean.driving_min),
-                format!("{:.0}", mean.late_min),
             ]);
         }
         let _infallible = writeln!(out, "{grid}\n");
-        if let Some(ours) = table.rows.get(3) {
-            let batch = verdict(&ours.against_batch, of(1), "batch");
-            let nearest = verdict(&ours.against_nearest, of(0), "tuned nearest");
-            let _infallible = writeln!(out, "Ours: {batch}; {nearest}; {}.\n", served(&ours.share));
+        for than in [BATCH, TUNED, SERVING] {
+            let (against, other) = (&of(OURS).penalised[than], of(than));
+            let verdict = verdict(against, other.mean.penalised_s);
+            let less = (of(OURS).mean.share - other.mean.share) * 100.0;
+            let name = &other.policy;
+            let _infallible = writeln!(
+                out,
+                "* ours against {name}: penalised wait {verdict}; {less:+.1} points of riders served."
+            );
         }
-        for other in self.references.iter().filter(|it| it.fleet == table.cars) {
-            let Reference { policy, rate, wait_mean, .. } = other;
-            let share = rate * 100.0;
+        let _infallible = writeln!(out, "* ours against batch: {}.", served(&of(OURS).share));
+        for other in self.references.iter().filter(|it| it.fleet as usize == table.cars) {
+            let Published { policy, served_share, wait_mean_s, .. } = other;
+            let share = served_share * 100.0;
             let _infallible =
-                writeln!(out, "* elsewhere, {policy}: {share:.2} % served, wait {wait_mean} s");
+                writeln!(out, "* elsewhere, {policy}: {share:.2} % served, wait {wait_mean_s} s");
         }
-        let tuned = table.tuned.iter();
-        let tuned = tuned.map(|(name, share, penalised_s)| {
-            format!("{name}: {:.2} %, {penalised_s:.1} s", share * 100.0)
-        });
-        let tuned: Vec<String> = tuned.collect();
-        let _infallible = writeln!(
-            out,
-            "\nTuned on other seeds (served, penalised wait; least penalised is taken, ours only \
-             if it serves as many as batch): {}",
-            tuned.join("; ")
-        );
+        if let Some(bound_min) = table.bound_min {
+            costs(table, bound_min, out);
+        }
+        sweep(table, out);
     }
 }
 
+/// The published runs' cost of each policy, beside what no policy can beat.
+fn costs(table: &Table, bound_min: f64, out: &mut String) {
+    let mut grid = comfy_table::Table::new();
+    grid.load_preset(ASCII_MARKDOWN).set_header([
+        "policy",
+        "served %",
+        "driving min",
+        "late min",
+        "cost min",
+        "vs plain nearest",
+    ]);
+    let plain = table.rows[PLAIN].mean.cost_min;
+    for Row { policy, mean, cost, .. } in &table.rows {
+        grid.add_row([
+            policy.clone(),
+            format!("{:.2}", mean.share * 100.0),
+            format!("{:.0}", mean.driving_min),
+            format!("{:.0}", mean.late_min),
+            format!("{:.0}", mean.cost_min),
+            format!("{} ({:+.2} %)", points(cost, 1.0), cost.mean * 100.0 / plain),
+        ]);
+    }
+    let least = (bound_min / plain - 1.0) * 100.0;
+    let _infallible = writeln!(
+        out,
+        "\nCost: driving, and each late pickup twice. No policy that serves all can come below \
+         {bound_min:.0} min, {least:+.2} % of plain nearest.\n\n{grid}\n"
+    );
+}
+
+/// Every policy with every cap: what an operator chooses from.
+fn sweep(table: &Table, out: &mut String) {
+    let mut grid = comfy_table::Table::new();
+    let header = ["cap"].into_iter().chain(FAMILIES);
+    grid.load_preset(ASCII_MARKDOWN).set_header(header);
+    let mut caps: Vec<(&str, BTreeMap<&str, String>)> = Vec::new();
+    for Swept { family, name, share, penalised_s } in &table.swept {
+        let cap = name.rsplit_once("cap ").map_or("none", |(_, cap)| cap);
+        let at = caps.iter().position(|(known, _)| *known == cap).unwrap_or_else(|| {
+            caps.push((cap, BTreeMap::new()));
+            caps.len() - 1
+        });
+        caps[at].1.insert(family, format!("{:.2} %, {penalised_s:.1} s", share * 100.0));
+    }
+    for (cap, cells) in &caps {
+        let cell = |family| cells.get(family).cloned().unwrap_or_default();
+        grid.add_row([(*cap).to_owned()].into_iter().chain(FAMILIES.map(cell)));
+    }
+    let _infallible = writeln!(
+        out,
+        "\nEvery policy with every cap, on the seeds for tuning (served, penalised wait):\n\n{grid}"
+    );
+}
+
 /// A penalised wait against another's: better, worse, or a tie.
-fn verdict(difference: &Difference, other: f64, name: &str) -> String {
+fn verdict(difference: &Difference, other: f64) -> String {
     let Difference { mean, half } = *difference;
     let half = half.unwrap_or(f64::INFINITY);
+    let pct = mean * 100.0 / other;
     let how = match mean {
-        _ if mean + half < -0.05 * other => "surely more than 5 % below that of",
-        _ if mean + half < 0.0 => "surely below that of",
-        _ if mean - half > 0.0 => "surely above that of",
-        _ => "a tie with that of",
+        _ if mean + half <= -0.05 * other => "surely 5 % lower or more",
+        _ if mean <= -0.05 * other => "5 % lower or more, though the interval does not say so",
+        _ if mean + half < 0.0 => "surely lower, by less than 5 %",
+        _ if mean - half > 0.0 => "surely higher",
+        _ => "a tie",
     };
-    format!("penalised wait {how} {name}")
+    format!("{pct:+.1} %: {how}")
 }
 
 /// A share served against that of batch.
 fn served(share: &Difference) -> &'static str {
     let half = share.half.unwrap_or(f64::INFINITY);
     match share.mean {
-        it if it - half > 0.0 => "surely more riders served than by batch",
-        it if it + half < 0.0 => "surely fewer riders served than by batch",
-        _ => "as many riders served as by batch, as far as the interval says",
+        it if it - half > 0.0 => "surely more riders served",
+        it if it + half < 0.0 => "surely fewer riders served",
+        it if it >= 0.0 => "as many riders served or more, within the interval",
+        _ => "fewer riders served, within the interval",
     }
 }
 

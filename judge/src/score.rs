@@ -1,5 +1,6 @@
 //! What a run came to, in figures.
 
+use crate::bound::LATE_TWICE;
 use crate::street::{DWELL_MS, Street};
 use serde::Serialize;
 
@@ -37,6 +38,9 @@ pub struct Score {
     pub driving_min: f64,
     /// How much later than `soft_wait` riders were picked up, in minutes, summed; 0 without one.
     pub late_min: f64,
+    /// What the published runs count, in minutes: driving, and each late pickup twice, since the rider
+    /// gets out late as well.
+    pub cost_min: f64,
 }
 
 impl Score {
@@ -79,6 +83,7 @@ impl Score {
             decision_p95_us: percentile(&decisions_us, 95) as f64,
             driving_min: driving_ms as f64 / 60_000.0,
             late_min: late_ms as f64 / 60_000.0,
+            cost_min: (driving_ms + LATE_TWICE * late_ms) as f64 / 60_000.0,
         }
     }
 
@@ -103,6 +108,7 @@ impl Score {
             decision_p95_us: of(|it| it.decision_p95_us),
             driving_min: of(|it| it.driving_min),
             late_min: of(|it| it.late_min),
+            cost_min: of(|it| it.cost_min),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! they send; from there on everything is the same for all of them.
 
 use crate::city::Request;
-use crate::network::Eta;
+use roads::Matrix;
 
 /// Boarding takes so long, and alighting too, in milliseconds.
 pub const DWELL_MS: u64 = 30_000;
@@ -51,7 +51,7 @@ pub struct Rider {
 /// See the module's text.
 pub struct Street<'a> {
     /// Driving times.
-    pub roads: &'a dyn Eta,
+    pub roads: &'a Matrix,
     /// Who asks.
     pub requests: &'a [Request],
     /// All cars.
@@ -66,7 +66,7 @@ pub struct Street<'a> {
 
 impl<'a> Street<'a> {
     /// All cars idle at their stands.
-    pub fn new(roads: &'a dyn Eta, requests: &'a [Request], stands: &[u32]) -> Self {
+    pub fn new(roads: &'a Matrix, requests: &'a [Request], stands: &[u32]) -> Self {
         let car = |at: &u32| Car {
             at: *at,
             ready_ms: 0,
@@ -87,6 +87,12 @@ impl<'a> Street<'a> {
     /// How long a car needs to a rider from where it is, or from where its ride ends, in milliseconds.
     pub fn eta_ms(&self, car: usize, rider: usize) -> u64 {
         self.roads.ms(self.cars[car].at, self.requests[rider].from).into()
+    }
+
+    /// How long a rider's ride is, in milliseconds.
+    pub fn ride_ms(&self, rider: usize) -> u64 {
+        let Request { from, to, .. } = self.requests[rider];
+        self.roads.ms(from, to).into()
     }
 
     /// How long until it can leave from there, in milliseconds.
@@ -136,7 +142,7 @@ impl<'a> Street<'a> {
             return None;
         }
         let Request { from, to, .. } = self.requests[rider];
-        let ride_ms = u64::from(self.roads.ms(from, to));
+        let ride_ms = self.ride_ms(rider);
         let fetched_m = self.metres(self.cars[car].at, from);
         self.deadhead_m += fetched_m;
         self.driven_m += fetched_m + self.metres(from, to);
@@ -147,6 +153,21 @@ impl<'a> Street<'a> {
         (known.at, known.ready_ms) = (to, pickup_ms + 2 * DWELL_MS + ride_ms);
         known.does = Does::Carries(rider);
         Some((car, known.ready_ms))
+    }
+
+    /// The junction that a car with a rider comes to next, or has come to; nothing for others.
+    pub fn passes(&self, car: usize, now_ms: u64) -> Option<u32> {
+        let Car { at: goal, ready_ms, does: Does::Carries(rider), .. } = self.cars[car] else {
+            return None;
+        };
+        let mut at = self.requests[rider].from;
+        let mut at_ms = (ready_ms - DWELL_MS).saturating_sub(self.roads.ms(at, goal).into());
+        while at_ms < now_ms
+            && let Some(road) = self.roads.next(at, goal)
+        {
+            (at, at_ms) = (road.to, at_ms + u64::from(road.ms));
+        }
+        Some(at)
     }
 
     /// The ride is over.

@@ -10,7 +10,7 @@ use ledger::{Ledger, Replicated};
 use membership::{Membership, NotReady, View};
 use proto::envelope::Route;
 use proto::ids::IdError;
-use proto::{BookingId, DriverId, NodeId, OfferId, Point, RiderId, Slot, TripId};
+use proto::{BookingId, DriverId, NodeId, OfferId, Point, RiderId, Slot, TripId, ZoneId};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -264,9 +264,11 @@ fn parse(key: &str) -> Result<Wanted, String> {
         Some("off_") => Wanted::Slot("offer", id::<OfferId>(key)?.slot()),
         Some("drv_") => Wanted::Slot("driver", id::<DriverId>(key)?.slot()),
         Some("rdr_") => Wanted::Slot("rider", id::<RiderId>(key)?.slot()),
+        Some("zon_") => Wanted::Slot("zone", id::<ZoneId>(key)?.slot()),
         _ => {
             return Err(
-                "must be an id (bkg_, trp_, off_, drv_, rdr_) or a coordinate, lat,lng".to_owned()
+                "must be an id (bkg_, trp_, off_, drv_, rdr_, zon_) or a coordinate, lat,lng"
+                    .to_owned(),
             );
         }
     })

@@ -102,6 +102,8 @@ pub struct Config {
     pub auth_keys: Option<PathBuf>,
     /// The streets that drives are estimated by, and how they are used; nothing for straight lines.
     pub roads: Option<(PathBuf, roads::Settings)>,
+    /// Whether those follow what phones record of their trips.
+    pub roads_learn: bool,
     /// The numbers that dispatch is tuned by.
     pub policy: Policy,
     /// Mistakes made on purpose; none in the shipped binary.

@@ -5,7 +5,7 @@
 //! * `call`: what is read from a request. `requests`, `views`, `pushes`: the JSON that comes in and
 //!   goes out. `cursors`: where streams go on.
 //! * `identity`: who may ask. `guard`: what is done around every request. `server`: connections. `stale`: reads that may be old.
-//! * `parties`, `bookings`, `explain`, `trips`, `history`, `positions`, `stream`, `events`, `operations`: the endpoints.
+//! * `parties`, `bookings`, `explain`, `trips`, `history`, `positions`, `stream`, `events`, `operations`, `zones`: the endpoints.
 
 mod answer;
 mod api;
@@ -32,6 +32,7 @@ mod supply;
 mod trips;
 mod views;
 mod way;
+pub(crate) mod zones;
 
 use crate::auth::Verifier;
 use crate::cluster::Facts;
@@ -163,6 +164,8 @@ fn served() -> OpenApiRouter<App> {
         .routes(routes!(parties::go_offline))
         .routes(routes!(parties::offers))
         .routes(routes!(history::driven))
+        .routes(routes!(zones::place))
+        .routes(routes!(zones::queue))
         .routes(routes!(stream::open))
         .routes(routes!(positions::locate_one))
         .routes(routes!(positions::locate))
@@ -197,6 +200,7 @@ fn operated() -> OpenApiRouter<App> {
         .routes(routes!(operations::drain))
         .routes(routes!(operations::activate))
         .routes(routes!(operations::policy, operations::set_policy))
+        .routes(routes!(zones::zones, zones::set_zones))
 }
 
 /// What tells nothing about anybody, for load balancers and scrapers.

@@ -29,6 +29,9 @@ const RUNTIME: &[(&str, &str)] = &[
     ("searches_hedged", "Questions about a slow owner's cells that were put to a copy"),
     ("hedges_won", "Those of them that the copy answered first"),
     ("overloaded", "Requests refused because too many were under way"),
+    ("queue_offers", "How often a queue zone's queue named a driver to a booking"),
+    ("queue_trips", "Drivers who left a queue with a trip"),
+    ("queue_waited_seconds", "How long those had waited at their places"),
 ];
 
 /// What an HTTP request was and became.
@@ -151,6 +154,8 @@ pub struct Metrics {
     pub members_live: Gauge,
     /// Whether this node serves.
     pub ready: Gauge,
+    /// Drivers in the queues of queue zones that are kept here.
+    pub queued_drivers: Gauge,
     /// Actors by kind.
     pub shells: Family<KindLabels, Gauge>,
     /// What the runtime counts, by name; it counts by itself, so these are set, not raised.
@@ -196,6 +201,7 @@ impl Default for Metrics {
             peers_connected: Gauge::default(),
             members_live: Gauge::default(),
             ready: Gauge::default(),
+            queued_drivers: Gauge::default(),
             shells: Family::default(),
             runtime: BTreeMap::new(),
         };
@@ -247,6 +253,8 @@ impl Metrics {
         r.register("members_live_count", "Live members", self.members_live.clone());
         r.register("ready_bool", "1 if this node serves", self.ready.clone());
         r.register("shells_count", "Actors by kind", self.shells.clone());
+        let queued = self.queued_drivers.clone();
+        r.register("queued_drivers_count", "Drivers in the queues kept here", queued);
         for (name, help) in RUNTIME {
             let counter = Counter::default();
             r.register(*name, *help, counter.clone());
@@ -316,7 +324,7 @@ mod tests {
         let text = metrics.text();
         let types: Vec<(&str, &str)> =
             text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
-        assert_eq!(types.len(), 26 + RUNTIME.len(), "{text}");
+        assert_eq!(types.len(), 27 + RUNTIME.len(), "{text}");
         for (name, kind) in types {
             assert!(name.starts_with("hansom_"), "{name}");
             let ends: &[&str] = match kind {

@@ -3,6 +3,7 @@
 //! field that is missing has this build's default, one that is not known is passed over.
 
 use actors::policy::Policy;
+use actors::queue::zone::QueueZones;
 use arc_swap::ArcSwap;
 use ledger::Refused;
 use ledger::replicated::{AgreedPolicy, Objection, Replicated};
@@ -93,6 +94,15 @@ impl InForce {
         let policy =
             read(&agreed, &self.configured).unwrap_or_else(|_| Policy::clone(&self.now.load()));
         PolicyView { version: agreed.version, policy: values(&policy) }
+    }
+
+    /// The queue zones, as far as this node has heard, and the version of the policy.
+    pub(crate) fn zones(&self) -> (u64, QueueZones) {
+        let agreed = Arc::clone(&self.ledger.known().borrow().policy);
+        let policy = read(&agreed, &self.configured);
+        let zones =
+            policy.map_or_else(|_| self.now.load().queue_zones.clone(), |it| it.queue_zones);
+        (agreed.version, zones)
     }
 
     /// Sets other values for some, if this version still counts.

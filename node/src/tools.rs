@@ -1,5 +1,5 @@
 //! The commands that ask a running node, `hansom ring`, `hansom lookup`, `hansom policy`, `hansom
-//! node drain` and `hansom client`, and those that ask a data directory, `hansom ledger`.
+//! zones`, `hansom node drain` and `hansom client`, and those that ask a data directory, `hansom ledger`.
 
 pub mod client;
 pub mod offline;
@@ -7,9 +7,11 @@ mod partitions;
 mod policy;
 pub(crate) mod print;
 pub mod token;
+mod zones;
 
 pub use partitions::{Action, DrainArgs, drain};
 pub use policy::{PolicyArgs, policy};
+pub use zones::{ZonesArgs, zones};
 
 use crate::cluster::{ClusterView, LookupView};
 use crate::config::Secret;
@@ -94,7 +96,7 @@ Examples:
   hansom lookup 40.7580,-73.9855
   hansom lookup -- -33.8688,151.2093    (a latitude that begins with a minus)")]
 pub struct LookupArgs {
-    /// An id (bkg_, trp_, off_, drv_, rdr_) or lat,lng.
+    /// An id (bkg_, trp_, off_, drv_, rdr_, zon_) or lat,lng.
     #[arg(allow_hyphen_values = true)]
     pub key: String,
     #[command(flatten)]

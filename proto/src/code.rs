@@ -141,6 +141,10 @@ codes! {
     DriverNotSeen = 3010, "DRIVER_NOT_SEEN", final;
     /// The policy was set by somebody else since it was read.
     PolicyChanged = 2011, "POLICY_CHANGED", final;
+    /// No queue zone has this id.
+    ZoneNotFound = 2012, "ZONE_NOT_FOUND", final;
+    /// The driver waits in no queue.
+    NotQueued = 3011, "NOT_QUEUED", final;
 }
 
 impl fmt::Display for Code {

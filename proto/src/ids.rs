@@ -140,8 +140,8 @@ macro_rules! party_id {
         pub struct $name(u64);
 
         impl $name {
-            /// The id of the party registered under `name`: its frozen hash. Two names with one
-            /// hash are refused at registration, so the map needs no directory.
+            /// The id of whoever or whatever goes by `name`: its frozen hash. Two names with one
+            /// hash are refused where names are taken, so the map needs no directory.
             pub fn of_name(name: &str) -> Self {
                 Self(frozen_hash(name.as_bytes()))
             }
@@ -153,7 +153,7 @@ macro_rules! party_id {
             pub const fn to_raw(self) -> u64 {
                 self.0
             }
-            /// The hash slot that owns this party's records.
+            /// The hash slot that owns its records.
             pub fn slot(self) -> Slot {
                 Slot::of(&self.0.to_be_bytes())
             }
@@ -185,6 +185,10 @@ party_id!(
 party_id!(
     /// Someone who carries them.
     DriverId, "drv_"
+);
+party_id!(
+    /// A queue zone: a place, such as an airport, where drivers wait their turn.
+    ZoneId, "zon_"
 );
 
 /// A member of the cluster, for as long as its disk lives. A wiped disk comes back as a new one.

@@ -32,6 +32,6 @@ pub mod slot;
 pub mod units;
 
 pub use code::Code;
-pub use ids::{BookingId, DriverId, NodeId, OfferId, RiderId, TripId};
+pub use ids::{BookingId, DriverId, NodeId, OfferId, RiderId, TripId, ZoneId};
 pub use slot::{GroupId, Slot};
 pub use units::{MonoMs, Point, WallMs};

@@ -13,6 +13,7 @@ pub mod explain;
 pub mod fare;
 pub mod key;
 pub mod party;
+pub mod queue;
 pub mod rider;
 pub mod trail;
 pub mod trip;
@@ -22,6 +23,7 @@ pub use booking::{Booking, BookingState, Offer, OfferState};
 pub use driver::{Commitment, Driver, DriverStatus, Duty, Standing, Vehicle, VehicleType};
 pub use key::Key;
 pub use party::{Ban, Phone, Profile};
+pub use queue::Queue;
 pub use rider::Rider;
 pub use trip::{Trip, TripState};
 

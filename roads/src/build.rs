@@ -8,14 +8,17 @@ mod grid;
 mod rules;
 mod streets;
 mod survey;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use crate::file::{self, FileError};
-use crate::geometry::{number, whole};
+use crate::geometry::number;
 use crate::hierarchy::{self, Hierarchy};
+use crate::map::Map;
 use crate::network::Network;
 use crate::report::{Read, Report};
-use crate::source::{Format, SourceError, tables};
+use crate::source::{Format, SourceError};
 use forbid::Sequence;
 use grid::Grid;
 use indicatif::ProgressBar;
@@ -82,7 +85,7 @@ pub(crate) fn network(plan: &Plan, bar: &ProgressBar) -> Result<(Network, Report
         ([Format::Nodes, Format::Edges], [nodes, edges])
         | ([Format::Edges, Format::Nodes], [edges, nodes]) => {
             bar.set_length(total);
-            tabled(nodes, edges, bar, read)?
+            mapped(&Map::read(nodes, edges, bar)?)?
         }
         _ => {
             let given = plan.sources.iter().map(|path| path.display().to_string());
@@ -91,11 +94,21 @@ pub(crate) fn network(plan: &Plan, bar: &ProgressBar) -> Result<(Network, Report
         }
     };
     bar.set_message("finding the order of contraction");
-    let mut network = Network { source, ..network };
-    network.order = hierarchy::order(&network);
+    let network = ordered(Network { source, ..network });
     bar.set_message("contracting");
     report.shortcuts = Hierarchy::of(&network).arcs();
     Ok((network, report))
+}
+
+/// Builds a network from a map that is not in files.
+pub(crate) fn network_of(map: &Map) -> Result<Network, BuildError> {
+    let (network, _) = mapped(map)?;
+    Ok(ordered(Network { source: "junctions".into(), ..network }))
+}
+
+fn ordered(mut network: Network) -> Network {
+    network.order = hierarchy::order(&network);
+    network
 }
 
 /// Builds a network and writes it to a file.
@@ -123,25 +136,21 @@ fn surveyed(
     let junctions = Junctions {
         blocked: &|junction| survey.nodes[junction as usize].mark.blocked,
         signal: &|junction| survey.nodes[junction as usize].mark.signal,
+        about: false,
     };
     let prices = if left_hand { Prices::Left } else { Prices::Right };
     finished(&grid, &forbidden, &junctions, prices, Report { read, ..Report::default() })
 }
 
-/// From two tables. Both directions between two junctions are one street.
-fn tabled(
-    nodes: &Path,
-    edges: &Path,
-    bar: &ProgressBar,
-    mut read: Read,
-) -> Result<(Network, Report), BuildError> {
-    let (junctions, roads) = tables::read(nodes, edges, bar)?;
+/// From tables. Both directions between two junctions are one street.
+fn mapped(map: &Map) -> Result<(Network, Report), BuildError> {
+    let (junctions, roads) = (map.junctions(), map.roads());
     bounded("junctions", junctions.len())?;
     bounded("roads", roads.len())?;
-    (read.nodes, read.ways, read.streets) =
-        (junctions.len() as u64, roads.len() as u64, roads.len() as u64);
+    let (nodes, ways) = (junctions.len() as u64, roads.len() as u64);
+    let read = Read { nodes, ways, streets: ways, ..Read::default() };
     let mut streets: BTreeMap<[u32; 2], Street> = BTreeMap::new();
-    for road in &roads {
+    for road in roads.iter().filter(|road| road.from != road.to) {
         let (ends, back) = if road.from <= road.to {
             ([road.from, road.to], false)
         } else {
@@ -153,14 +162,13 @@ fn tabled(
             way: 0,
             ahead_ms: None,
             back_ms: None,
-            length_cm: whole(road.metres * 100.0),
+            length_cm: road.metres.saturating_mul(100),
         });
         let slot = if back { &mut street.back_ms } else { &mut street.ahead_ms };
-        let ms = whole(road.ms).max(1);
-        *slot = Some(slot.map_or(ms, |known| known.min(ms)));
+        *slot = Some(slot.map_or(road.ms, |known| known.min(road.ms)));
     }
     let grid = Grid::of(streets.into_values().collect(), junctions.len());
-    let none = Junctions { blocked: &|_| false, signal: &|_| false };
+    let none = Junctions { blocked: &|_| false, signal: &|_| false, about: true };
     let report = Report { read, ..Report::default() };
     finished(&grid, &BTreeSet::new(), &none, Prices::Free, report)
 }

@@ -14,8 +14,6 @@ use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use proto::Point;
 use proto::units::Clock;
-use rand::rngs::ChaCha8Rng;
-use rand::{RngExt, SeedableRng};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -146,35 +144,6 @@ fn place(text: &str) -> Result<Point, String> {
     let (lat, lng) = text.split_once(',').ok_or("a place is LAT,LNG in degrees")?;
     let degrees = |text: &str| text.trim().parse::<f64>().map_err(|error| error.to_string());
     Point::from_degrees(degrees(lat)?, degrees(lng)?).map_err(|error| error.to_string())
-}
-
-/// Places on streets, drawn from a seed: every edge as likely as any other.
-struct Places<'a> {
-    roads: &'a Roads,
-    dice: ChaCha8Rng,
-}
-
-impl<'a> Places<'a> {
-    fn new(roads: &'a Roads, seed: u64) -> Self {
-        Self { roads, dice: ChaCha8Rng::seed_from_u64(seed) }
-    }
-
-    fn draw(&mut self) -> Point {
-        let network = self.roads.network();
-        let edge = self.dice.random_range(0..network.edges());
-        let at = self.dice.random_range(0..=crate::network::WHOLE);
-        network.part(edge, at, at)[0]
-    }
-
-    /// A place not farther than so many metres from another, on a street.
-    fn near(&mut self, center: Point, within_m: f64) -> Point {
-        loop {
-            let place = self.draw();
-            if crate::geometry::metres(center, place) <= within_m {
-                return place;
-            }
-        }
-    }
 }
 
 /// The value that a share of all are below or at; `sorted` rises and is not empty.

@@ -12,9 +12,12 @@
 //! both directions swapped.
 
 use crate::geometry::{between, number};
+use crate::map::Road;
 use crate::network::Network;
+use crate::perfect;
 use cch::graph::Graph;
 use cch::{Cch, INF_WEIGHT, Metric, PathQuery};
+use proto::Point;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
@@ -52,9 +55,8 @@ pub(crate) struct Times {
     back: Upward,
 }
 
-/// The arcs from each node to those above it that can be driven in one direction. That is under
-/// half of Porto's in either: edges are one-way, and so are many shortcuts between them. What an arc
-/// leads to and what it costs stand side by side, since a query reads both.
+/// The arcs from each node to those above it that a shortest drive can use in one direction. What an
+/// arc leads to and what it costs stand side by side, since a query reads both.
 #[derive(Debug)]
 struct Upward {
     first: Vec<u32>,
@@ -62,12 +64,15 @@ struct Upward {
 }
 
 impl Upward {
-    fn of(cch: &Cch, weights: &[u32]) -> Self {
+    fn of(cch: &Cch, weights: &[u32], shortest: &[u32]) -> Self {
         let (mut first, mut arcs) = (vec![0], Vec::new());
         for pair in cch.up_first_out.windows(2) {
-            let all = pair[0] as usize..pair[1] as usize;
-            let driven = cch.up_head[all.clone()].iter().zip(&weights[all]);
-            arcs.extend(driven.filter(|(_, ms)| **ms < INF_WEIGHT).map(|(to, ms)| (*to, *ms)));
+            for arc in pair[0] as usize..pair[1] as usize {
+                let ms = weights[arc];
+                if ms < INF_WEIGHT && ms == shortest[arc] {
+                    arcs.push((cch.up_head[arc], ms));
+                }
+            }
             first.push(number(arcs.len()));
         }
         Self { first, arcs }
@@ -123,10 +128,7 @@ pub(crate) fn order(network: &Network) -> Vec<u32> {
         // A little inward, so that the ends at a junction lie apart.
         if end % 2 == 0 { between(first, last, 0.25) } else { between(first, last, 0.75) }
     });
-    #[expect(clippy::cast_possible_truncation, reason = "a guide for cutting, no place to be at")]
-    let places = places.map(|place| (place.lat() as f32, place.lng() as f32));
-    let (lat, lng): (Vec<f32>, Vec<f32>) = places.unzip();
-    let order = cch::inertial_order(ends, &tail, &head, &lat, &lng);
+    let order = dissected(places, &tail, &head);
     // A street comes when its later end does.
     let mut of_street = vec![0; network.streets() as usize];
     for (place, end) in (0_u32..).zip(order) {
@@ -139,15 +141,37 @@ pub(crate) fn order(network: &Network) -> Vec<u32> {
     states
 }
 
+/// Nested dissection by inertial flow of the graph of these arcs, whose nodes are at these places.
+fn dissected(places: impl Iterator<Item = Point>, tail: &[u32], head: &[u32]) -> Vec<u32> {
+    #[expect(clippy::cast_possible_truncation, reason = "a guide for cutting, no place to be at")]
+    let places = places.map(|place| (place.lat() as f32, place.lng() as f32));
+    let (lat, lng): (Vec<f32>, Vec<f32>) = places.unzip();
+    cch::inertial_order(number(lat.len()), tail, head, &lat, &lng)
+}
+
 impl Hierarchy {
     /// Contracts a network in its order.
     pub(crate) fn of(network: &Network) -> Self {
-        let graph = Graph {
-            first_out: network.first_out.clone(),
-            head: network.head.clone(),
-            weight: vec![0; network.head.len()],
-        };
-        Self { cch: Cch::build(&graph, &network.order), scratch: Mutex::default() }
+        Self::contracted(network.first_out.clone(), network.head.clone(), &network.order)
+    }
+
+    /// Contracts a map whose states are its junctions, and the weights of its roads in that order.
+    pub(crate) fn of_junctions(places: &[Point], out: &[Vec<Road>]) -> (Self, Vec<u32>) {
+        let roads = out.iter().flatten();
+        let tail: Vec<u32> = roads.clone().map(|road| road.from).collect();
+        let head: Vec<u32> = roads.clone().map(|road| road.to).collect();
+        let order = dissected(places.iter().copied(), &tail, &head);
+        let ends = out.iter().scan(0, |end, roads| {
+            *end += roads.len();
+            Some(number(*end))
+        });
+        let first_out = std::iter::once(0).chain(ends).collect();
+        (Self::contracted(first_out, head, &order), roads.map(|road| road.ms).collect())
+    }
+
+    fn contracted(first_out: Vec<u32>, head: Vec<u32>, order: &[u32]) -> Self {
+        let graph = Graph { first_out, weight: vec![0; head.len()], head };
+        Self { cch: Cch::build(&graph, order), scratch: Mutex::default() }
     }
 
     /// How many arcs it has.
@@ -158,8 +182,9 @@ impl Hierarchy {
     /// Fits it to times; each of `weights` belongs to the turn of the same number.
     pub(crate) fn customize(&self, weights: &[u32]) -> Times {
         let metric = self.cch.customize(weights);
-        let out = Upward::of(&self.cch, &metric.forward);
-        let back = Upward::of(&self.cch, &metric.backward);
+        let (up, down) = perfect::shortest(&self.cch, &metric);
+        let out = Upward::of(&self.cch, &metric.forward, &up);
+        let back = Upward::of(&self.cch, &metric.backward, &down);
         Times { metric, out, back }
     }
 

@@ -1,5 +1,6 @@
 //! Which street a place is on: the nearest one, in an R*-tree (crate `rstar`) over all straight
-//! pieces of all streets.
+//! pieces of all streets. A place that is exactly a junction is on its streets alone, and not on a
+//! bridge above.
 
 use crate::geometry::{Plane, length_m, metres, share_along, whole};
 use crate::network::{EdgeId, Network, WHOLE};
@@ -53,6 +54,8 @@ type Piece = GeomWithData<Line<[f32; 2]>, (u32, u32)>;
 pub(crate) struct Index {
     plane: Plane,
     tree: RTree<Piece>,
+    /// Where streets begin and end, sorted: the place, the street, and how far along that is.
+    ends: Vec<(Point, u32, u32)>,
     /// For each street its edges along and against its line.
     edges: Vec<[Option<EdgeId>; 2]>,
     pub(crate) limit_m: u32,
@@ -70,19 +73,33 @@ impl Index {
                 pieces.push(GeomWithData::new(ends, (street, piece)));
             }
         }
+        let mut ends: Vec<_> = (0..network.streets())
+            .flat_map(|street| {
+                let line = network.line_of(street);
+                [(line[0], street, 0), (line[line.len() - 1], street, WHOLE)]
+            })
+            .collect();
+        ends.sort_unstable();
         let mut edges = vec![[None; 2]; network.streets() as usize];
         for edge in 0..network.edges() {
             let (street, back) = network.street_of(edge);
             edges[street as usize][usize::from(back)] = Some(edge);
         }
-        Self { plane, tree: RTree::bulk_load(pieces), edges, limit_m }
+        Self { plane, tree: RTree::bulk_load(pieces), ends, edges, limit_m }
     }
 
     /// The edges that a place is on.
     pub(crate) fn snap(&self, network: &Network, place: Point) -> Result<Snap, SnapError> {
+        let mut on = Vec::new();
+        let from = self.ends.partition_point(|(end, ..)| *end < place);
+        for (_, street, at) in self.ends[from..].iter().take_while(|(end, ..)| *end == place) {
+            self.add(network, *street, *at, &mut on);
+        }
+        if !on.is_empty() {
+            return Ok(Snap { on, off_m: 0 });
+        }
         let here = self.plane.place(place);
         let mut streets: Vec<u32> = Vec::new();
-        let mut on = Vec::new();
         let mut nearest_m = None;
         for (piece, square) in self.tree.nearest_neighbor_iter_with_distance_2(here) {
             let off_m = square.sqrt();

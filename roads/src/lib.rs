@@ -7,8 +7,11 @@
 //! traffic.
 //!
 //! * `source` reads files, `law` knows what tags mean for a car, `build` makes a `network` of them.
+//! * A [`Map`] is a network of junctions as tables give it: streets for [`Roads`], or a [`Matrix`] of
+//!   all times between its junctions. [`mod@demand`] reads who rides there.
 //! * `file` keeps it; `index` finds the street of a place; `hierarchy` knows the times between
-//!   streets, `query` those between places, `route` the line; `oracle` says the same slowly.
+//!   streets (`perfect` what it need not look at), `query` those between places, `route` the line;
+//!   `oracle` says the same slowly.
 //! * [`cli`] is `hansom roads`.
 //!
 //! # Not done
@@ -19,19 +22,25 @@
 
 mod build;
 pub mod cli;
+pub mod demand;
 mod file;
 mod geometry;
 mod hierarchy;
 mod index;
 mod law;
+mod map;
+mod matrix;
 mod network;
 mod observed;
 mod oracle;
+mod perfect;
+mod places;
 mod query;
 mod report;
 mod roads;
 mod route;
 mod source;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -39,7 +48,10 @@ pub use build::{BuildError, Plan, build};
 pub use file::FileError;
 pub use geometry::metres;
 pub use index::{Snap, SnapError};
+pub use map::{Map, Road, Stranger};
+pub use matrix::{JUNCTIONS_MAX, Matrix, MatrixError, NEVER};
 pub use observed::Unusable;
+pub use places::Places;
 pub use report::{Read, Report, Restrictions};
 pub use roads::{OFF_ROAD_MAX_M, Roads, Settings};
 pub use route::Route;

@@ -1,7 +1,7 @@
 //! A city's streets as they are stored: lines, edges, states and turns, and the order in which the
 //! hierarchy contracts them. Nothing in it changes after the build.
 
-use crate::geometry::{between, metres, number};
+use crate::geometry::{between, metres, number, whole};
 use proto::Point;
 
 /// A street in one direction; its number.
@@ -129,12 +129,11 @@ impl Network {
         part
     }
 
-    /// Makes all drives take so many percent of the source's time; an edge takes 1 ms at least.
-    pub(crate) fn scale(&mut self, time_pct: u32) {
-        let scaled = |ms: u32| u64::from(ms) * u64::from(time_pct) / 100;
+    /// Makes all drives take this share of the source's time; an edge takes 1 ms at least.
+    pub(crate) fn scale(&mut self, share: f64) {
         let times = self.edge_ms.iter_mut().map(|ms| (ms, 1));
         for (ms, least) in times.chain(self.turn_ms.iter_mut().map(|ms| (ms, 0))) {
-            *ms = u32::try_from(scaled(*ms)).unwrap_or(u32::MAX).max(least);
+            *ms = whole(f64::from(*ms) * share).max(least);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The same answers by Dijkstra's algorithm (1959) alone: what the hierarchy is checked against and
 //! measured beside.
 
+use crate::geometry::number;
 use crate::hierarchy::Direction;
 use crate::network::Network;
 use cch::INF_WEIGHT;
@@ -18,13 +19,8 @@ impl Backward {
     pub(crate) fn of(network: &Network) -> Self {
         let mut turns: Vec<(u32, u32, u32)> = Vec::with_capacity(network.head.len());
         for state in 0..network.states() {
-            for (turn, to) in (0..)
-                .zip(&network.head)
-                .take(network.turns_from(state).end)
-                .skip(network.turns_from(state).start)
-            {
-                turns.push((*to, turn, state));
-            }
+            let out = network.turns_from(state);
+            turns.extend(out.map(|turn| (network.head[turn], number(turn), state)));
         }
         turns.sort_unstable();
         let mut first = vec![0; network.states() as usize + 1];

@@ -26,9 +26,21 @@ pub(crate) type Ask<'a> = dyn Fn(&[(u32, u32)], &[u32]) -> Vec<u32> + 'a;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct End {
     pub(crate) state: u32,
-    /// In milliseconds.
-    pub(crate) ms: u32,
+    /// In milliseconds; below zero where the state's own time counts what is behind the place.
+    pub(crate) ms: i64,
     pub(crate) on: OnEdge,
+}
+
+impl End {
+    /// As a source: the state, and what it costs to be there.
+    pub(crate) fn head_start(&self) -> (u32, u32) {
+        (self.state, u32::try_from(self.ms).unwrap_or(0))
+    }
+
+    /// The time between this place and another that is so far from its state.
+    pub(crate) fn total_ms(&self, ms: u32) -> u64 {
+        u64::try_from(self.ms.saturating_add(ms.into())).unwrap_or(0)
+    }
 }
 
 impl Streets<'_> {
@@ -40,7 +52,24 @@ impl Streets<'_> {
             let rest_ms = ms - part_ms(ms, on.at);
             for turn in self.network.turns_from(on.edge) {
                 let ms = rest_ms.saturating_add(self.network.turn_ms[turn]);
-                ends.push(End { state: self.network.head[turn], ms, on: *on });
+                ends.push(End { state: self.network.head[turn], ms: ms.into(), on: *on });
+            }
+        }
+        ends
+    }
+
+    /// The same in fewer states: every drive that leaves an edge takes all of its time from the state
+    /// in which drives begin there, so the time from that state, less the part behind the place, is
+    /// the time from the place. It is not where a drive may end on the same edge: such an edge is
+    /// left by its turns.
+    fn beginnings(&self, place: &Snap, goals: &[End]) -> Vec<End> {
+        let mut ends = Vec::with_capacity(place.on.len());
+        for on in &place.on {
+            if goals.iter().any(|goal| goal.on.edge == on.edge) {
+                ends.extend(self.departures(&Snap { on: vec![*on], off_m: place.off_m }));
+            } else {
+                let behind_ms = part_ms(self.edge_ms[on.edge as usize], on.at);
+                ends.push(End { state: on.edge, ms: -i64::from(behind_ms), on: *on });
             }
         }
         ends
@@ -50,7 +79,7 @@ impl Streets<'_> {
     pub(crate) fn arrivals(&self, place: &Snap) -> Vec<End> {
         let mut ends = Vec::with_capacity(place.on.len());
         for on in &place.on {
-            let ms = part_ms(self.edge_ms[on.edge as usize], on.at);
+            let ms = i64::from(part_ms(self.edge_ms[on.edge as usize], on.at));
             ends.push(End { state: on.edge, ms, on: *on });
             let from = self.further.partition_point(|(edge, _)| *edge < on.edge);
             let states = self.further[from..].iter().take_while(|(edge, _)| *edge == on.edge);
@@ -83,10 +112,12 @@ impl Streets<'_> {
                 (self.departures(one), many.iter().map(|place| self.arrivals(place)).collect())
             }
             Direction::Into => {
-                (self.arrivals(one), many.iter().map(|place| self.departures(place)).collect())
+                let goals = self.arrivals(one);
+                let begins = many.iter().map(|place| self.beginnings(place, &goals)).collect();
+                (goals, begins)
             }
         };
-        let sources: Vec<_> = ours.iter().map(|end| (end.state, end.ms)).collect();
+        let sources: Vec<_> = ours.iter().map(End::head_start).collect();
         let targets: Vec<_> = theirs.iter().flatten().map(|end| end.state).collect();
         let mut between = ask(&sources, &targets).into_iter();
         let mut answers = Vec::with_capacity(many.len());
@@ -97,7 +128,7 @@ impl Streets<'_> {
             };
             let direct_ms = direct.map(|(.., ms)| u64::from(ms));
             let through = ends.iter().zip(&mut between);
-            let through_ms = through.map(|(end, ms)| u64::from(end.ms) + u64::from(ms)).min();
+            let through_ms = through.map(|(end, ms)| end.total_ms(ms)).min();
             answers.push(direct_ms.into_iter().chain(through_ms).min().unwrap_or(u64::MAX));
         }
         answers

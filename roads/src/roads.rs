@@ -1,13 +1,15 @@
 //! The streets of a city as a node uses them: how long is the drive, from one to many and from many
 //! to one, along which line; at times that follow what cars report.
 
+use crate::build::{BuildError, network_of};
 use crate::file::{self, FileError};
 use crate::hierarchy::{Direction, Hierarchy, Times};
 use crate::index::{Index, Snap, SnapError};
+use crate::map::Map;
 use crate::network::{EdgeId, Network, WHOLE};
 use crate::observed::{DRIVE_MS, Observed, Unusable};
 use crate::oracle::{self, Backward};
-use crate::query::Streets;
+use crate::query::{End, Streets};
 use crate::route::{Leg, Route};
 use arc_swap::ArcSwap;
 use proto::Point;
@@ -64,8 +66,21 @@ impl Roads {
         Ok(Self::new(file::load(path)?, settings))
     }
 
+    /// The streets of a map. They take what its roads take, and turning costs nothing.
+    pub fn of_map(map: &Map, settings: &Settings) -> Result<Self, BuildError> {
+        Ok(Self::new(network_of(map)?, settings))
+    }
+
+    /// Writes a file in which everything is so many times as fast as here, whatever was observed:
+    /// for nodes of a city whose clock runs faster than theirs. Returns its size in bytes.
+    pub fn save_faster(&self, path: &Path, times: f64) -> Result<u64, FileError> {
+        let mut network = self.network.clone();
+        network.scale(1.0 / times);
+        file::save(&network, path)
+    }
+
     pub(crate) fn new(mut network: Network, settings: &Settings) -> Self {
-        network.scale(settings.time_pct);
+        network.scale(f64::from(settings.time_pct) / 100.0);
         let hierarchy = Hierarchy::of(&network);
         let edge_ms = network.edge_ms.clone();
         let times = hierarchy.customize(&network.weights(&edge_ms));
@@ -149,10 +164,10 @@ impl Roads {
             self.hierarchy.times(&live.times, direction, sources, targets)
         };
         let (starts, goals) = (streets.departures(&from), streets.arrivals(&to));
-        let sources: Vec<_> = starts.iter().map(|end| (end.state, end.ms)).collect();
+        let sources: Vec<_> = starts.iter().map(End::head_start).collect();
         let targets: Vec<_> = goals.iter().map(|end| end.state).collect();
         let there = ask(Direction::Out, &sources, &targets);
-        let total = |(end, ms): &(&crate::query::End, u32)| u64::from(end.ms) + u64::from(*ms);
+        let total = |(end, ms): &(&End, u32)| end.total_ms(*ms);
         let goal = goals.iter().zip(there).min_by_key(total);
         let direct = streets.direct(&from, &to);
         let through = goal.filter(|goal| direct.is_none_or(|(.., ms)| total(goal) < u64::from(ms)));
@@ -163,7 +178,7 @@ impl Roads {
         };
         // Which of the beginnings it was: asked backwards from the end that was chosen.
         let firsts: Vec<_> = starts.iter().map(|end| end.state).collect();
-        let back = ask(Direction::Into, &[(goal.state, goal.ms)], &firsts);
+        let back = ask(Direction::Into, &[goal.head_start()], &firsts);
         let start = starts.iter().zip(back).min_by_key(total).map(|(start, _)| *start);
         let path = start.and_then(|start| {
             Some((start, self.hierarchy.path(&live.times, start.state, goal.state)?))

@@ -1,10 +1,10 @@
 //! Where maps come from: OpenStreetMap as PBF or XML, or two tables. What a file is, its first
-//! bytes say, whatever it is called.
+//! bytes say, whatever it is called. (Tables are read by `table` and `map`.)
 
 pub(crate) mod pbf;
-pub(crate) mod tables;
 pub(crate) mod xml;
 
+use crate::map::{EDGE_COLUMNS, NODE_COLUMNS};
 use flate2::read::MultiGzDecoder;
 use indicatif::ProgressBar;
 use proto::Point;
@@ -49,15 +49,31 @@ pub enum SourceError {
         /// Where and what.
         source: csv::Error,
     },
-    /// A table's row says what cannot be.
-    #[error("{path}, row {row}: {problem}", path = path.display())]
-    Row {
+    /// A table lacks a column.
+    #[error("{path} has no column {wanted}", path = path.display())]
+    NoColumn {
         /// Which file.
         path: PathBuf,
-        /// Counted from 1, without the header.
-        row: usize,
+        /// What was looked for.
+        wanted: String,
+    },
+    /// A field of a table does not say what it must.
+    #[error("{path}, line {line}, column {column}: {problem}", path = path.display())]
+    Field {
+        /// Which file.
+        path: PathBuf,
+        /// Counted from 1, the header included.
+        line: u64,
+        /// By name.
+        column: String,
         /// What is wrong with it.
         problem: String,
+    },
+    /// A table is a header and nothing else.
+    #[error("{path} has no rows", path = path.display())]
+    Empty {
+        /// Which file.
+        path: PathBuf,
     },
     /// The files do not go together.
     #[error(
@@ -95,8 +111,8 @@ impl Format {
             () if header.trim_start_matches('\u{feff}').trim_start().starts_with('<') => {
                 Ok(Self::Xml)
             }
-            () if has(&tables::NODE_COLUMNS) => Ok(Self::Nodes),
-            () if has(&tables::EDGE_COLUMNS) => Ok(Self::Edges),
+            () if has(&NODE_COLUMNS) => Ok(Self::Nodes),
+            () if has(&EDGE_COLUMNS) => Ok(Self::Edges),
             () => Err(SourceError::Combination { given: format!("{} is neither", path.display()) }),
         }
     }

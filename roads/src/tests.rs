@@ -4,8 +4,9 @@
 use crate::build::{BuildError, Plan, build, network};
 use crate::file::{FileError, load, save};
 use crate::hierarchy::Direction;
+use crate::places::Places;
 use crate::roads::{OFF_ROAD_MAX_M, Roads, Settings};
-use crate::{Report, SnapError, Unusable, law::Closed};
+use crate::{Map, Report, Road, SnapError, Unusable, law::Closed, metres};
 use indicatif::ProgressBar;
 use proto::Point;
 use std::path::PathBuf;
@@ -120,10 +121,42 @@ fn every_way_to_ask_says_what_dijkstra_says() {
         assert_eq!(roads.one_to_many(here, &snaps), out, "from {from:?}");
         let into = roads.slow(&oracle, Direction::Into, here, &snaps);
         assert_eq!(roads.many_to_one(&snaps, here), into, "to {from:?}");
+        // To here is from there, which is asked in other states.
+        let there = snaps.iter().map(|there| roads.one_to_many(there, std::slice::from_ref(here)));
+        assert_eq!(there.map(|ms| ms[0]).collect::<Vec<_>>(), into, "to {from:?}");
         for (to, ms) in places.iter().zip(out) {
             assert_eq!(roads.route(*from, *to).unwrap().duration_ms(), ms, "{from:?} to {to:?}");
         }
     }
+}
+
+#[test]
+fn a_junction_is_not_on_the_bridge_above_it() {
+    let xy = |x: i32, y: i32| Point::from_e7(y, x).unwrap();
+    // A road from west to east over a bridge, half a metre beside the junction of another.
+    let places = [xy(-9_000, 0), xy(9_000, 0), xy(0, 45), xy(0, 9_000), xy(9_000, 9_000)];
+    let road = |from, to| Road { from, to, metres: 100, ms: 10_000 };
+    let ways = [(0, 1), (2, 3), (3, 4), (4, 1)];
+    let roads = ways.iter().flat_map(|(a, b)| [road(*a, *b), road(*b, *a)]).collect();
+    let map = Map::new(places.to_vec(), roads).unwrap();
+    let roads = Roads::of_map(&map, &Settings::default()).unwrap();
+    let below = roads.snap(places[2]).unwrap();
+    assert_eq!((below.on.len(), below.off_m), (2, 0), "its own street, both ways");
+    assert_eq!(roads.eta_ms(places[2], places[0]), Ok(40_000));
+    let beside = roads.snap(xy(0, 46)).unwrap();
+    assert_eq!(beside.on.len(), 4, "who is not exactly there may be on either");
+}
+
+#[test]
+fn places_are_drawn_on_streets_and_near_where_they_should_be() {
+    let (roads, _) = town();
+    let mut places = Places::new(&roads, 1);
+    for _ in 0..50 {
+        let here = places.draw();
+        let near = places.near(here, 90.0).unwrap();
+        assert!(roads.snap(here).unwrap().off_m == 0 && metres(here, near) <= 90.0);
+    }
+    assert_eq!(places.near(xy(900.0, 900.0), 90.0), None);
 }
 
 #[test]
@@ -223,7 +256,7 @@ fn two_tables_make_a_network_with_the_times_they_say() {
     }
     let wrong = file("w.csv", "from,to,length_km,travel_time_s\n0,7,1,1\n");
     let error = network(&plan(&[&nodes, &wrong]), &bar).unwrap_err().to_string();
-    assert!(error.contains("row 1: junction 7, but there are 3"), "{error}");
+    assert!(error.contains("line 2, column to: junction 7, but there are 3"), "{error}");
     for sources in [&[&nodes][..], &[&nodes, &nodes]] {
         let error = network(&plan(sources), &bar).unwrap_err();
         assert!(matches!(error, BuildError::Source(_)), "{error}");
@@ -245,16 +278,14 @@ fn porto_is_built_and_equals_dijkstra_where_its_data_are() {
     assert!(report.read.restrictions.effective > 300, "{:?}", report.read.restrictions);
     let roads = Roads::open(&path, &Settings::default()).unwrap();
     let oracle = roads.oracle();
-    let place = |n: u32| {
-        let network = roads.network();
-        let at = network.part(n * 7_919 % network.edges(), 30_000, 30_000)[0];
-        roads.snap(at).unwrap()
-    };
-    let places: Vec<_> = (0..20).map(place).collect();
-    for here in &places {
-        let truth = roads.slow(&oracle, Direction::Out, here, &places);
-        assert_eq!(roads.one_to_many(here, &places), truth);
-        let truth = roads.slow(&oracle, Direction::Into, here, &places);
-        assert_eq!(roads.many_to_one(&places, here), truth);
+    let mut drawn = Places::new(&roads, 1);
+    let mut places = |n| -> Vec<_> { (0..n).map(|_| roads.snap(drawn.draw()).unwrap()).collect() };
+    // 40 times 50 random drives, to the millisecond, either way.
+    for here in places(40) {
+        let there = places(50);
+        let truth = roads.slow(&oracle, Direction::Out, &here, &there);
+        assert_eq!(roads.one_to_many(&here, &there), truth);
+        let truth = roads.slow(&oracle, Direction::Into, &here, &there);
+        assert_eq!(roads.many_to_one(&there, &here), truth);
     }
 }

@@ -1,12 +1,13 @@
 //! A city as plain values: who asks for a ride when and where, where the cars stand at the start,
 //! and how long it takes to drive. It comes from a seed ([`crate::synthetic`]) or from files
-//! ([`crate::csv`]).
+//! (`roads::demand`).
 
 use crate::dice::Dice;
+use crate::drives::Ways;
 use crate::pace::CityMs;
-use crate::roads::Roads;
 use h3o::{CellIndex, LatLng, Resolution};
 use proto::units::Point;
+use roads::demand::{Published, Ride};
 use std::collections::BTreeMap;
 
 /// One rider's wish.
@@ -20,23 +21,14 @@ pub struct Request {
     pub dropoff: Point,
 }
 
-/// A published result for the same city, to be printed beside ours.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Reference {
-    /// How many cars it had.
-    pub fleet: u32,
-    /// How it assigned them.
-    pub policy: String,
-    /// Share of requests carried, 0 to 1.
-    pub served_share: f64,
-    /// Mean of request to pickup, in seconds.
-    pub wait_mean_s: f64,
-    /// 95th percentile of the same.
-    pub wait_p95_s: f64,
+impl From<Ride> for Request {
+    fn from(Ride { at_ms, pickup, dropoff }: Ride) -> Self {
+        Self { at: CityMs(at_ms), pickup, dropoff }
+    }
 }
 
 /// All there is to know before the first car moves.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct City {
     /// For people.
     pub name: String,
@@ -45,9 +37,9 @@ pub struct City {
     /// Where each car stands at the start.
     pub fleet: Vec<Point>,
     /// How cars get about.
-    pub roads: Roads,
+    pub roads: Ways,
     /// What others reached with this demand; may be empty.
-    pub references: Vec<Reference>,
+    pub references: Vec<Published>,
 }
 
 /// A cell with more than this share of all pickups is split, in percent: with three nodes, one
@@ -108,7 +100,7 @@ mod tests {
             name: "t".into(),
             requests,
             fleet,
-            roads: Roads::straight(5.0, 1.3),
+            roads: Ways::straight(5.0, 1.3),
             references: vec![],
         }
     }

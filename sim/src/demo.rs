@@ -9,109 +9,46 @@
 //! ```
 
 mod args;
+mod compare;
+mod error;
 pub(crate) mod nemesis;
 pub(crate) mod output;
 mod script;
 
 pub use args::Args;
+pub use error::{DemoError, Failure};
 
+use crate::checker;
 use crate::city::City;
 use crate::client::Client;
-use crate::cluster::{Cluster, ClusterError, Plan};
+use crate::cluster::{Cluster, Plan};
 use crate::counters::Counters;
-use crate::csv::FileError;
 use crate::dice::Dice;
 use crate::history::History;
+use crate::policy::{self, Policy};
 use crate::progress::{Progress, say};
 use crate::readback::read_back;
 use crate::report::{Harm, Report, Run, Sources};
 use crate::steady::Steady;
 use crate::takeover::{By, Probes};
 use crate::tally::Tally;
-use crate::workload::{Habits, Workload, WorkloadError};
-use crate::{checker, policy};
+use crate::workload::{Habits, Workload};
 use nemesis::Nemesis;
 use output::{Home, print, write_history};
 use proto::units::Clock;
 pub(crate) use script::whole_at_end;
 use script::{Orders, Stage};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// Why there is no verdict.
-#[derive(Debug, thiserror::Error)]
-pub enum DemoError {
-    /// The flags do not fit together. Exit status 2.
-    #[error("{0}")]
-    Usage(String),
-    /// A file of the city cannot be used. Exit status 2.
-    #[error("{0}")]
-    File(Box<FileError>),
-    /// The nodes or the city did not run.
-    #[error("{source}\nlogs are in {directory}\n{tails}", directory = directory.display())]
-    Failed {
-        /// Why.
-        source: Box<Failure>,
-        /// Where to look.
-        directory: PathBuf,
-        /// The end of each log.
-        tails: String,
-    },
-    /// The machine would not.
-    #[error("cannot {what}: {source}")]
-    System {
-        /// What was tried.
-        what: String,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// Somebody pressed ctrl-c.
-    #[error("interrupted; all nodes were stopped")]
-    Interrupted,
-}
-
-impl DemoError {
-    /// Whether the caller's words are at fault, not the run.
-    pub const fn is_usage(&self) -> bool {
-        match self {
-            Self::Usage(_) | Self::File(_) => true,
-            Self::Failed { .. } | Self::System { .. } | Self::Interrupted => false,
-        }
-    }
-}
-
-impl From<FileError> for DemoError {
-    fn from(error: FileError) -> Self {
-        Self::File(Box::new(error))
-    }
-}
-
-/// What went wrong while the nodes ran.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The nodes did.
-    #[error(transparent)]
-    Cluster(#[from] ClusterError),
-    /// The city did.
-    #[error(transparent)]
-    Workload(#[from] WorkloadError),
-}
-
-impl Failure {
-    pub(crate) fn with_logs(self, directory: &Path, tails: String) -> DemoError {
-        let (source, directory) = (Box::new(self), directory.to_path_buf());
-        DemoError::Failed { source, directory, tails }
-    }
-}
-
 /// Runs the demo. True if the judge found nothing.
 pub async fn run(args: Args, clock: Arc<dyn Clock>) -> Result<bool, DemoError> {
     let settings = args.check()?;
     tokio::select! {
-        verdict = settings.run(clock) => verdict,
+        verdict = settings.run(&clock) => verdict,
         stopped = stopped() => Err(stopped),
     }
 }
@@ -139,7 +76,7 @@ pub(crate) struct Open {
 }
 
 /// What the flags come to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) city: City,
     pub(crate) habits: Habits,
@@ -147,6 +84,8 @@ pub(crate) struct Settings {
     pub(crate) seed: u64,
     pub(crate) orders: Orders,
     pub(crate) steady: Option<Open>,
+    /// Those to compare; none for the usual one.
+    pub(crate) policies: Vec<Policy>,
     pub(crate) keep: bool,
     pub(crate) json: Option<PathBuf>,
     pub(crate) program: PathBuf,
@@ -160,8 +99,23 @@ const REPLACE_AFTER_MS: u64 = 7_000;
 pub(crate) const READY_WITHIN_S: u64 = 30;
 
 impl Settings {
-    async fn run(self, clock: Arc<dyn Clock>) -> Result<bool, DemoError> {
+    async fn run(self, clock: &Arc<dyn Clock>) -> Result<bool, DemoError> {
         raise_file_limit();
+        if !self.policies.is_empty() {
+            return compare::run(self, clock).await;
+        }
+        let json = self.json.clone();
+        let report = self.run_once(None, clock).await?;
+        print(&report, json.as_deref())?;
+        Ok(report.green)
+    }
+
+    /// One run, under a policy or the usual one.
+    async fn run_once(
+        self,
+        policy: Option<Policy>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Report, DemoError> {
         let mut home = Home::make("hansom-demo-")?;
         let (requests, fleet) = (self.city.requests.len(), self.city.fleet.len());
         let (assumption, split) = (self.city.roads.assumption(), self.city.busy_cells());
@@ -177,7 +131,22 @@ impl Settings {
             split_cells: split.iter().map(ToString::to_string).collect(),
             planted: self.plant.clone(),
         };
-        let mut flags = policy::flags(&self.habits, assumption, &split);
+        let mut flags = match policy {
+            None => policy::flags(&self.habits, assumption, &split),
+            Some(policy) => policy.flags(&self.habits, assumption, &split),
+        };
+        if let Some(roads) = self.city.roads.roads()
+            && policy.is_none_or(Policy::knows_roads)
+        {
+            // The nodes' clock is the wall's, by which cars are so many times as fast.
+            let file = home.path.join("city.roads");
+            let saved = roads.save_faster(&file, self.habits.speed);
+            saved.map_err(|error| DemoError::System {
+                what: "write the streets for the nodes".into(),
+                source: std::io::Error::other(error),
+            })?;
+            flags.extend(["--roads".to_owned(), file.display().to_string()]);
+        }
         if self.orders.wipe {
             flags.extend(["--replace-after-ms".to_owned(), REPLACE_AFTER_MS.to_string()]);
         }
@@ -198,17 +167,17 @@ impl Settings {
             run.city,
             home.path.display()
         ));
-        let report = self.with_cluster(plan, run, &clock, &mut home).await?;
+        let report = self.with_cluster(plan, run, clock, &mut home).await?;
         if !report.green {
             home.keep();
         }
         if home.is_kept() {
             say(&format!("logs, data and history are in {}", home.path.display()));
         }
-        Ok(report.green)
+        Ok(report)
     }
 
-    /// From the first process to the printed report; the nodes die with it.
+    /// From the first process to the report; the nodes die with it.
     async fn with_cluster(
         self,
         plan: Plan,
@@ -216,7 +185,7 @@ impl Settings {
         clock: &Arc<dyn Clock>,
         home: &mut Home,
     ) -> Result<Report, DemoError> {
-        let (keep, json) = (self.keep, self.json.clone());
+        let keep = self.keep;
         if keep {
             home.keep();
         }
@@ -234,7 +203,6 @@ impl Settings {
         if keep || !report.green {
             write_history(&home.path.join("history.jsonl"), &history)?;
         }
-        print(&report, json.as_deref())?;
         Ok(report)
     }
 

@@ -9,8 +9,8 @@ mod phone;
 mod wheel;
 
 use crate::dice::Dice;
+use crate::drives::Leg;
 use crate::pace::CityMs;
-use crate::roads::Leg;
 use crate::workload::World;
 use proto::client::Trip;
 use proto::units::Point;

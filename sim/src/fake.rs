@@ -185,7 +185,7 @@ impl Fake {
             let free = state.cars.iter().filter_map(|(id, car)| {
                 let is_free = car.offer.is_none() && (car.trip.is_none() || under_way);
                 let at = car.at.filter(|_| is_free && car.online && car.phone.is_some())?;
-                Some((crate::roads::metres(at, pickup), *id))
+                Some((roads::metres(at, pickup), *id))
             });
             let Some((_, driver)) = free.min_by(|a, b| a.0.total_cmp(&b.0)) else { return };
             let offer = OfferId::mint(booking.slot(), self.clock.wall(), self.next());

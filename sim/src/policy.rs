@@ -2,10 +2,11 @@
 //! shortened by the city's speed. Protocol timers are no policy and are not touched; neither is
 //! the claim's reservation, which has to outlast a round trip between nodes.
 
-use crate::roads::Assumption;
+use crate::drives::Assumption;
 use crate::whole::whole32;
 use crate::workload::Habits;
 use h3o::CellIndex;
+use std::collections::BTreeMap;
 
 /// How long a driver has to answer, in city milliseconds.
 const OFFER_TTL_MS: u64 = 15_000;
@@ -17,11 +18,96 @@ const ATTEMPT_MS: u64 = 20_000;
 const CLAIM_WINDOW_MS: u64 = 150;
 /// The longest drive to a pickup.
 const PICKUP_CAP_MS: u64 = 300_000;
+/// Whoever has so little left to drive with his rider is counted on ...
+const SOON_MS: u64 = 10_000;
+/// ... who takes so long to get out ...
+const SOON_MARGIN_MS: u64 = 30_000;
+/// ... unless the nearest free driver would come too late so long after.
+const SOON_SPARE_MS: u64 = 60_000;
 
-/// The flags for `hansom node`.
+/// A policy of dispatch, as far as flags of a node can say it. Durations are city time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Policy {
+    /// The nearest idle car at once or never: nobody's claim waits for another one's, neither waiting
+    /// nor the ride counts, no busy car is counted on, and a booking that found nobody ends.
+    Nearest,
+    /// What ships, without a claim window: a driver goes to who asks first.
+    FirstCome,
+    /// What ships, with nodes that know no roads.
+    Straight,
+    /// What ships.
+    Ours,
+}
+
+/// How long a booking looks for a driver under [`Policy::Nearest`]: as long as one has to answer.
+const AT_ONCE_MS: u64 = OFFER_TTL_MS;
+
+impl Policy {
+    /// Its name on the command line and in tables.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nearest => "nearest",
+            Self::FirstCome => "first-come",
+            Self::Straight => "straight",
+            Self::Ours => "ours",
+        }
+    }
+
+    /// Whether its nodes know the roads.
+    pub(crate) const fn knows_roads(self) -> bool {
+        match self {
+            Self::Straight => false,
+            Self::Nearest | Self::FirstCome | Self::Ours => true,
+        }
+    }
+
+    /// The flags for `hansom node`. All policies look at once as far as a car can come from within
+    /// the riders' patience, and send nobody who would come later: that is what they are judged by.
+    pub(crate) fn flags(
+        self,
+        habits: &Habits,
+        roads: Assumption,
+        split: &[CellIndex],
+    ) -> Vec<String> {
+        let scaled = |city_ms: u64| whole32(city_ms as f64 / habits.speed).max(1).to_string();
+        let reach_m = habits.patience_ms * u64::from(roads.speed_cms)
+            / (u64::from(roads.detour_pct.max(100)) * 1_000);
+        let reach_m = reach_m.clamp(1_000, RADIUS_MAX_M);
+        let mut pairs = usual(habits, roads);
+        pairs.insert("--pickup-cap-ms", scaled(habits.patience_ms));
+        pairs.insert("--pickup-within-ms", scaled(habits.patience_ms));
+        pairs.insert("--search-radii-m", format!("{reach_m},{reach_m},{reach_m}"));
+        match self {
+            Self::Ours | Self::Straight => {}
+            Self::FirstCome => {
+                pairs.insert("--claim-window-ms", "0".into());
+            }
+            Self::Nearest => {
+                pairs.insert("--claim-window-ms", "0".into());
+                pairs.insert("--age-weight-pct", "0".into());
+                pairs.insert("--ride-weight-pct", "0".into());
+                pairs.insert("--crowded-from", "0".into());
+                pairs.insert("--soon-ms", "0".into());
+                pairs.insert("--booking-ttl-ms", scaled(AT_ONCE_MS));
+            }
+        }
+        line(pairs, split)
+    }
+}
+
+/// As far as nodes search at all, in metres.
+const RADIUS_MAX_M: u64 = 5_000;
+
+type Pairs = BTreeMap<&'static str, String>;
+
+/// The flags for `hansom node` where no policies are compared.
 pub(crate) fn flags(habits: &Habits, roads: Assumption, split: &[CellIndex]) -> Vec<String> {
+    line(usual(habits, roads), split)
+}
+
+fn usual(habits: &Habits, roads: Assumption) -> Pairs {
     let scaled = |city_ms: u64| whole32(city_ms as f64 / habits.speed).max(1).to_string();
-    let pairs = [
+    Pairs::from([
         ("--offer-ttl-ms", scaled(OFFER_TTL_MS)),
         ("--offer-shown-ms", scaled(OFFER_SHOWN_MS)),
         // The rider's patience is the booking's: it looks for a driver as long as he waits.
@@ -29,10 +115,16 @@ pub(crate) fn flags(habits: &Habits, roads: Assumption, split: &[CellIndex]) -> 
         ("--attempt-ms", scaled(ATTEMPT_MS)),
         ("--claim-window-ms", scaled(CLAIM_WINDOW_MS)),
         ("--pickup-cap-ms", scaled(PICKUP_CAP_MS)),
+        ("--soon-ms", scaled(SOON_MS)),
+        ("--soon-margin-ms", scaled(SOON_MARGIN_MS)),
+        ("--soon-spare-ms", scaled(SOON_SPARE_MS)),
         // The nodes estimate in wall time, where the cars are as much faster.
         ("--speed-cms", whole32(f64::from(roads.speed_cms) * habits.speed).max(1).to_string()),
         ("--detour-pct", roads.detour_pct.max(100).to_string()),
-    ];
+    ])
+}
+
+fn line(pairs: Pairs, split: &[CellIndex]) -> Vec<String> {
     let mut flags: Vec<String> =
         pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
     if !split.is_empty() {
@@ -52,8 +144,25 @@ mod tests {
         let text = flags(&Habits::usual(30.0), roads, &[]).join(" ");
         assert_eq!(
             text,
-            "--offer-ttl-ms 500 --offer-shown-ms 333 --booking-ttl-ms 10000 --attempt-ms 667 \
-             --claim-window-ms 5 --pickup-cap-ms 10000 --speed-cms 13500 --detour-pct 140"
+            "--attempt-ms 667 --booking-ttl-ms 10000 --claim-window-ms 5 --detour-pct 140 \
+             --offer-shown-ms 333 --offer-ttl-ms 500 --pickup-cap-ms 10000 --soon-margin-ms 1000 \
+             --soon-ms 333 --soon-spare-ms 2000 --speed-cms 13500"
         );
+    }
+
+    #[test]
+    fn policies_look_as_far_as_a_car_can_come_from_and_the_nearest_is_sent_at_once() {
+        let roads = Assumption { speed_cms: 450, detour_pct: 150 };
+        let text = |policy: Policy| policy.flags(&Habits::usual(30.0), roads, &[]).join(" ");
+        for policy in [Policy::Nearest, Policy::FirstCome, Policy::Straight, Policy::Ours] {
+            // 300 s at 4.5 m/s, by a detour of a half: 900 m; but a kilometre at least.
+            assert!(text(policy).contains("--search-radii-m 1000,1000,1000"), "{policy:?}");
+            assert!(text(policy).contains("--pickup-within-ms 10000"), "{policy:?}");
+        }
+        let nearest = text(Policy::Nearest);
+        assert!(
+            nearest.contains("--booking-ttl-ms 500") && nearest.contains("--claim-window-ms 0")
+        );
+        assert!(text(Policy::Ours).contains("--booking-ttl-ms 10000"));
     }
 }

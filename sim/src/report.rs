@@ -1,21 +1,23 @@
 //! What the run came to, as values ([`Report`], the JSON) and as one table for people
 //! ([`Report::table`]). Every figure says what it counts; the verdict stands last.
 
+mod decisions;
 pub(crate) mod harm;
 mod table;
 
+pub use decisions::Decisions;
 pub use harm::Harm;
 
 use crate::checker::Violation;
-use crate::city::Reference;
 use crate::counters::Counters;
+use crate::drives::Assumption;
 use crate::history::{Seen, Step, What};
 use crate::readback::{AtEnd, Read};
-use crate::roads::Assumption;
 use crate::stats::Spread;
 use crate::tally::{Count, HOPS, Tally};
 use crate::workload::{Ended, Habits};
 use proto::{BookingId, TripId};
+use roads::demand::Published;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -54,10 +56,15 @@ pub struct Service {
     pub by_state: BTreeMap<String, usize>,
     /// From the rider's POST to the first offer in a driver's hand, in wall milliseconds.
     pub decision_ms: Spread,
+    /// The parts of it.
+    pub decisions: Decisions,
     /// Bookings that never had an offer; they are in `decision_ms` with a minute each.
     pub never_offered: usize,
     /// From the rider's POST to the car at the pickup, in city seconds, of those it reached.
     pub wait_s: Spread,
+    /// Mean wait in city seconds over all requests, where who was not fetched within his patience
+    /// counts with all of it.
+    pub penalised_s: f64,
     /// Share of requests carried to the end.
     pub served_share: f64,
     /// Share of requests whose car came within the riders' patience.
@@ -150,7 +157,7 @@ pub struct Report {
     /// Refused Holds for each assignment.
     pub refused_holds_per_assignment: Option<f64>,
     /// What others reached with this demand and a fleet of this size, or all if none is.
-    pub references: Vec<Reference>,
+    pub references: Vec<Published>,
     /// Broken laws.
     pub violations: Vec<Violation>,
     /// Why the run proves nothing, if so.
@@ -179,7 +186,7 @@ pub struct Sources<'a> {
     /// The nodes' counters.
     pub counters: &'a Counters,
     /// Others' results.
-    pub references: Vec<Reference>,
+    pub references: Vec<Published>,
     /// The verdict.
     pub violations: Vec<Violation>,
 }
@@ -215,8 +222,8 @@ impl Report {
 }
 
 /// The references with the nearest fleet size.
-fn beside(references: Vec<Reference>, fleet: usize) -> Vec<Reference> {
-    let apart = |reference: &Reference| (reference.fleet as usize).abs_diff(fleet);
+fn beside(references: Vec<Published>, fleet: usize) -> Vec<Published> {
+    let apart = |reference: &Published| (reference.fleet as usize).abs_diff(fleet);
     let nearest = references.iter().map(apart).min();
     references.into_iter().filter(|reference| Some(apart(reference)) == nearest).collect()
 }
@@ -266,12 +273,17 @@ fn service(requests: usize, habits: &Habits, seen: &[Seen], at_end: &AtEnd) -> S
         since(&reached).into_iter().map(|ms| ms * habits.speed / 1000.0).collect();
     let patience_s = habits.patience_ms as f64 / 1000.0;
     let in_time = wait_s.iter().filter(|wait| **wait <= patience_s).count();
+    let waited_s: f64 = wait_s.iter().map(|wait| wait.min(patience_s)).sum();
+    let missed = requests.saturating_sub(wait_s.len());
+    let penalised_s = (waited_s + patience_s * missed as f64) / requests.max(1) as f64;
     let share = |n: usize| n as f64 / requests.max(1) as f64;
     let by_state = by_state(requests, asked.keys(), at_end);
     let served = ["COMPLETED", "PAID"].iter().filter_map(|state| by_state.get(*state)).sum();
     Service {
         by_state,
         decision_ms: Spread::of(decision_ms),
+        decisions: Decisions::of(seen),
+        penalised_s,
         never_offered,
         wait_s: Spread::of(wait_s),
         served_share: share(served),

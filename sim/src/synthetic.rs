@@ -1,13 +1,14 @@
 //! An invented city, the same for the same seed: a town 6 km across with three busy places. Two
 //! riders in three start at one of those, so that cars are scarce in some cells and idle in
-//! others, as in a real one. Streets are straight lines with a detour factor.
+//! others, as in a real one. Streets are straight lines with a detour factor, or those of a map.
 
 use crate::city::{City, Request};
 use crate::dice::Dice;
+use crate::drives::Ways;
 use crate::pace::CityMs;
-use crate::roads::Roads;
 use crate::whole::whole;
 use proto::units::Point;
+use roads::{Places, Roads};
 
 /// How big the town is, and how busy.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,9 +52,29 @@ pub fn town(plan: Plan) -> City {
         name: format!("synthetic town, seed {}", plan.seed),
         requests,
         fleet,
-        roads: Roads::straight(SPEED_MPS, DETOUR),
+        roads: Ways::straight(SPEED_MPS, DETOUR),
         references: Vec::new(),
     }
+}
+
+/// The same on given streets: riders and cars stand on them, anywhere or in three busy places.
+pub fn on_streets(plan: Plan, roads: Roads) -> City {
+    let mut dice = Dice::of(plan.seed, "streets");
+    let mut places = Places::new(&roads, plan.seed);
+    let fleet = (0..plan.fleet).map(|_| places.draw()).collect();
+    let busy: Vec<Point> = (0..BUSY.len()).map(|_| places.draw()).collect();
+    let mut wish = |_| {
+        let at = CityMs(whole(dice.between(0.0, plan.window.0 as f64)));
+        let crowd = dice.chance(2.0 / 3.0).then(|| busy[dice.below(busy.len())]);
+        let pickup = crowd.and_then(|busy| places.near(busy, BUSY_M));
+        let pickup = pickup.unwrap_or_else(|| places.draw());
+        let dropoff = places.near(pickup, RIDE_M.1).unwrap_or_else(|| places.draw());
+        Request { at, pickup, dropoff }
+    };
+    let mut requests: Vec<Request> = (0..plan.bookings).map(&mut wish).collect();
+    requests.sort_by_key(|request| request.at);
+    let name = format!("invented riders on {}, seed {}", roads.source(), plan.seed);
+    City { name, requests, fleet, roads: Ways::streets(roads), references: Vec::new() }
 }
 
 fn request(dice: &mut Dice, plan: Plan) -> Request {
@@ -90,7 +111,7 @@ fn place((north_m, east_m): (f64, f64)) -> Point {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::roads::metres;
+    use roads::metres;
 
     const PLAN: Plan = Plan { seed: 1, fleet: 50, bookings: 200, window: CityMs(900_000) };
 
@@ -99,6 +120,21 @@ mod tests {
         let (one, two) = (town(PLAN), town(PLAN));
         assert_eq!((&one.requests, &one.fleet), (&two.requests, &two.fleet));
         assert_ne!(town(Plan { seed: 2, ..PLAN }).requests, one.requests);
+    }
+
+    #[test]
+    fn the_same_seed_puts_the_same_riders_on_the_streets() {
+        use rand::SeedableRng;
+        let map = roads::Map::invented(9, &mut rand::rngs::ChaCha8Rng::seed_from_u64(1));
+        let city = || {
+            let roads = Roads::of_map(&map, &roads::Settings::default()).unwrap();
+            on_streets(PLAN, roads)
+        };
+        let (one, two) = (city(), city());
+        assert_eq!((&one.requests, &one.fleet), (&two.requests, &two.fleet));
+        assert_eq!((one.requests.len(), one.fleet.len()), (200, 50));
+        let roads = one.roads.roads().unwrap();
+        assert!(one.requests.iter().all(|it| roads.snap(it.pickup).unwrap().off_m == 0));
     }
 
     #[test]

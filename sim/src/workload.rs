@@ -9,10 +9,10 @@ use crate::client::Client;
 use crate::dice::Dice;
 use crate::doors::Doors;
 use crate::driver::{self, Me};
+use crate::drives::Ways;
 use crate::history::{History, What};
 use crate::pace::Pace;
 use crate::rider;
-use crate::roads::Roads;
 use crate::steady::{self, Looks, Steady};
 use crate::takeover::{must, sedan};
 use crate::tally::Tally;
@@ -78,7 +78,7 @@ pub(crate) struct World {
     pub(crate) history: Arc<History>,
     pub(crate) tally: Arc<Tally>,
     pub(crate) pace: Pace,
-    pub(crate) roads: Roads,
+    pub(crate) roads: Ways,
     pub(crate) habits: Habits,
     pub(crate) ping_period: Duration,
     pub(crate) looks: Looks,

@@ -4,6 +4,7 @@
 use crate::client::Ask;
 use crate::nodes::{Cluster, PHONE};
 use crate::people::{At, By, SQUARE, booking_body, north_of, unknown};
+use proto::ZoneId;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -362,6 +363,15 @@ impl Contract {
         self.refuses("POST /v1/cluster/nodes/3/drain", "TOO_FEW_NODES", |ask| ask).await;
         let late = json!({ "version": 77, "set": {} });
         self.refuses("PATCH /v1/policy", "POLICY_CHANGED", |ask| ask.json(&late)).await;
+        let late = json!({ "version": 77, "zones": [] });
+        self.refuses("PUT /v1/zones", "POLICY_CHANGED", |ask| ask.json(&late)).await;
+        let far = json!({ "lat": 91, "lng": 0 });
+        let far = json!({ "version": 0, "zones": [{ "name": "far", "ring": [far, far, far] }] });
+        self.refuses("PUT /v1/zones", "BAD_COORDINATE", |ask| ask.json(&far)).await;
+        let nowhere = format!("GET /v1/zones/{}/queue", ZoneId::of_name("nowhere"));
+        self.refuses(&nowhere, "ZONE_NOT_FOUND", |ask| ask).await;
+        let place = format!("GET /v1/drivers/{}/queue", unknown(7).driver);
+        self.refuses(&place, "NOT_QUEUED", |ask| ask).await;
     }
 }
 

@@ -8,7 +8,7 @@
 //! * No order of posts and withdrawals: a post that arrives after its withdrawal stands for up to
 //!   [`POST_TTL_MS`] and may wake a booking that is served already. The booking ignores it.
 
-use super::meets;
+use super::{meets, spare_of};
 use crate::geo::distance_within;
 use proto::record::cell::{Candidate, Demand};
 use proto::record::driver::{DriverStatus, Standing};
@@ -28,7 +28,7 @@ pub const POSTS_MAX: usize = 4_096;
 
 /// Counting those who wait nearby ends here: a crowd is a crowd, and counting all of a full board
 /// took most of a search.
-pub const WAITING_MAX: usize = 64;
+pub const WAITING_MAX: usize = 256;
 
 /// Bookings that one freed car wakes: enough that a few served meanwhile leave somebody, few
 /// enough that a busy cell sends no storm of claims.
@@ -106,39 +106,39 @@ impl Board {
     }
 
     /// Who should hear of a car that came free: the bookings whose circle it is in and whose need
-    /// it meets, by least (estimate - time waited), then by id, at most `max` of them. With each
-    /// comes the car as it looks from that booking's pickup. `eta_ms` turns straight metres into
-    /// milliseconds, `counted_ms` a time waited into how much of it counts. A driver who can't be
-    /// matched wakes nobody.
+    /// it meets, by least (estimate - what speaks for them), then by id, at most `max` of them. With
+    /// each comes the car as it looks from that booking's pickup. `eta_ms` turns straight metres into
+    /// milliseconds. A driver who can't be matched wakes nobody.
     pub fn wake(
         &self,
         car: &Candidate,
         standing: &Standing,
         eta_ms: impl Fn(u32) -> u64,
-        counted_ms: impl Fn(u32) -> u32,
         max: usize,
         now: MonoMs,
     ) -> Vec<(BookingId, Candidate)> {
         if standing.status != DriverStatus::Free {
             return Vec::new();
         }
-        let mut woken: Vec<(i64, BookingId, u32)> = self
+        let mut woken: Vec<(i64, BookingId, u32, u8)> = self
             .living(now)
             .filter(|post| meets(standing, &post.demand.need))
             .filter_map(|post| {
-                let Demand { booking, pickup, radius_m, .. } = post.demand;
+                let Demand { booking, pickup, radius_m, need, favour_ms, .. } = post.demand;
                 let distance_m = distance_within(pickup, car.point, radius_m)?;
                 let eta_ms = i64::try_from(eta_ms(distance_m)).unwrap_or(i64::MAX);
-                let counted_ms = counted_ms(post.age_ms(now));
-                let cost_ms = eta_ms.saturating_sub(counted_ms.into());
-                Some((cost_ms, booking, distance_m))
+                let cost_ms = eta_ms.saturating_sub(favour_ms);
+                let spare = spare_of(standing.capabilities, need.capabilities);
+                Some((cost_ms, booking, distance_m, spare))
             })
             .collect();
         woken.sort_unstable();
         woken.truncate(max);
         woken
             .into_iter()
-            .map(|(_, booking, distance_m)| (booking, Candidate { distance_m, ..*car }))
+            .map(|(_, booking, distance_m, spare)| {
+                (booking, Candidate { distance_m, spare, ..*car })
+            })
             .collect()
     }
 
@@ -169,14 +169,6 @@ impl Board {
 
     fn living(&self, now: MonoMs) -> impl Iterator<Item = &Post> {
         self.posts.values().filter(move |post| now.since(post.posted_at) < POST_TTL_MS)
-    }
-}
-
-impl Post {
-    /// How long the booking has waited, in milliseconds.
-    fn age_ms(&self, now: MonoMs) -> u32 {
-        let up_ms = u32::try_from(now.since(self.posted_at)).unwrap_or(u32::MAX);
-        self.demand.age_ms.saturating_add(up_ms)
     }
 }
 

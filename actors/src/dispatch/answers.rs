@@ -1,8 +1,8 @@
 //! What a dispatch makes of the answers that come: of a search, a claim, a record, a hold, a board.
 
 use super::{
-    Dispatch, Doing, Effect, Findings, OFFER_GRACE_MS, Prospect, REBID_MS, Ranked, candidates_max,
-    cost,
+    Dispatch, Doing, Effect, Findings, OFFER_GRACE_MS, Prospect, REBID_MAX_MS, REBID_MS, Ranked,
+    candidates_max, cost,
 };
 use proto::record::Offer;
 use proto::record::ask::{ClaimAnswer, HoldAnswer};
@@ -20,6 +20,8 @@ impl Dispatch {
         self.rounds_lost = 0;
         self.contended = findings.waiting > 0;
         self.waiting = findings.waiting;
+        self.queued = findings.queued;
+        self.counted_on = None;
         let (mut ranked, mut unfit) = (Vec::new(), Vec::new());
         for prospect in &findings.candidates {
             match self.appraise(now, prospect) {
@@ -30,7 +32,9 @@ impl Dispatch {
                 }
             }
         }
-        ranked.sort_by_key(|candidate| (candidate.cost_ms, candidate.driver));
+        if !self.queued {
+            ranked.sort_by_key(|candidate| (candidate.cost_ms, candidate.driver));
+        }
         ranked.dedup_by_key(|candidate| candidate.driver);
         for (place, candidate) in (1..).zip(&mut ranked) {
             candidate.rank = place;
@@ -42,6 +46,14 @@ impl Dispatch {
         self.found_some = !self.candidates.is_empty();
         if self.candidates.is_empty() {
             self.silent.clear();
+        }
+        // Somebody free may be nearer in time than the end of a trip here: look farther first.
+        let soon = self.candidates.first().is_some_and(|best| best.soon);
+        if soon && self.flight.nothing_out() && self.steps.widen(now) {
+            self.candidates.clear();
+            self.found_some = false;
+            self.next_search_at = now;
+            return;
         }
         // Nobody here: look farther at once, unless somebody may yet say yes. Nobody anywhere: wait
         // for the boards, or a moment.
@@ -63,7 +75,9 @@ impl Dispatch {
         if self.silent.contains(&driver) {
             return Err(Filter::Silent);
         }
-        cost::fits(&self.policy, prospect, self.age_ms(now), self.waiting)?;
+        if !self.queued {
+            cost::fits(&self.policy, prospect, self.asks(now))?;
+        }
         let arrival_ms = cost::arrival_ms(&self.policy, prospect);
         let eta_s = u32::try_from(arrival_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
         let (cost_ms, soon) = (cost::cost_ms(&self.policy, prospect), prospect.free_in_ms > 0);
@@ -90,7 +104,8 @@ impl Dispatch {
                 // He will be there before anybody else could: nobody farther is asked meanwhile.
                 self.candidates.clear();
                 self.found_some = false;
-                self.next_search_at = now.plus_ms(REBID_MS);
+                self.counted_on = Some(now.plus_ms(u64::from(candidate.eta_s) * 1_000));
+                self.next_search_at = now.plus_ms(REBID_MAX_MS);
             }
             return;
         }
@@ -157,7 +172,14 @@ impl Dispatch {
     }
 
     pub(super) fn woken(&mut self, now: MonoMs, prospect: &Prospect) {
+        if self.queued {
+            return; // it is somebody else's turn
+        }
         let Ok(ranked) = self.appraise(now, prospect) else { return };
+        let there = now.plus_ms(u64::from(ranked.eta_s) * 1_000);
+        if self.counted_on.is_some_and(|counted_on| counted_on <= there) {
+            return;
+        }
         if self.candidates.iter().all(|known| known.driver != ranked.driver) {
             // Others were woken by the same car.
             self.contended = true;

@@ -2,7 +2,7 @@
 //! takes from it. Whole numbers, so that every node comes to the same.
 
 use super::words::Prospect;
-use crate::policy::Policy;
+use crate::policy::{ATTEMPTS, Policy};
 use proto::record::explain::Filter;
 
 /// When he would be there, in milliseconds from now.
@@ -12,20 +12,40 @@ pub fn arrival_ms(policy: &Policy, prospect: &Prospect) -> u64 {
     eta_ms.saturating_add(free_in_ms).saturating_add(margin_ms)
 }
 
-/// What the matcher orders by: arrival, less a bounded credit for having been idle, and more for
-/// everything that he can do and nobody here needs.
+/// What the matcher orders by: arrival, less what he is credited with, and more for everything that he
+/// can do and nobody here needs.
 pub fn cost_ms(policy: &Policy, prospect: &Prospect) -> i64 {
-    let credit_ms = prospect.idle_ms.saturating_mul(policy.fairness_pct.into()) / 100;
-    let credit_ms = credit_ms.min(policy.fairness_max_ms.into());
-    let surcharge_ms = u64::from(prospect.spare) * u64::from(policy.spare_capability_ms);
+    let spare = u64::from(prospect.candidate.spare);
+    let surcharge_ms = spare * u64::from(policy.spare_capability_ms);
     let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
-    signed(arrival_ms(policy, prospect).saturating_add(surcharge_ms)) - signed(credit_ms)
+    signed(arrival_ms(policy, prospect).saturating_add(surcharge_ms)) - signed(prospect.credit_ms)
 }
 
-/// Whether he may be offered to a booking of this age, which `waiting` others wait beside.
-pub fn fits(policy: &Policy, prospect: &Prospect, age_ms: u32, waiting: u32) -> Result<(), Filter> {
-    let cap_pct = if crowded(policy, waiting) { policy.crowded_cap_pct } else { 100 };
-    let cap_ms = u64::from(policy.pickup_cap_ms) * u64::from(cap_pct) / 100;
+/// A booking, as far as it matters who may be offered it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asks {
+    /// How long it has waited, in milliseconds.
+    pub age_ms: u32,
+    /// How many others wait nearby.
+    pub waiting: u32,
+    /// In which attempt it searches, from 1.
+    pub attempt: u16,
+    /// How long its ride will be, in milliseconds.
+    pub ride_ms: u64,
+}
+
+/// Whether he may be offered to a booking, or counted on by it.
+pub fn fits(policy: &Policy, prospect: &Prospect, asks: Asks) -> Result<(), Filter> {
+    let Asks { age_ms, waiting, attempt, .. } = asks;
+    let counted_on =
+        prospect.free_in_ms <= policy.soon_ms.into() && may_wait(policy, prospect, age_ms);
+    if prospect.free_in_ms > 0 && !counted_on {
+        return Err(Filter::Busy);
+    }
+    let crowd_pct = if crowded(policy, waiting) { policy.crowded_cap_pct } else { 100 };
+    let attempt_pct = policy.attempt_cap_pct[usize::from(attempt).clamp(1, ATTEMPTS) - 1];
+    let pct = u64::from(crowd_pct) * u64::from(attempt_pct);
+    let cap_ms = u64::from(policy.pickup_cap_ms) * pct / 10_000;
     let within_ms = match policy.pickup_within_ms {
         0 => u64::MAX,
         limit => u64::from(limit.saturating_sub(age_ms)),
@@ -36,14 +56,49 @@ pub fn fits(policy: &Policy, prospect: &Prospect, age_ms: u32, waiting: u32) -> 
     Ok(())
 }
 
-/// How much of a booking's age counts where others want the same driver, in milliseconds.
-pub fn counted_age_ms(policy: &Policy, age_ms: u32, waiting: u32) -> u32 {
-    let weight = match crowded(policy, waiting) {
+/// Whether a booking of this age may wait for the end of his ride: not if it would have expired by then.
+fn may_wait(policy: &Policy, prospect: &Prospect, age_ms: u32) -> bool {
+    let free_in_ms = prospect.free_in_ms.saturating_add(policy.soon_margin_ms.into());
+    free_in_ms.saturating_add(age_ms.into()) < policy.booking_ttl_ms.into()
+}
+
+/// How far from the end of his ride a driver may be, in straight metres, to be worth asking how long it
+/// still takes: twice as far as the policy's speed gets him in time, since roads may be faster. 0 if
+/// nobody is counted on.
+pub fn ending_m(policy: &Policy) -> u32 {
+    let Policy { soon_ms, speed_cms, detour_pct, .. } = *policy;
+    let metres =
+        2 * u64::from(soon_ms) * u64::from(speed_cms) / 1_000 / u64::from(detour_pct.max(1));
+    u32::try_from(metres).unwrap_or(u32::MAX)
+}
+
+/// A tie-break in favour of those who have been free for long, not a queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fairness {
+    /// The pickup time that a driver is credited with for each of his idle time, in percent.
+    pub pct: u16,
+    /// The most that he is credited with, in milliseconds.
+    pub max_ms: u32,
+}
+
+impl Fairness {
+    /// What a driver is credited with who has been free for so long, in milliseconds.
+    pub fn credit_ms(self, idle_ms: u64) -> u64 {
+        (idle_ms.saturating_mul(self.pct.into()) / 100).min(self.max_ms.into())
+    }
+}
+
+/// What speaks for a booking where several want the same driver, in milliseconds of pickup time: a share
+/// of its waiting, less a share of its ride. Where cars are scarce, one that is sent on a long ride is
+/// missing for as long elsewhere.
+pub fn favour_ms(policy: &Policy, asks: Asks) -> i64 {
+    let weight = match crowded(policy, asks.waiting) {
         true => policy.crowded_age_weight_pct,
         false => policy.age_weight_pct,
     };
-    let counted_ms = u64::from(age_ms) * u64::from(weight) / 100;
-    u32::try_from(counted_ms).unwrap_or(u32::MAX)
+    let share =
+        |ms: u64, pct: u16| i64::try_from(ms.saturating_mul(pct.into()) / 100).unwrap_or(i64::MAX);
+    share(asks.age_ms.into(), weight) - share(asks.ride_ms, policy.ride_weight_pct)
 }
 
 fn crowded(policy: &Policy, waiting: u32) -> bool {
@@ -59,46 +114,91 @@ mod tests {
 
     fn prospect(eta_ms: u64) -> Prospect {
         let (driver, at, status) = (DriverId::from_raw(1), WallMs(0), DriverStatus::Free);
-        let point = Point::from_e7(0, 0).unwrap();
-        Prospect::free(Candidate { driver, point, at, distance_m: 0, status, version: 1 }, eta_ms)
+        let (point, distance_m, version) = (Point::from_e7(0, 0).unwrap(), 0, 1);
+        let car = Candidate { driver, point, at, distance_m, status, version, spare: 0 };
+        Prospect::free(car, eta_ms)
+    }
+
+    fn asks(age_ms: u32, waiting: u32) -> Asks {
+        Asks { age_ms, waiting, attempt: 1, ride_ms: 0 }
     }
 
     #[test]
-    fn by_default_the_cost_is_the_pickup_time_and_age_counts_in_full() {
-        let policy = Policy::default();
+    fn by_default_the_cost_is_the_pickup_time_and_nobody_who_is_busy_fits() {
+        let policy = Policy { soon_ms: 0, ..Policy::default() };
         assert_eq!(cost_ms(&policy, &prospect(90_000)), 90_000);
-        assert_eq!(counted_age_ms(&policy, 7_000, u32::MAX), 7_000);
-        assert_eq!(fits(&policy, &prospect(300_000), u32::MAX, 9), Ok(()));
-        assert_eq!(fits(&policy, &prospect(300_001), 0, 0), Err(Filter::PickupCap));
+        assert_eq!(fits(&policy, &prospect(300_000), asks(u32::MAX, 9)), Ok(()));
+        assert_eq!(fits(&policy, &prospect(300_001), asks(0, 0)), Err(Filter::PickupCap));
+        let busy = Prospect { free_in_ms: 1, ..prospect(0) };
+        assert_eq!(fits(&policy, &busy, asks(0, 0)), Err(Filter::Busy));
+        assert_eq!(ending_m(&policy), 0);
+    }
+
+    #[test]
+    fn one_whose_trip_ends_soon_costs_the_time_until_then_and_what_it_may_be_late_by() {
+        let policy = Policy { soon_ms: 30_000, soon_margin_ms: 5_000, ..Policy::default() };
+        let soon = |free_in_ms| Prospect { free_in_ms, ..prospect(40_000) };
+        assert_eq!(cost_ms(&policy, &soon(30_000)), 75_000);
+        assert_eq!(fits(&policy, &soon(30_000), asks(0, 0)), Ok(()));
+        assert_eq!(fits(&policy, &soon(30_001), asks(0, 0)), Err(Filter::Busy));
+        // 6 m/s with 30 % of detour are 138 m in half a minute.
+        assert_eq!(ending_m(&policy), 276);
+    }
+
+    #[test]
+    fn waiting_speaks_for_a_booking_and_a_long_ride_against_it() {
+        let policy = Policy { age_weight_pct: 50, ride_weight_pct: 10, ..Policy::default() };
+        let favour = |age_ms, ride_ms| favour_ms(&policy, Asks { ride_ms, ..asks(age_ms, 3) });
+        assert_eq!([favour(60_000, 0), favour(0, 600_000)], [30_000, -60_000]);
+        assert_eq!(favour(60_000, 600_000), -30_000);
+    }
+
+    #[test]
+    fn nobody_is_waited_for_beyond_the_end_of_the_booking() {
+        let policy = Policy { soon_margin_ms: 30_000, ..Policy::default() };
+        let soon = Prospect { free_in_ms: 5_000, ..prospect(40_000) };
+        assert_eq!(policy.booking_ttl_ms, 60_000);
+        assert!(may_wait(&policy, &soon, 24_999) && !may_wait(&policy, &soon, 25_000));
     }
 
     #[test]
     fn the_fairness_credit_is_bounded_and_a_spare_capability_costs() {
-        let policy = Policy { fairness_pct: 10, spare_capability_ms: 90_000, ..Policy::default() };
-        let idle = |idle_ms| cost_ms(&policy, &Prospect { idle_ms, ..prospect(100_000) });
-        assert_eq!([idle(0), idle(50_000), idle(3_600_000)], [100_000, 95_000, 85_000]);
-        assert_eq!(cost_ms(&policy, &Prospect { spare: 2, ..prospect(1_000) }), 181_000);
+        let fairness = Fairness { pct: 10, max_ms: 15_000 };
+        let credits = [0, 50_000, 3_600_000].map(|idle_ms| fairness.credit_ms(idle_ms));
+        assert_eq!(credits, [0, 5_000, 15_000]);
+        let policy = Policy { spare_capability_ms: 90_000, ..Policy::default() };
+        let credited = Prospect { credit_ms: 5_000, ..prospect(100_000) };
+        assert_eq!(cost_ms(&policy, &credited), 95_000);
+        let mut able = prospect(1_000);
+        able.candidate.spare = 2;
+        assert_eq!(cost_ms(&policy, &able), 181_000);
     }
 
     #[test]
     fn nobody_is_promised_a_car_that_comes_after_his_patience() {
         let policy = Policy { pickup_within_ms: 300_000, ..Policy::default() };
-        assert_eq!(fits(&policy, &prospect(60_000), 240_000, 0), Ok(()));
-        assert_eq!(fits(&policy, &prospect(60_001), 240_000, 0), Err(Filter::PickupCap));
-        assert_eq!(fits(&policy, &prospect(0), 300_001, 0), Ok(()), "he is there");
+        assert_eq!(fits(&policy, &prospect(60_000), asks(240_000, 0)), Ok(()));
+        assert_eq!(fits(&policy, &prospect(60_001), asks(240_000, 0)), Err(Filter::PickupCap));
+        assert_eq!(fits(&policy, &prospect(0), asks(300_001, 0)), Ok(()), "he is there");
     }
 
     #[test]
-    fn a_crowd_shrinks_the_cap_and_the_weight_of_waiting() {
+    fn a_crowd_and_an_early_attempt_shrink_the_cap() {
         let policy = Policy {
             crowded_from: 10,
             crowded_age_weight_pct: 5,
             crowded_cap_pct: 50,
+            attempt_cap_pct: [40, 100, 100],
+            age_weight_pct: 100,
             ..Policy::default()
         };
-        assert_eq!(counted_age_ms(&policy, 100_000, 9), 100_000);
-        assert_eq!(counted_age_ms(&policy, 100_000, 10), 5_000);
-        assert_eq!(fits(&policy, &prospect(150_001), 0, 9), Ok(()));
-        assert_eq!(fits(&policy, &prospect(150_001), 0, 10), Err(Filter::PickupCap));
+        assert_eq!(favour_ms(&policy, asks(100_000, 9)), 100_000);
+        assert_eq!(favour_ms(&policy, asks(100_000, 10)), 5_000);
+        let fits = |eta_ms, waiting, attempt| {
+            fits(&policy, &prospect(eta_ms), Asks { attempt, ..asks(0, waiting) })
+        };
+        assert_eq!([fits(120_000, 9, 1), fits(300_000, 9, 2)], [Ok(()); 2]);
+        assert_eq!([fits(60_000, 10, 1), fits(150_000, 10, 3)], [Ok(()); 2]);
+        assert_eq!([fits(120_001, 9, 1), fits(60_001, 10, 1)], [Err(Filter::PickupCap); 2]);
     }
 }

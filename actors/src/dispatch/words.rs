@@ -34,16 +34,14 @@ pub struct Prospect {
     pub eta_ms: u64,
     /// Until his trip ends, in milliseconds; 0 if he is free.
     pub free_in_ms: u64,
-    /// How long he has been free, in milliseconds; 0 if that is not known.
-    pub idle_ms: u64,
-    /// How many things he can do that the booking does not need.
-    pub spare: u8,
+    /// What is taken off his cost, in milliseconds: fairness to those who have been free for long.
+    pub credit_ms: u64,
 }
 
 impl Prospect {
     /// A free driver of whom nothing is known but how far he is.
     pub const fn free(candidate: Candidate, eta_ms: u64) -> Self {
-        Self { candidate, eta_ms, free_in_ms: 0, idle_ms: 0, spare: 0 }
+        Self { candidate, eta_ms, free_in_ms: 0, credit_ms: 0 }
     }
 }
 
@@ -60,6 +58,9 @@ pub struct Findings {
     pub asked: Vec<Asked>,
     /// Whom the owners left out, of those they looked at.
     pub dropped: Vec<Dropped>,
+    /// The queue of the pickup's zone has named them: they are asked in this order, however far they
+    /// are, and nobody else.
+    pub queued: bool,
 }
 
 /// What the booking's record says when a dispatch begins.
@@ -67,6 +68,8 @@ pub struct Findings {
 pub struct Start {
     /// How old the booking is, in milliseconds.
     pub age_ms: u64,
+    /// How long its ride will be, in milliseconds.
+    pub ride_ms: u64,
     /// The attempt it was in; 0 before the first.
     pub attempt: u16,
     /// Offers made so far.
@@ -110,8 +113,8 @@ pub enum Effect {
     Claim {
         /// Who and at what cost.
         candidate: Ranked,
-        /// How long the booking has waited, in milliseconds, as far as that counts here.
-        age_ms: u32,
+        /// What speaks for this booking, in milliseconds of pickup time.
+        favour_ms: i64,
         /// Whether others wait nearby.
         contended: bool,
     },

@@ -28,6 +28,9 @@ impl Machine {
                 assert!(!born.state.is_over(), "{trip} is over, its booking is not");
             }
         }
+        for queue in self.queues.values() {
+            crate::queue::check_invariants(queue);
+        }
         for key in self.keys() {
             assert_eq!(self.open.contains(&key), self.is_open(key), "{key:?} and open work");
         }

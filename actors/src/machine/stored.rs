@@ -14,9 +14,10 @@ impl Machine {
         let drivers = self.drivers.keys().map(|id| Key::Driver(*id));
         let bookings = self.bookings.keys().map(|id| Key::Booking(*id));
         let trips = self.trips.keys().map(|id| Key::Trip(*id));
+        let queues = self.queues.keys().map(|id| Key::Queue(*id));
         let of_riders = self.bookings.values().map(|it| Key::RiderBooking(it.rider, it.id));
         let entities = riders.chain(drivers).chain(bookings).chain(trips);
-        entities.chain(self.answers.keys()).chain(of_riders)
+        entities.chain(self.answers.keys()).chain(of_riders).chain(queues)
     }
 }
 
@@ -41,6 +42,7 @@ impl StateMachine for Machine {
             Key::Driver(id) => self.drivers.get(&id).map(codec::encode),
             Key::Booking(id) => self.bookings.get(&id).map(codec::encode),
             Key::Trip(id) => self.trips.get(&id).map(codec::encode),
+            Key::Queue(id) => self.queues.get(&id).map(codec::encode),
             Key::RiderAnswer(id, key) => self.answers.get(Party::Rider(id), key).map(codec::encode),
             Key::DriverAnswer(id, key) => {
                 self.answers.get(Party::Driver(id), key).map(codec::encode)
@@ -63,6 +65,7 @@ impl StateMachine for Machine {
             Key::Driver(id) => self.drivers.insert(id, codec::decode(value)?).map(drop),
             Key::Booking(id) => self.bookings.insert(id, codec::decode(value)?).map(drop),
             Key::Trip(id) => self.trips.insert(id, codec::decode(value)?).map(drop),
+            Key::Queue(id) => self.queues.insert(id, codec::decode(value)?).map(drop),
             Key::RiderAnswer(id, key) => {
                 let answer: Answer = codec::decode(value)?;
                 self.answers.restore(Party::Rider(id), key, answer);

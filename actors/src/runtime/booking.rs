@@ -163,6 +163,7 @@ impl Shell {
         let offered = booking.offers.iter().map(|(offer, _)| offer.driver);
         let start = Start {
             age_ms,
+            ride_ms: u64::from(booking.quote.duration_s) * 1_000,
             attempt: booking.attempt,
             offers_made: booking.offers.len(),
             passed_over: offered.chain(booking.passed_over.iter().copied()).collect(),
@@ -183,6 +184,9 @@ impl Shell {
     async fn woken(&self, myself: &ActorRef<Message>, state: &mut State, car: Candidate) {
         let Some(Running { booking, .. }) = state else { return };
         let World { eta, policy, .. } = self.runtime.world();
+        if policy.load().queue_zones.at(car.point).is_some() {
+            return; // He waits his turn there.
+        }
         let eta_ms = eta.to_one(&policy.load(), &[car.point], booking.pickup.point)[0];
         self.step(myself, state, Event::Woken(Prospect::free(car, eta_ms))).await;
     }
@@ -200,8 +204,8 @@ impl Shell {
             let Some(running) = state else { return };
             match effect {
                 Effect::Search { radius_m } => self.search(myself, running, radius_m),
-                Effect::Claim { candidate, age_ms, contended } => {
-                    self.claim(myself, candidate, age_ms, contended);
+                Effect::Claim { candidate, favour_ms, contended } => {
+                    self.claim(myself, candidate, favour_ms, contended);
                 }
                 Effect::Start { candidate, attempt } => {
                     self.start(myself, running, candidate, attempt);
@@ -249,19 +253,27 @@ impl Shell {
     fn search(&self, myself: &ActorRef<Message>, running: &Running, radius_m: u32) {
         let (runtime, myself) = (self.runtime.clone(), myself.clone());
         let (pickup, need) = (running.booking.pickup.point, running.booking.need);
-        let age_ms = running.dispatch.age_ms(runtime.world().clock.mono());
-        let demand = Demand { booking: self.id, pickup, need, age_ms, radius_m };
+        let now = runtime.world().clock.mono();
+        let (age_ms, favour_ms) = (running.dispatch.age_ms(now), running.dispatch.favour_ms(now));
+        let passed_over = running.dispatch.passed_over().iter().copied().collect();
+        let demand = Demand { booking: self.id, pickup, need, age_ms, radius_m, favour_ms };
         tokio::spawn(async move {
-            let found = runtime.candidates(demand).await;
+            let found = runtime.candidates(demand, passed_over).await;
             let _shell_gone = myself.cast(Message::Happened(Event::Found(found)));
         });
     }
 
-    fn claim(&self, myself: &ActorRef<Message>, candidate: Ranked, age_ms: u32, contended: bool) {
+    fn claim(
+        &self,
+        myself: &ActorRef<Message>,
+        candidate: Ranked,
+        favour_ms: i64,
+        contended: bool,
+    ) {
         let (runtime, myself, booking) = (self.runtime.clone(), myself.clone(), self.id);
         tokio::spawn(async move {
-            let Ranked { driver, cost_ms, .. } = candidate;
-            let ask = Claim { driver, booking, cost_ms, age_ms, contended };
+            let Ranked { driver, cost_ms, soon, .. } = candidate;
+            let ask = Claim { driver, booking, cost_ms, favour_ms, contended, soon };
             let patience_ms = runtime.world().policy.load().claim_window_ms + CLAIM_GRACE_MS;
             let context = runtime.background().within_ms(patience_ms);
             let answer = runtime.world().router.ask(ask, context).await.ok();

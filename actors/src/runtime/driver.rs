@@ -33,6 +33,8 @@ pub(super) enum Message {
         booking: BookingId,
         score_ms: i64,
         contended: bool,
+        /// He would only be counted on.
+        soon: bool,
         reply: Reply<ClaimAnswer>,
     },
     Hold {
@@ -146,7 +148,10 @@ impl Actor for Shell {
             }
         }
         match message {
-            Message::Claim { booking, score_ms, contended, reply } => {
+            Message::Claim { booking, score_ms, soon: true, reply, .. } => {
+                self.count_on(state, booking, score_ms, reply);
+            }
+            Message::Claim { booking, score_ms, contended, soon: false, reply } => {
                 self.claim(&myself, state, booking, score_ms, contended, reply);
             }
             Message::ClaimsDue => self.close_claims(&myself, state),
@@ -305,7 +310,7 @@ impl Shell {
     fn note(&self, state: &mut State, driver: Driver) {
         let newer = state.driver.as_ref().is_none_or(|known| known.version < driver.version);
         if newer && let Some(ring_key) = self.runtime.0.soft.ring_key(self.id) {
-            let (runtime, standing) = (self.runtime.clone(), driver.standing());
+            let (runtime, standing) = (self.runtime.clone(), self.runtime.stands(&driver));
             tokio::spawn(async move {
                 // Lost standings are asked for again by the cell.
                 let ask = Restand { ring_key, standing };

@@ -4,6 +4,7 @@
 use crate::geo::{self, Drive};
 use crate::policy::Policy;
 use proto::Point;
+use proto::record::trail::TrailPiece;
 
 /// Knows how long drives take, in milliseconds. Where it knows nothing better, the policy says how
 /// fast one gets on in a straight line.
@@ -12,6 +13,8 @@ pub trait Eta: Send + Sync + 'static {
     fn to_one(&self, policy: &Policy, from: &[Point], to: Point) -> Vec<u64>;
     /// From one place to another.
     fn drive(&self, policy: &Policy, from: Point, to: Point) -> Drive;
+    /// Hears what a phone recorded of a trip: how long drives took. Who does not learn passes over it.
+    fn driven(&self, _trail: &TrailPiece) {}
 }
 
 /// A straight line with a detour, at one speed.

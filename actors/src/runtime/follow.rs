@@ -87,7 +87,8 @@ impl Page {
                 | Key::DriverTrip(..)
                 | Key::OldRiderAnswer(..)
                 | Key::OldDriverAnswer(..)
-                | Key::TripTrail(..) => false,
+                | Key::TripTrail(..)
+                | Key::Queue(_) => false,
             };
             if !his {
                 continue;

@@ -1,18 +1,19 @@
 //! Searches over several owners: one message each, in parallel, with a deadline; whoever answers
 //! in time counts.
 
-use super::{Runtime, count};
-use crate::cell::index::Query;
-use crate::dispatch::{self, Findings, Prospect};
+use super::{Runtime, count, queue};
+use crate::cell::index::{ENDING_MAX, Query};
+use crate::dispatch::{self, Findings, Prospect, cost};
 use crate::hedge::Hedge;
-use futures_util::future::join_all;
+use crate::policy::Policy;
+use futures_util::future::{join as join2, join_all};
 use membership::KeyNear;
 use proto::code::Refusal;
 use proto::record::ask::{Found, Search};
 use proto::record::booking::Need;
-use proto::record::cell::{Candidate, Demand};
+use proto::record::cell::{Candidate, Demand, Ending};
 use proto::record::explain::{Asked, DROPPED_MAX, Dropped};
-use proto::{NodeId, Point};
+use proto::{DriverId, NodeId, Point};
 use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub struct Wanted {
 pub struct Nearby {
     /// Nearest first.
     pub candidates: Vec<Candidate>,
+    /// Where a booking searched: those whose rides end soon, the least way to the pickup first.
+    pub ending: Vec<Ending>,
     /// Other bookings waiting there, as the owner with the most of them sees it.
     pub waiting: u32,
     /// Some owner did not answer in time, so there may be more.
@@ -64,7 +67,8 @@ impl Runtime {
         let world = self.world();
         let Wanted { center, radius_m, need, free_only, max, fresh_ms } = wanted;
         let fresh_ms = fresh_ms.unwrap_or(world.policy.load().fresh_ms);
-        let mut query = Query { center, radius_m, need, free_only, fresh_ms, max };
+        let ending_m = 0;
+        let mut query = Query { center, radius_m, need, free_only, fresh_ms, max, ending_m };
         let near = world.membership.view().keys_within(center, radius_m);
         let (mine, others): (Vec<KeyNear>, _) =
             near.into_iter().partition(|key| key.owner == world.node);
@@ -93,6 +97,7 @@ impl Runtime {
             free_only,
             max,
             fresh_ms,
+            ending_m,
             post,
             ring_keys,
             copies,
@@ -106,13 +111,17 @@ impl Runtime {
         if partial {
             count(&self.0.tally.searches_partial);
         }
-        Nearby { candidates: found, waiting: 0, partial, dropped: Vec::new() }
+        let (ending, dropped) = (Vec::new(), Vec::new());
+        Nearby { candidates: found, ending, waiting: 0, partial, dropped }
     }
 
     /// Candidates for a booking, which from now on stands on the boards it searched.
-    pub(super) async fn candidates(&self, demand: Demand) -> Findings {
+    pub(super) async fn candidates(&self, demand: Demand, passed_over: Vec<DriverId>) -> Findings {
         let world = self.world();
-        let (me, max) = (world.node, dispatch::candidates_max(&world.policy.load()));
+        let policy = world.policy.load_full();
+        let (me, max) = (world.node, dispatch::candidates_max(&policy));
+        // Those who wait in a queue nearby are left out of what comes back.
+        let asked_max = queue::more_than_wait(&policy, &demand, max);
         let Demand { pickup, radius_m, need, .. } = demand;
         let ask = Search {
             node: me,
@@ -120,14 +129,16 @@ impl Runtime {
             radius_m,
             need: Some(need),
             free_only: true,
-            max,
-            fresh_ms: world.policy.load().fresh_ms,
+            max: asked_max,
+            fresh_ms: policy.fresh_ms,
+            ending_m: cost::ending_m(&policy),
             post: Some(demand),
             ring_keys: Vec::new(),
             copies: false,
         };
         let owners = world.membership.view().owners_within(pickup, radius_m);
-        let answers = self.ask_owners(ask, owners).await;
+        let turn = self.turn(&policy, &demand, passed_over);
+        let (answers, turn) = join2(self.ask_owners(ask, owners), turn).await;
         let asked = answers.iter().map(|(node, ring_keys, answer)| Asked {
             node: *node,
             ring_keys: ring_keys.clone(),
@@ -135,13 +146,34 @@ impl Runtime {
             found: answer.as_ref().and_then(|answer| answer.as_ref().ok()).map(named),
         });
         let asked = asked.collect();
-        let Nearby { candidates, waiting, partial, dropped } =
-            self.merged(answers.into_iter().map(|(.., answer)| answer), max);
+        let mut nearby = self.merged(answers.into_iter().map(|(.., answer)| answer), asked_max);
+        let queued = queue::keep_order(&policy, turn, &mut nearby);
+        let Nearby { mut candidates, ending, waiting, partial, dropped } = nearby;
+        candidates.truncate(max.into());
         let places: Vec<Point> = candidates.iter().map(|candidate| candidate.point).collect();
-        let etas_ms = world.eta.to_one(&world.policy.load(), &places, pickup);
+        let etas_ms = world.eta.to_one(&policy, &places, pickup);
         let prospects = candidates.into_iter().zip(etas_ms);
-        let candidates = prospects.map(|(car, eta_ms)| Prospect::free(car, eta_ms)).collect();
-        Findings { candidates, waiting, partial, asked, dropped }
+        let mut candidates: Vec<Prospect> =
+            prospects.map(|(car, eta_ms)| Prospect::free(car, eta_ms)).collect();
+        if !queued {
+            candidates.extend(self.ending(&policy, ending, pickup));
+        }
+        Findings { candidates, waiting, partial, asked, dropped, queued }
+    }
+
+    /// Those whose rides end soon, with how long they still need as the roads say. Who will then stand in
+    /// a queue waits his turn there.
+    fn ending(&self, policy: &Policy, mut ending: Vec<Ending>, pickup: Point) -> Vec<Prospect> {
+        ending.retain(|it| policy.queue_zones.at(it.ends).is_none());
+        let eta = &self.world().eta;
+        let ends: Vec<Point> = ending.iter().map(|it| it.ends).collect();
+        let prospect = |(it, eta_ms): (Ending, u64)| {
+            // One millisecond at least: he is not free yet.
+            let free_in_ms = eta.drive(policy, it.car.point, it.ends).ms.max(1);
+            let car = Candidate { point: it.ends, ..it.car };
+            Prospect { free_in_ms, ..Prospect::free(car, eta_ms) }
+        };
+        ending.into_iter().zip(eta.to_one(policy, &ends, pickup)).map(prospect).collect()
     }
 
     /// Asks each owner about those of his ring keys, all at once.
@@ -209,8 +241,8 @@ impl Runtime {
             self.ask_one(Search { node, post: None, ring_keys, copies: true, ..ask.clone() })
         });
         let answers = join_all(asks).await;
-        let Nearby { candidates, waiting, partial, dropped } = merge(answers, ask.max);
-        (!partial).then_some(Found { candidates, waiting, dropped })
+        let Nearby { candidates, ending, waiting, partial, dropped } = merge(answers, ask.max);
+        (!partial).then_some(Found { candidates, ending, waiting, dropped })
     }
 
     async fn ask_one(&self, ask: Search) -> Option<Result<Found, Refusal>> {
@@ -273,6 +305,7 @@ pub(super) fn merge(
     max: u16,
 ) -> Nearby {
     let mut newest: BTreeMap<proto::DriverId, Candidate> = BTreeMap::new();
+    let mut riding: BTreeMap<proto::DriverId, Ending> = BTreeMap::new();
     let (mut waiting, mut partial, mut dropped) = (0, false, Vec::new());
     for answer in answers {
         let Some(Ok(found)) = answer else {
@@ -287,11 +320,22 @@ pub(super) fn merge(
                 *known = candidate;
             }
         }
+        for it in found.ending {
+            let known = riding.entry(it.car.driver).or_insert(it);
+            if supersedes(&it.car, &known.car) {
+                *known = it;
+            }
+        }
     }
+    // Who is free by now is no longer on his way.
+    riding.retain(|driver, it| newest.get(driver).is_none_or(|free| !supersedes(free, &it.car)));
+    let mut ending: Vec<Ending> = riding.into_values().collect();
+    ending.sort_by_key(|it| (it.way_m(), it.car.driver));
+    ending.truncate(ENDING_MAX);
     let mut candidates: Vec<Candidate> = newest.into_values().collect();
     candidates.sort_by_key(|candidate| (candidate.distance_m, candidate.driver));
     candidates.truncate(max.into());
     dropped.sort_by_key(|dropped: &Dropped| (dropped.distance_m, dropped.driver));
     dropped.truncate(DROPPED_MAX);
-    Nearby { candidates, waiting, partial, dropped }
+    Nearby { candidates, ending, waiting, partial, dropped }
 }

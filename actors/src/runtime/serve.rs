@@ -61,8 +61,9 @@ pub(super) async fn serve(
         Request::Claim(ask) => {
             let message = |reply| driver::Message::Claim {
                 booking: ask.booking,
-                score_ms: ask.cost_ms.saturating_sub(i64::from(ask.age_ms)),
+                score_ms: ask.cost_ms.saturating_sub(ask.favour_ms),
                 contended: ask.contended,
+                soon: ask.soon,
                 reply,
             };
             encoded(runtime.ask_driver(ask.driver, message).await)
@@ -213,6 +214,12 @@ pub(super) async fn serve(
         Request::Fixes(ask) => encoded(runtime.fixes(ask.sought)),
         Request::Areas(ask) => encoded(runtime.areas(&ask)),
         Request::Loads(_) => encoded(Ok(runtime.heaviest())),
+        Request::Aboard(ask) => {
+            runtime.note_aboard(ask);
+            encoded(Ok(()))
+        }
+        Request::NextInQueue(ask) => encoded(runtime.next_in_queue(ask).await),
+        Request::GetQueue(ask) => encoded(runtime.queue(ask.zone).await),
         Request::Explain(ask) => encoded(Ok(runtime.explain(ask.booking).await)),
         Request::Consensus(_) => {
             Err(Refusal::new(Code::BadPeer, "a frame for the ledger, which no actor reads"))
@@ -308,8 +315,9 @@ fn pings(runtime: &Runtime, batch: &PingBatch) -> Result<PingFates, Refusal> {
 fn search(runtime: &Runtime, ask: Search) -> Result<Found, Refusal> {
     let world = runtime.world();
     let now = world.clock.mono();
-    let Search { center, radius_m, need, free_only, max, fresh_ms, post, copies, .. } = ask;
-    let query = Query { center, radius_m, need, free_only, fresh_ms, max };
+    let Search { center, radius_m, need, free_only, max, fresh_ms, ending_m, post, copies, .. } =
+        ask;
+    let query = Query { center, radius_m, need, free_only, fresh_ms, max, ending_m };
     // Asker and asked may see different rings for a moment: what either of them means counts.
     let mut ring_keys: BTreeSet<u64> = ask.ring_keys.into_iter().collect();
     let mut owned = BTreeSet::new();
@@ -331,6 +339,6 @@ fn search(runtime: &Runtime, ask: Search) -> Result<Found, Refusal> {
         };
         cell.map(|cell| Ok(cell.search(&query, post, now)))
     });
-    let Nearby { candidates, waiting, dropped, .. } = merge(found.map(Some), max);
-    Ok(Found { candidates, waiting, dropped })
+    let Nearby { candidates, ending, waiting, dropped, .. } = merge(found.map(Some), max);
+    Ok(Found { candidates, ending, waiting, dropped })
 }

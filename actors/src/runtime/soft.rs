@@ -1,9 +1,9 @@
 //! What the node of a driver's partition knows of him beside his record: through which socket he
-//! is reached (the one session registry) and in which cell he was seen last. Soft: sockets attach
+//! is reached (the one session registry), in which cell he was seen last, and whether a rider is aboard. Soft: sockets attach
 //! again every few seconds, cells ask again every few seconds.
 
 use proto::record::ask::Session;
-use proto::{DriverId, WallMs};
+use proto::{DriverId, OfferId, WallMs};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +12,8 @@ struct Entry {
     session: Option<Session>,
     /// In which cell's ring key he was seen last, and when by his phone.
     seen: Option<(u64, WallMs)>,
+    /// Of which offer a rider is known to be aboard, or not; or was asked about.
+    aboard: Option<(OfferId, bool)>,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +77,29 @@ impl Soft {
         }
     }
 
+    /// Notes whether the rider of an offer is aboard.
+    pub(super) fn set_aboard(&self, driver: DriverId, offer: OfferId, aboard: bool) {
+        self.drivers().entry(driver).or_default().aboard = Some((offer, aboard));
+    }
+
+    /// The offer whose rider is aboard.
+    pub(super) fn aboard(&self, driver: DriverId) -> Option<OfferId> {
+        let (offer, aboard) = self.drivers().get(&driver)?.aboard?;
+        aboard.then_some(offer)
+    }
+
+    /// Whether somebody should ask if the rider of an offer is aboard: nothing was said of it, nor asked.
+    /// Notes that it was asked.
+    pub(super) fn ask_aboard(&self, driver: DriverId, offer: OfferId) -> bool {
+        let mut drivers = self.drivers();
+        let known = &mut drivers.entry(driver).or_default().aboard;
+        let unknown = known.is_none_or(|(other, _)| other != offer);
+        if unknown {
+            *known = Some((offer, false));
+        }
+        unknown
+    }
+
     pub(super) fn ring_key(&self, driver: DriverId) -> Option<u64> {
         Some(self.drivers().get(&driver)?.seen?.0)
     }
@@ -95,5 +120,19 @@ mod tests {
         assert_eq!(soft.ring_key(dee), Some(east));
         assert_eq!(soft.seen(dee, west, WallMs(13)), Some((east, WallMs(13))), "he came back");
         assert_eq!(soft.ring_key(dee), Some(west));
+    }
+
+    #[test]
+    fn a_trip_is_asked_about_once_and_whoever_is_told_need_not_ask() {
+        let (soft, dee) = (Soft::default(), DriverId::from_raw(9));
+        let offer = |n| OfferId::mint(proto::Slot(1), WallMs(0), n);
+        assert_eq!(soft.aboard(dee), None);
+        assert!(soft.ask_aboard(dee, offer(1)));
+        assert!(!soft.ask_aboard(dee, offer(1)), "once is enough");
+        soft.set_aboard(dee, offer(1), true);
+        assert_eq!(soft.aboard(dee), Some(offer(1)));
+        soft.set_aboard(dee, offer(1), false);
+        assert_eq!((soft.aboard(dee), soft.ask_aboard(dee, offer(1))), (None, false), "he paused");
+        assert!(soft.ask_aboard(dee, offer(2)), "another ride");
     }
 }

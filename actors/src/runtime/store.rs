@@ -12,8 +12,8 @@ use proto::record::command::{Answer, Command, Entity, Idempotency, Outcome, Prop
 use proto::record::driver::Standing;
 use proto::record::trail::TrailPiece;
 use proto::record::trip::Driven;
-use proto::record::{Booking, Driver, Key, Rider, Trip};
-use proto::{BookingId, DriverId, RiderId, Slot, TripId, WallMs};
+use proto::record::{Booking, Driver, Key, Queue, Rider, Trip};
+use proto::{BookingId, DriverId, RiderId, Slot, TripId, WallMs, ZoneId};
 use serde::de::DeserializeOwned;
 
 /// Entries in one page, whatever was asked for: with 64 offers each they still fit a frame.
@@ -97,7 +97,8 @@ impl Runtime {
             | Key::DriverTrip(..)
             | Key::OldRiderAnswer(..)
             | Key::OldDriverAnswer(..)
-            | Key::TripTrail(..) => return Err(malformed("no booking")),
+            | Key::TripTrail(..)
+            | Key::Queue(_) => return Err(malformed("no booking")),
         };
         let booking = self.booking(booking).await?;
         if let Some(asked) = idempotency
@@ -227,6 +228,14 @@ impl Runtime {
         Ok(rider)
     }
 
+    pub(super) async fn propose_queue(&self, command: Command) -> Result<Queue, Refusal> {
+        let slot = command.subject().slot();
+        let Entity::Queue(queue) = self.propose(slot, None, command).await?.0 else {
+            return Err(malformed("no queue"));
+        };
+        Ok(*queue)
+    }
+
     /// Proposes what is about no entity in particular.
     pub(super) async fn propose_for_all(
         &self,
@@ -260,8 +269,12 @@ impl Runtime {
         let leads = partitions.leader(id.slot()) == Some(self.world().node);
         let bytes = partitions.ledger().read_stale(group, &key.to_bytes()).ok()?;
         let Some(bytes) = bytes else { return leads.then_some(Stands::Unregistered) };
-        let standing = codec::decode(&bytes).map(|driver: Driver| driver.standing()).ok()?;
-        Some(if leads { Stands::So(standing) } else { Stands::AsHeard(standing) })
+        let driver: Driver = codec::decode(&bytes).ok()?;
+        if !leads {
+            return Some(Stands::AsHeard(driver.standing()));
+        }
+        self.learn_aboard(&driver);
+        Some(Stands::So(self.stands(&driver)))
     }
 
     pub(super) async fn rider(&self, id: RiderId) -> Result<Rider, Refusal> {
@@ -274,5 +287,10 @@ impl Runtime {
 
     pub(super) async fn trip(&self, id: TripId) -> Result<Trip, Refusal> {
         self.read(Key::Trip(id), Code::TripNotFound).await
+    }
+
+    /// The queue of a zone; nobody waits in one that is not there.
+    pub(super) async fn queue(&self, zone: ZoneId) -> Result<Queue, Refusal> {
+        Ok(self.find(Key::Queue(zone)).await?.unwrap_or(Queue::empty(zone)))
     }
 }

@@ -132,6 +132,7 @@ impl Runtime {
         let Ok(_place) = self.0.trail_places.try_acquire() else {
             return Err(Code::Overloaded.into());
         };
+        self.world().eta.driven(&piece);
         let (reply, stored) = oneshot::channel();
         let group = self.world().partitions.group(trip.slot());
         let message = Message::Add { trip, driver, piece, reply };

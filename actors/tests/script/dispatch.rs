@@ -40,6 +40,7 @@ impl Stage {
             ["take-up", age_ms, id, to] => {
                 let start = Start {
                     age_ms: age_ms.strip_suffix("ms").unwrap().parse().unwrap(),
+                    ride_ms: 0,
                     attempt: 2,
                     offers_made: 1,
                     passed_over: BTreeSet::from([driver(to)]),
@@ -79,6 +80,7 @@ impl Stage {
                 Event::Found(Findings {
                     candidates: rest.iter().filter_map(|word| candidate(word)).collect(),
                     waiting: waiting.map_or(0, |n| n.parse().unwrap()),
+                    queued: rest.contains(&"queue"),
                     ..Findings::default()
                 })
             }
@@ -137,11 +139,13 @@ fn say_search(search: &Searched) -> Vec<String> {
     said
 }
 
-/// `d1:500` is driver d1, 500 m away.
-/// A driver and how far he is in a straight line, as a shell that knows no roads sees him.
+/// `d1:500` is driver d1, 500 m away in a straight line, as a shell that knows no roads sees him; of
+/// `d1:500+7s` the ride ends there in 7 s.
 fn candidate(word: &str) -> Option<Prospect> {
-    let (who, distance_m) = word.split_once(':')?;
+    let (who, place) = word.split_once(':')?;
+    let (distance_m, soon) = place.split_once('+').unwrap_or((place, "0s"));
     let distance_m = distance_m.parse().unwrap();
+    let free_in_ms = soon.strip_suffix('s').unwrap().parse::<u64>().unwrap() * 1_000;
     let Policy { speed_cms, detour_pct, .. } = Policy::default();
     let candidate = Candidate {
         driver: driver(who),
@@ -150,14 +154,16 @@ fn candidate(word: &str) -> Option<Prospect> {
         distance_m,
         status: DriverStatus::Free,
         version: 1,
+        spare: 0,
     };
-    Some(Prospect::free(candidate, geo::eta_ms(distance_m, speed_cms, detour_pct)))
+    let eta_ms = geo::eta_ms(distance_m, speed_cms, detour_pct);
+    Some(Prospect { free_in_ms, ..Prospect::free(candidate, eta_ms) })
 }
 
 fn say(effect: &Effect) -> String {
     match effect {
-        Effect::Claim { candidate, age_ms, contended } => format!(
-            "claim {} eta {}s age {age_ms}ms{}",
+        Effect::Claim { candidate, favour_ms, contended } => format!(
+            "claim {} eta {}s favour {favour_ms}ms{}",
             candidate.driver,
             candidate.eta_s,
             if *contended { " contended" } else { "" }

@@ -260,6 +260,10 @@ fn brief(entity: &Entity) -> String {
             format!("{} {state} attempt {} [{}]", booking.id, booking.attempt, offers.join(" "))
         }
         Entity::Nothing => "nothing in particular".into(),
+        Entity::Queue(queue) => {
+            let drivers = queue.places.iter().map(|place| place.driver.to_string());
+            format!("{} [{}]", queue.zone, drivers.collect::<Vec<_>>().join(" "))
+        }
         Entity::Kept(key) => format!("answered before: {key:?}"),
         Entity::Trip(trip) => {
             let due = if trip.release_due { " release due" } else { "" };

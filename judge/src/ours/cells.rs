@@ -1,18 +1,17 @@
 //! The cells of the city as one node would have them: the index of each ring key, and the board.
 
 use actors::cell::board::{Board, WAKE_MAX};
-use actors::cell::index::{Query, Restood, Supply};
-use actors::dispatch::cost;
+use actors::cell::index::{ENDING_MAX, Query, Restood, Supply};
 use actors::geo;
 use actors::policy::Policy;
 use h3o::{CellIndex, Resolution};
-use proto::record::cell::{Candidate, Demand, Ping};
+use proto::record::cell::{Candidate, Demand, Ending, Ping};
 use proto::record::driver::{Capabilities, DriverStatus, Standing, VehicleType};
 use proto::{BookingId, DriverId, MonoMs, Point, WallMs};
 use std::collections::BTreeMap;
 
 /// Longer than any run: nobody has to be asked about again.
-const BELIEVED_MS: u64 = u64::MAX / 2;
+const BELIEVED_MS: u64 = 1 << 40;
 
 /// See the module's text.
 pub(super) struct Cells {
@@ -51,26 +50,50 @@ impl Cells {
         now: MonoMs,
     ) -> Vec<(BookingId, Candidate)> {
         self.vanish(driver);
+        let (restood, standing) = self.stand(driver, point, None, now);
+        let Restood::Freed(car) = restood else { return Vec::new() };
+        let eta_ms = |metres| geo::eta_ms(metres, policy.speed_cms, policy.detour_pct);
+        self.board.wake(&car, &standing, eta_ms, WAKE_MAX, now)
+    }
+
+    /// A driver with a rider aboard is seen on his way to where the ride ends.
+    pub(super) fn pass(&mut self, driver: DriverId, point: Point, ends: Point, now: MonoMs) {
+        if self.seen.get(&driver).is_some_and(|key| *key != self.key(point)) {
+            self.vanish(driver);
+        }
+        self.stand(driver, point, Some(ends), now);
+    }
+
+    fn key(&self, point: Point) -> u64 {
+        self.keys.get(&point).copied().unwrap_or_else(|| ring_key(point))
+    }
+
+    /// A driver pings and his partition says how he stands: free, or with a rider for `ends`.
+    fn stand(
+        &mut self,
+        driver: DriverId,
+        point: Point,
+        ends: Option<Point>,
+        now: MonoMs,
+    ) -> (Restood, Standing) {
         self.pings += 1;
-        let key = self.keys.get(&point).copied().unwrap_or_else(|| ring_key(point));
+        let key = self.key(point);
         let supply = self.supplies.entry(key).or_insert_with(|| Supply::new(BELIEVED_MS));
         self.seen.insert(driver, key);
         let (heading_deg, speed_cms, accuracy_m, at) = (0, 0, 5, WallMs(self.pings));
         supply.ping(&Ping { driver, point, heading_deg, speed_cms, accuracy_m, at }, now);
+        let status = if ends.is_some() { DriverStatus::Taken } else { DriverStatus::Free };
         let standing = Standing {
             driver,
-            status: DriverStatus::Free,
+            status,
             kind: VehicleType::Sedan,
             capabilities: Capabilities::default(),
             seats_free: 4,
             version: self.pings,
             accepts_pct: 100,
+            ends,
         };
-        let Restood::Freed(car) = supply.restand(&standing, now) else { return Vec::new() };
-        let eta_ms = |metres| geo::eta_ms(metres, policy.speed_cms, policy.detour_pct);
-        // The board is the whole city's, so how many wait there says nothing about a crowd here.
-        let counted_ms = |age_ms| cost::counted_age_ms(policy, age_ms, 0);
-        self.board.wake(&car, &standing, eta_ms, counted_ms, WAKE_MAX, now)
+        (supply.restand(&standing, now), standing)
     }
 
     /// A driver is not to be found any more.
@@ -82,9 +105,13 @@ impl Cells {
         }
     }
 
-    /// Who is near, nearest first; and whether some cell did not answer.
-    pub(super) fn near(&mut self, query: &Query, now: MonoMs) -> (Vec<Candidate>, bool) {
-        let (mut found, mut partial) = (Vec::new(), false);
+    /// Who is near, nearest first; whose ride ends soon; and whether some cell did not answer.
+    pub(super) fn near(
+        &mut self,
+        query: &Query,
+        now: MonoMs,
+    ) -> (Vec<Candidate>, Vec<Ending>, bool) {
+        let (mut found, mut ending, mut partial) = (Vec::new(), Vec::new(), false);
         self.silent.retain(|(_, until_ms)| now.0 < *until_ms);
         for (number, supply) in self.supplies.values_mut().enumerate() {
             let node = number % super::NODES;
@@ -92,11 +119,15 @@ impl Cells {
                 partial = true;
                 continue;
             }
-            found.extend(supply.search(query, now));
+            let hits = supply.find(query, now, false);
+            found.extend(hits.candidates);
+            ending.extend(hits.ending);
         }
         found.sort_unstable_by_key(|candidate| (candidate.distance_m, candidate.driver));
         found.truncate(query.max.into());
-        (found, partial)
+        ending.sort_by_key(|it: &Ending| (it.way_m(), it.car.driver));
+        ending.truncate(ENDING_MAX);
+        (found, ending, partial)
     }
 
     /// Puts a booking up; how many others wait nearby.

@@ -1,21 +1,19 @@
 //! What happens around a ride: who is found for it, who comes, who comes instead, and nodes that die.
 
-use super::{Due, NODES, REFILL_MS, Run, TAKEOVER_MS, booking, car_of, driver};
-use crate::street::Does;
+use super::{Due, NODES, PING_MS, REFILL_MS, Run, TAKEOVER_MS, booking, car_of, driver};
+use crate::street::{DWELL_MS, Does};
 use actors::cell::index::Query;
-use actors::dispatch::{self, Event, Findings, Prospect, Ranked};
+use actors::dispatch::{self, Event, Findings, Prospect, Ranked, cost};
 use actors::{geo, improve};
 use proto::record::Offer;
 use proto::record::ask::OfferNews;
 use proto::record::booking::Need;
-use proto::record::cell::{Candidate, Demand};
-use proto::record::driver::{Capabilities, DriverStatus, VehicleType};
+use proto::record::cell::{Candidate, Demand, Ending};
+use proto::record::driver::{Capabilities, VehicleType};
 use proto::{MonoMs, OfferId, Slot, WallMs};
 
 /// Drivers that are looked at when a better one is looked for.
 const BETTER_MAX: u16 = 8;
-/// Drivers on trips that a search brings at most: as many as will be compared with the free ones.
-const SOON_MAX: usize = 8;
 
 impl Run<'_, '_> {
     /// A search of the cells, with what the shell adds: driving times, and trips that end soon.
@@ -23,13 +21,17 @@ impl Run<'_, '_> {
         let pickup = self.place(self.street.requests[rider].from);
         let age_ms = now_ms - self.street.requests[rider].at_ms;
         let age_ms = u32::try_from(age_ms).unwrap_or(u32::MAX);
-        let demand = Demand { booking: booking(rider), pickup, need: need(), age_ms, radius_m };
+        let dispatch = self.shells[rider].dispatch.as_ref();
+        let favour_ms = dispatch.map_or(0, |dispatch| dispatch.favour_ms(MonoMs(now_ms)));
+        let (booking, need) = (booking(rider), need());
+        let demand = Demand { booking, pickup, need, age_ms, radius_m, favour_ms };
         let waiting = self.cells.post(demand, MonoMs(now_ms));
         let max = dispatch::candidates_max(&self.ours.policy);
-        let (near, partial) = self.near(now_ms, rider, radius_m, max);
+        let ending_m = cost::ending_m(&self.ours.policy);
+        let (near, ending, partial) = self.near(now_ms, rider, radius_m, (max, ending_m));
         let mut candidates: Vec<Prospect> =
             near.into_iter().map(|candidate| self.prospect(now_ms, rider, candidate)).collect();
-        candidates.extend(self.ending_near(now_ms, rider));
+        candidates.extend(ending.into_iter().map(|it| self.ending(now_ms, rider, it)));
         Findings { candidates, waiting, partial, ..Findings::default() }
     }
 
@@ -38,11 +40,11 @@ impl Run<'_, '_> {
         now_ms: u64,
         rider: usize,
         radius_m: u32,
-        max: u16,
-    ) -> (Vec<Candidate>, bool) {
+        (max, ending_m): (u16, u32),
+    ) -> (Vec<Candidate>, Vec<Ending>, bool) {
         let center = self.place(self.street.requests[rider].from);
         let (need, free_only, fresh_ms) = (Some(need()), true, u32::MAX);
-        let query = Query { center, radius_m, need, free_only, fresh_ms, max };
+        let query = Query { center, radius_m, need, free_only, fresh_ms, max, ending_m };
         self.cells.near(&query, MonoMs(now_ms))
     }
 
@@ -57,30 +59,30 @@ impl Run<'_, '_> {
         let eta_ms = self.draws.estimate(rider, car, drive_ms);
         let idle_ms = now_ms.saturating_sub(self.street.cars[car].ready_ms);
         let eta_ms = eta_ms + self.street.ready_in_ms(car, now_ms);
-        Prospect { idle_ms, ..Prospect::free(candidate, eta_ms) }
+        let credit_ms = self.ours.fairness.credit_ms(idle_ms);
+        Prospect { credit_ms, ..Prospect::free(candidate, eta_ms) }
     }
 
-    /// The drivers whose trips end soon, those who would be here first.
-    fn ending_near(&self, now_ms: u64, rider: usize) -> Vec<Prospect> {
-        let arrival = |car: &usize| {
-            let (free_in_ms, drive_ms) =
-                (self.street.ready_in_ms(*car, now_ms), self.street.eta_ms(*car, rider));
-            (free_in_ms + self.draws.estimate(rider, *car, drive_ms), *car)
-        };
-        let mut first: Vec<(u64, usize)> = self.soon.iter().map(arrival).collect();
-        first.sort_unstable();
-        let pickup = self.place(self.street.requests[rider].from);
-        let ending = first.into_iter().take(SOON_MAX).map(|(arrival_ms, car)| {
-            let point = self.place(self.street.cars[car].at);
-            let (distance_m, status) = (geo::distance_m(point, pickup), DriverStatus::Taken);
-            let (driver, at) = (driver(car), WallMs(0));
-            let candidate = Candidate { driver, point, at, distance_m, status, version: 0 };
-            // One millisecond at least: he is not free yet.
-            let free_in_ms = self.street.ready_in_ms(car, now_ms).max(1);
-            let eta_ms = arrival_ms.saturating_sub(free_in_ms);
-            Prospect { free_in_ms, ..Prospect::free(candidate, eta_ms) }
-        });
-        ending.collect()
+    /// A driver whose ride ends soon, as the shell estimates it from his last ping.
+    fn ending(&self, now_ms: u64, rider: usize, it: Ending) -> Prospect {
+        let car = car_of(it.car.driver);
+        // Phones do not ping all at once.
+        let since_ms = (now_ms + driver(car).to_raw() * 1_237) % PING_MS;
+        let pinged_ms = now_ms.saturating_sub(since_ms);
+        let left_ms = self.street.ready_in_ms(car, pinged_ms).saturating_sub(DWELL_MS);
+        let left_ms = self.draws.estimate(rider, car, left_ms);
+        let eta_ms = self.draws.estimate(rider, car, self.street.eta_ms(car, rider));
+        let candidate = Candidate { point: it.ends, ..it.car };
+        // One millisecond at least: he is not free yet.
+        Prospect { free_in_ms: left_ms.max(1), ..Prospect::free(candidate, eta_ms) }
+    }
+
+    /// A car with a rider is heard of.
+    pub(super) fn ping(&mut self, now_ms: u64, car: usize) {
+        let Some(at) = self.street.passes(car, now_ms) else { return };
+        let (at, ends) = (self.place(at), self.place(self.street.cars[car].at));
+        self.cells.pass(driver(car), at, ends, MonoMs(now_ms));
+        self.queue.push(now_ms + PING_MS, Due::Ping(car));
     }
 
     /// A car comes free, or is seen: those who wait nearby hear of it.
@@ -148,7 +150,7 @@ impl Run<'_, '_> {
         self.queue.push(pickup_ms, Due::Arrive(rider, leg));
         let left_ms = pickup_ms - now_ms;
         let swaps = self.street.riders[rider].swaps;
-        if let Some(in_ms) = improve::look_in_ms(&self.ours.policy, left_ms, swaps) {
+        if let Some(in_ms) = improve::look_in_ms(self.ours.improve, left_ms, swaps) {
             self.queue.push(now_ms + in_ms, Due::Improve(rider, leg));
         }
     }
@@ -158,7 +160,9 @@ impl Run<'_, '_> {
         self.queue.push(over_ms, Due::RideOver(car));
         let soon_ms = u64::from(self.ours.policy.soon_ms);
         if soon_ms > 0 {
-            self.queue.push(now_ms.max(over_ms.saturating_sub(soon_ms)), Due::Soon(car));
+            // Before that nobody would count on it.
+            let heard_ms = soon_ms + DWELL_MS + 2 * PING_MS;
+            self.queue.push(now_ms.max(over_ms.saturating_sub(heard_ms)), Due::Ping(car));
         }
     }
 
@@ -170,18 +174,19 @@ impl Run<'_, '_> {
         if known.leg != leg || !matches!(self.street.cars[old].does, Does::Fetches(..)) {
             return;
         }
-        let policy = &self.ours.policy;
         let left_ms = known.pickup_ms.saturating_sub(now_ms);
-        let Some(in_ms) = improve::look_in_ms(policy, left_ms, known.swaps) else { return };
-        let radius_m = policy.search_radii_m[1];
-        let (near, _) = self.near(now_ms, rider, radius_m, BETTER_MAX);
+        let improve = self.ours.improve;
+        let Some(in_ms) = improve::look_in_ms(improve, left_ms, known.swaps) else { return };
+        let radius_m = self.ours.policy.search_radii_m[1];
+        let (near, ..) = self.near(now_ms, rider, radius_m, (BETTER_MAX, 0));
         let free = near.into_iter().filter(|candidate| {
             let car = car_of(candidate.driver);
             self.is_free(car) && self.desks[car].claims.holder(MonoMs(now_ms)).is_none()
         });
         let prospects: Vec<Prospect> =
             free.map(|candidate| self.prospect(now_ms, rider, candidate)).collect();
-        let better = improve::better(policy, left_ms, known.swaps, &prospects);
+        let policy = &self.ours.policy;
+        let better = improve::better(policy, improve, (left_ms, known.swaps), &prospects);
         let Some(new) = better.map(|prospect| car_of(prospect.candidate.driver)) else {
             self.queue.push(now_ms + in_ms, Due::Improve(rider, leg));
             return;

@@ -3,9 +3,9 @@
 use super::*;
 use crate::city::{Plan, Request, town};
 use crate::draws::Realism;
-use crate::network::{Eta, Network, Road};
 use crate::reference::optimum;
 use crate::score::Score;
+use roads::{Map, Matrix, Road};
 
 /// A clock that stands: what a decision takes is not judged here.
 #[derive(Debug)]
@@ -26,20 +26,19 @@ fn ours(patience_ms: u32) -> Ours {
         pickup_within_ms: patience_ms,
         pickup_cap_ms: patience_ms,
         soon_ms: 30_000,
-        improve_max: 2,
-        improve_gain_ms: 20_000,
-        improve_left_ms: 20_000,
         ..Policy::default()
     };
-    Ours { policy, boards: true, roads: true }
+    let improve = Improve { max: 2, gain_ms: 20_000, left_ms: 20_000, ..Improve::default() };
+    Ours { policy, improve, fairness: Fairness::default(), boards: true, roads: true }
 }
 
 /// A road of junctions 100 m and 20 s apart, both ways.
-fn line(junctions: u32) -> Network {
+fn line(junctions: u32) -> Matrix {
     let place = |i: u32| Point::from_e7(0, i32::try_from(i * 8_993).unwrap()).unwrap();
     let road = |from, to| Road { from, to, metres: 100, ms: 20_000 };
     let roads: Vec<Road> = (1..junctions).flat_map(|i| [road(i - 1, i), road(i, i - 1)]).collect();
-    Network::new((0..junctions).map(place).collect(), &roads, &|| {}).unwrap()
+    let map = Map::new((0..junctions).map(place).collect(), roads).unwrap();
+    Matrix::new(&map, &|| {}).unwrap()
 }
 
 #[test]
@@ -113,7 +112,7 @@ fn a_car_that_ends_next_door_is_waited_for_instead_of_one_from_far_away() {
     let fetched = |soon_ms| {
         let mut street = Street::new(&network, &requests, &[19, 34]);
         let mut ours = ours(300_000);
-        (ours.policy.soon_ms, ours.policy.improve_max) = (soon_ms, 0);
+        (ours.policy.soon_ms, ours.improve.max) = (soon_ms, 0);
         let draws = Draws { seed: 1, realism: Realism::NONE };
         super::run(&mut street, &ours, draws, &Still);
         (street.riders[1].car.unwrap(), street.riders[1].pickup_ms / 1_000)

@@ -1,7 +1,9 @@
-//! Share served against penalised wait, one panel a table: up and to the left is better. By hand, as
+//! Share served against penalised wait, one panel a table: up and to the left is better. Lines are the sweep
+//! over caps, points the runs that are judged. By hand, as
 //! the other plots of this house: points, axes and names are these lines.
 
 use super::Report;
+use crate::contest::FAMILIES;
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 760.0;
@@ -27,7 +29,9 @@ pub(super) fn svg(report: &Report) -> String {
     for (number, table) in report.tables.iter().enumerate() {
         let top = TOP + (PANEL + GAP) * number as f64;
         let waits = table.rows.iter().map(|row| row.mean.penalised_s);
+        let waits = waits.chain(table.swept.iter().map(|it| it.penalised_s));
         let shares = table.rows.iter().map(|row| row.mean.share * 100.0);
+        let shares = shares.chain(table.swept.iter().map(|it| it.share * 100.0));
         let (x_from, x_to) = span(waits);
         let (y_from, y_to) = span(shares);
         let x = |wait: f64| LEFT + (WIDTH - LEFT - RIGHT) * (wait - x_from) / (x_to - x_from);
@@ -50,6 +54,24 @@ pub(super) fn svg(report: &Report) -> String {
             LEFT - 6.0,
             top + 10.0
         );
+        // Each family over its caps, as a line.
+        for (at, family) in FAMILIES.iter().enumerate() {
+            let (colour, name_y) = (COLOURS[at], foot - 18.0 * (FAMILIES.len() - at) as f64);
+            let points = table.swept.iter().filter(|it| it.family == *family);
+            let points =
+                points.map(|it| format!("{:.1},{:.1}", x(it.penalised_s), y(it.share * 100.0)));
+            let points: Vec<String> = points.collect();
+            let _infallible = writeln!(
+                out,
+                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>\
+                 <path d=\"M{},{} h16\" stroke=\"{colour}\" stroke-width=\"1.5\"/>\
+                 <text x=\"{}\" y=\"{name_y}\">{family}, over its caps</text>",
+                points.join(" "),
+                right + 8.0,
+                name_y - 4.0,
+                right + 30.0
+            );
+        }
         for (at, row) in table.rows.iter().enumerate() {
             let colour = COLOURS[at % COLOURS.len()];
             let (to_x, to_y) = (x(row.mean.penalised_s), y(row.mean.share * 100.0));

@@ -126,6 +126,11 @@ pub struct Args {
     #[arg(long, env = "HANSOM_ROADS_TIME_PCT", default_value_t = 100, value_name = "PERCENT", requires = "roads", value_parser = clap::value_parser!(u32).range(10..=1_000))]
     pub roads_time_pct: u32,
 
+    /// Let drives take as long as the trips of this node's partitions lately did, street by street:
+    /// by the trails that phones upload. What was learned is forgotten when the node stops.
+    #[arg(long, env = "HANSOM_ROADS_LEARN", requires = "roads")]
+    pub roads_learn: bool,
+
     #[command(flatten)]
     pub splits: SplitsArgs,
 
@@ -224,6 +229,7 @@ impl Args {
                 let time_pct = self.roads_time_pct;
                 (path, roads::Settings { time_pct, ..roads::Settings::default() })
             }),
+            roads_learn: self.roads_learn,
             cluster: self.cluster,
             node,
             zone: self.zone,

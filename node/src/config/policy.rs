@@ -3,6 +3,7 @@
 
 use super::{ConfigError, tariff};
 use actors::policy::{ATTEMPTS, Policy, StartRule};
+use std::str::FromStr;
 
 macro_rules! policy_args {
     ($($(#[doc = $doc:literal])* $field:ident: $type:ty, $env:literal;)*) => {
@@ -14,6 +15,9 @@ macro_rules! policy_args {
             /// The radius of each of the three attempts, in metres, not shrinking [default: 1000,3000,5000]
             #[arg(long, env = "HANSOM_SEARCH_RADII_M", value_name = "M,M,M")]
             pub search_radii_m: Option<String>,
+            /// The pickup cap of each of them, in percent of the cap [default: 100,100,100]
+            #[arg(long, env = "HANSOM_ATTEMPT_CAP_PCT", value_name = "N,N,N")]
+            pub attempt_cap_pct: Option<String>,
             /// What rides cost, as in currency=EUR,base=250,km=120. In minor units: base, km, minute, pause (a minute of it), minimum, cancel-fee; in 1/10000: tax-bp, platform-bp; cancel-free-s in seconds
             #[arg(long, env = "HANSOM_TARIFF", value_name = "NAME=N,...")]
             pub tariff: Option<String>,
@@ -66,30 +70,20 @@ policy_args! {
     pickup_within_ms: u32, "HANSOM_PICKUP_WITHIN_MS";
     /// How much waiting counts against pickup time where several bookings want one driver, in percent [default: 100]
     age_weight_pct: u16, "HANSOM_AGE_WEIGHT_PCT";
-    /// From so many others waiting nearby on, the two values for a crowd count; 0 is never [default: 0]
+    /// How much the time of a ride counts against it where several bookings want one driver, in percent [default: 10]
+    ride_weight_pct: u16, "HANSOM_RIDE_WEIGHT_PCT";
+    /// From so many others waiting nearby on, the two values for a crowd count; 0 is never [default: 200]
     crowded_from: u16, "HANSOM_CROWDED_FROM";
-    /// How much waiting counts in a crowd, in percent [default: 100]
+    /// How much waiting counts in a crowd, in percent [default: 20]
     crowded_age_weight_pct: u16, "HANSOM_CROWDED_AGE_WEIGHT_PCT";
     /// The pickup cap in a crowd, in percent of it [default: 100]
     crowded_cap_pct: u16, "HANSOM_CROWDED_CAP_PCT";
-    /// Drivers whose trip ends within this are counted on, in milliseconds; 0 is nobody. No cell names them yet: `hansom judge` only [default: 0]
+    /// Drivers with so much left to drive with their riders are counted on, in milliseconds; 0 is nobody [default: 5000]
     soon_ms: u32, "HANSOM_SOON_MS";
-    /// What the end of a trip is taken to be late by, in milliseconds [default: 0]
+    /// How long a rider takes to get out, in milliseconds [default: 30000]
     soon_margin_ms: u32, "HANSOM_SOON_MARGIN_MS";
-    /// What a driver is credited with for his idle time, in percent of it. No shell knows it yet: `hansom judge` only [default: 0]
-    fairness_pct: u16, "HANSOM_FAIRNESS_PCT";
-    /// The most that he is credited with, in milliseconds of pickup time [default: 15000]
-    fairness_max_ms: u32, "HANSOM_FAIRNESS_MAX_MS";
-    /// What each capability that a booking does not need adds to a driver's cost, in milliseconds. No shell tells them yet [default: 0]
+    /// What each capability that a booking does not need adds to a driver's cost, in milliseconds [default: 0]
     spare_capability_ms: u32, "HANSOM_SPARE_CAPABILITY_MS";
-    /// How often a booking may get a better driver before its pickup; 0 is never. No command does it yet: `hansom judge` only [default: 0]
-    improve_max: u16, "HANSOM_IMPROVE_MAX";
-    /// How often a better one is looked for, in milliseconds [default: 5000]
-    improve_every_ms: u32, "HANSOM_IMPROVE_EVERY_MS";
-    /// How much sooner he must be there, in milliseconds [default: 45000]
-    improve_gain_ms: u32, "HANSOM_IMPROVE_GAIN_MS";
-    /// A driver nearer to the pickup than this keeps it, in milliseconds [default: 60000]
-    improve_left_ms: u32, "HANSOM_IMPROVE_LEFT_MS";
     /// The speed that estimates assume, in centimetres a second [default: 600]
     speed_cms: u32, "HANSOM_SPEED_CMS";
     /// How much longer a road is than a straight line, in percent [default: 130]
@@ -103,7 +97,10 @@ impl PolicyArgs {
     pub(super) fn into_policy(self) -> Result<Policy, ConfigError> {
         let mut policy = self.over(Policy::default());
         if let Some(list) = &self.search_radii_m {
-            policy.search_radii_m = parse_radii(list)?;
+            policy.search_radii_m = three(list, "search-radii-m", "1000,3000,5000")?;
+        }
+        if let Some(list) = &self.attempt_cap_pct {
+            policy.attempt_cap_pct = three(list, "attempt-cap-pct", "40,70,100")?;
         }
         policy.tariffs = tariff::parse(self.tariff.as_deref(), &self.tariff_for)?;
         policy.start_code = match self.start_code {
@@ -119,12 +116,11 @@ impl PolicyArgs {
     }
 }
 
-fn parse_radii(list: &str) -> Result<[u32; ATTEMPTS], ConfigError> {
-    let radii: Result<Vec<u32>, _> = list.split(',').map(|item| item.trim().parse()).collect();
-    radii.ok().and_then(|radii| radii.try_into().ok()).ok_or_else(|| {
-        ConfigError::new(format!(
-            "--search-radii-m: `{list}` is not three numbers, as in 1000,3000,5000"
-        ))
+/// One number for each attempt.
+fn three<T: FromStr>(list: &str, flag: &str, example: &str) -> Result<[T; ATTEMPTS], ConfigError> {
+    let numbers: Result<Vec<T>, _> = list.split(',').map(|item| item.trim().parse()).collect();
+    numbers.ok().and_then(|numbers| numbers.try_into().ok()).ok_or_else(|| {
+        ConfigError::new(format!("--{flag}: `{list}` is not three numbers, as in {example}"))
     })
 }
 
@@ -138,8 +134,8 @@ mod tests {
         let command = PolicyArgs::augment_args(clap::Command::new("x"));
         let policy = serde_json::to_value(Policy::default()).expect("policy is plain data");
         let fields = policy.as_object().expect("a struct");
-        // Two flags say the tariffs.
-        assert_eq!(command.get_arguments().count(), fields.len() + 1);
+        // Two flags say the tariffs; none says the queue zones, which `hansom zones` sets.
+        assert_eq!(command.get_arguments().count(), fields.len());
         for argument in command.get_arguments() {
             let field = argument.get_id().as_str();
             if ["tariff", "tariff_for"].contains(&field) {
@@ -148,7 +144,7 @@ mod tests {
             let value = &fields[field];
             let text = value.as_array().map_or_else(
                 || value.to_string().replace('"', ""),
-                |radii| radii.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+                |list| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             );
             let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains(&format!("[default: {text}]")), "{field}: {help} / {text}");

@@ -55,6 +55,7 @@ impl fmt::Display for Config {
             Some((path, settings)) => {
                 line("roads", &path.display())?;
                 line("roads-time-pct", &settings.time_pct)?;
+                line("roads-learn", &self.roads_learn)?;
             }
             None => line("roads", &"(none: straight lines)")?,
         }

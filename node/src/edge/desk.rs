@@ -191,6 +191,6 @@ pub(crate) fn decode(
 }
 
 fn spotted(candidate: Candidate) -> Spotted {
-    let Candidate { driver, point, at, distance_m, status, version: _ } = candidate;
+    let Candidate { driver, point, at, distance_m, status, .. } = candidate;
     Spotted { driver, point, distance_m, at, status, kind: None }
 }

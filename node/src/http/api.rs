@@ -46,6 +46,7 @@ use utoipa::{IntoParams, IntoResponses, Modify, OpenApi};
         (name = "bookings", description = "From the wish for a ride to its driver."),
         (name = "offers", description = "A booking put before a driver."),
         (name = "trips", description = "From assignment to the end."),
+        (name = "zones", description = "Airports, where drivers wait their turn."),
         (name = "cluster", description = "For operators."),
     )
 )]
@@ -192,4 +193,7 @@ endpoints! {
     Drain: NodeNotFound TooFewNodes;
     Activate: NodeNotFound;
     SetPolicy: PolicyChanged;
+    SetZones: BadCoordinate PolicyChanged;
+    ReadQueue: ZoneNotFound;
+    OwnPlace: NotQueued;
 }

@@ -22,8 +22,9 @@ struct Kind {
     names: &'static [&'static str],
 }
 
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 6] = [
     Kind { prefix: "rdr", digits: NARROW, under: "riders", names: &["rider_id", "X-User-ID"] },
+    Kind { prefix: "zon", digits: NARROW, under: "zones", names: &["zone_id"] },
     Kind { prefix: "drv", digits: NARROW, under: "drivers", names: &["driver_id", "X-Driver-ID"] },
     Kind {
         prefix: "bkg",

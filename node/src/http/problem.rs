@@ -56,6 +56,8 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::TripNotFound
         | Code::NodeNotFound
         | Code::NoActiveTrip
+        | Code::ZoneNotFound
+        | Code::NotQueued
         | Code::DriverNotSeen => StatusCode::NOT_FOUND,
         Code::KycRequired
         | Code::RiderBanned

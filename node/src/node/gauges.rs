@@ -78,7 +78,12 @@ fn actors(metrics: &Metrics, counts: Counts) {
         searches_hedged,
         hedges_won,
         overloaded,
+        queued,
+        queue_offers,
+        queue_trips,
+        queue_waited_ms,
     } = counts;
+    metrics.queued_drivers.set(i64::try_from(queued).unwrap_or(i64::MAX));
     for (kind, count) in [
         ("driver", driver_shells),
         ("booking", booking_shells),
@@ -101,6 +106,9 @@ fn actors(metrics: &Metrics, counts: Counts) {
         ("searches_hedged", searches_hedged),
         ("hedges_won", hedges_won),
         ("overloaded", overloaded),
+        ("queue_offers", queue_offers),
+        ("queue_trips", queue_trips),
+        ("queue_waited_seconds", queue_waited_ms / 1_000),
     ] {
         metrics.count_runtime(name, count);
     }

@@ -77,8 +77,8 @@ pub enum StartError {
         source: DirectoryError,
     },
     /// The streets cannot be used.
-    #[error("--roads: {0}")]
-    Roads(#[from] roads::FileError),
+    #[error(transparent)]
+    Roads(#[from] crate::eta::EtaError),
     /// The stored state cannot be loaded.
     #[error("cannot load what is stored")]
     Ledger(#[from] OpenReplicatedError),

@@ -78,6 +78,7 @@ fn kind(key: &[u8]) -> &'static str {
         Ok(Key::RiderBooking(..) | Key::DriverTrip(..)) => "entries of lists",
         Ok(Key::OldRiderAnswer(..) | Key::OldDriverAnswer(..)) => "old answers",
         Ok(Key::TripTrail(..)) => "pieces of trails",
+        Ok(Key::Queue(_)) => "queues",
         Err(_) => "unknown",
     }
 }

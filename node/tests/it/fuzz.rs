@@ -11,8 +11,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::TestRunner;
-use proto::Code;
 use proto::almost::almost;
+use proto::{Code, ZoneId};
 use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -279,6 +279,10 @@ async fn good_requests(at: SocketAddr) -> Vec<Good> {
         &r,
         json!({ "version": 0, "set": { "claim_window_ms": 30, "radii_m": [1_000, 3_000] } }),
     );
+    let corner = |lat: f64, lng: f64| json!({ "lat": lat, "lng": lng });
+    let ring = [corner(40.70, -73.98), corner(40.70, -73.97), corner(40.71, -73.97)];
+    let airport = json!({ "name": "airport", "ring": ring, "grace_s": 60, "refusals": 2 });
+    add("PUT", "/v1/zones".into(), &r, json!({ "version": 0, "zones": [airport] }));
     for path in [
         "/v1/nearby?lat=40.75&lng=-73.98&radius_m=2000&limit=20&vehicle_type=SUV&capabilities=child_seat&seats=2&free_only=true".to_owned(),
         "/v1/supply?lat=40.75&lng=-73.98&radius_m=5000".to_owned(),
@@ -287,6 +291,8 @@ async fn good_requests(at: SocketAddr) -> Vec<Good> {
         format!("/v1/drivers/{driver}/bookings?limit=5"),
         format!("/v1/riders/{rider}/can_book"),
         format!("/v1/drivers/{driver}/meta"),
+        format!("/v1/drivers/{driver}/queue"),
+        format!("/v1/zones/{}/queue", ZoneId::of_name("airport")),
         format!("/v1/bookings/{booking}/explain"),
         format!("/v1/trips/{trip}/trail"),
         "/v1/trips/active".to_owned(),

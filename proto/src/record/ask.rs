@@ -5,7 +5,7 @@ mod answers;
 
 pub use answers::{
     AreaCount, ClaimAnswer, Fix, Followed, Followee, Following, Found, Happened, HoldAnswer, Mark,
-    Now, OfferNews, Push, Session, Stand,
+    Now, OfferNews, Push, Session, Stand, Turn,
 };
 
 use super::booking::Need;
@@ -14,9 +14,9 @@ use super::command::{Idempotency, TripStep};
 use super::driver::{Standing, Vehicle};
 use super::explain::Explanation;
 use super::trail::TrailPiece;
-use super::{Ban, Booking, CityId, Driver, Offer, Place, Profile, Rider, Trip};
+use super::{Ban, Booking, CityId, Driver, Offer, Place, Profile, Queue, Rider, Trip};
 use crate::envelope::Route;
-use crate::ids::{BookingId, DriverId, NodeId, OfferId, RiderId, TripId};
+use crate::ids::{BookingId, DriverId, NodeId, OfferId, RiderId, TripId, ZoneId};
 use crate::pings::PingBatch;
 use crate::record::trip::{Driven, DriverCard, Ended};
 use crate::units::{Point, WallMs};
@@ -103,10 +103,12 @@ asks! {
         booking: BookingId,
         /// What taking him costs, in milliseconds; less is better.
         cost_ms: i64,
-        /// How long the booking has waited, in milliseconds.
-        age_ms: u32,
+        /// What speaks for this booking rather than another, in milliseconds.
+        favour_ms: i64,
         /// Whether other bookings wait nearby, so that claims should be collected.
         contended: bool,
+        /// He has a rider aboard and would only be counted on.
+        soon: bool,
     } -> ClaimAnswer, |ask| Route::Slot(ask.driver.slot());
     /// Puts an offer before a driver and pushes it to his phone.
     HoldDriver {
@@ -294,6 +296,9 @@ asks! {
         max: u16,
         /// Positions older than this are left out, in milliseconds.
         fresh_ms: u32,
+        /// Drivers are named too whose ride ends within so many straight metres of where they are; 0
+        /// for none.
+        ending_m: u32,
         /// The booking that searches, to be told of cars that come free.
         post: Option<Demand>,
         /// The ring keys of the cells meant, as the asker sees the ring.
@@ -477,4 +482,36 @@ asks! {
         /// The node asked.
         node: NodeId,
     } -> Vec<(u64, u64)>, |ask| Route::Node(ask.node);
+
+    // Queues.
+    /// Whose turn it is to be offered a booking with its pickup in a queue zone.
+    NextInQueue {
+        /// Which zone.
+        zone: ZoneId,
+        /// Which booking.
+        booking: BookingId,
+        /// Where the rider waits.
+        pickup: Point,
+        /// What it needs.
+        need: Need,
+        /// Drivers who were offered it before; as many as a booking has offers at most.
+        passed_over: Vec<DriverId>,
+        /// At most so many.
+        max: u16,
+    } -> Turn, |ask| Route::Slot(ask.zone.slot());
+    /// Reads the queue of a zone.
+    GetQueue {
+        /// Which zone.
+        zone: ZoneId,
+    } -> Queue, |ask| Route::Slot(ask.zone.slot());
+    // Rides.
+    /// A rider got in with a driver, or the ride was paused. Soft: what is lost costs no ride.
+    Aboard {
+        /// Who drives.
+        driver: DriverId,
+        /// The offer that the ride came of.
+        offer: OfferId,
+        /// Whether they are under way.
+        aboard: bool,
+    } -> (), |ask| Route::Slot(ask.driver.slot());
 }

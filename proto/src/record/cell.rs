@@ -106,6 +106,8 @@ pub struct Demand {
     pub age_ms: u32,
     /// How far away a car may be to be told of it, in metres.
     pub radius_m: u32,
+    /// What speaks for it where several want one driver, in milliseconds of pickup time.
+    pub favour_ms: i64,
 }
 
 /// A driver found by a search.
@@ -123,4 +125,24 @@ pub struct Candidate {
     pub status: DriverStatus,
     /// The version of his record behind `status`.
     pub version: u64,
+    /// How many of the things he can do the searcher does not need; 0 where nothing was said of needs.
+    pub spare: u8,
+}
+
+/// A driver with a rider aboard who is not far from where that ride ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// Who, and where he is now; the distance is that of where his ride ends.
+    pub car: Candidate,
+    /// Where his ride ends.
+    pub ends: Point,
+    /// How far he has still to go, in straight metres.
+    pub left_m: u32,
+}
+
+impl Ending {
+    /// From where he is by where his ride ends to the search's centre, in straight metres.
+    pub fn way_m(&self) -> u32 {
+        self.left_m.saturating_add(self.car.distance_m)
+    }
 }

@@ -6,11 +6,12 @@ use super::booking::{Need, Offer};
 use super::driver::Vehicle;
 use super::fare::Quote;
 use super::party::Pin;
+use super::queue::{Queue, QueueStep};
 use super::trail::TrailPiece;
 use super::trip::{DriverCard, Ended, Ending};
 use super::{Actor, Attempt, Ban, Booking, CityId, Driver, Key, Place, Profile, Rider, Trip};
 use crate::code::Code;
-use crate::ids::{BookingId, DriverId, OfferId, RiderId, TripId};
+use crate::ids::{BookingId, DriverId, OfferId, RiderId, TripId, ZoneId};
 use crate::units::WallMs;
 use serde::{Deserialize, Serialize};
 
@@ -257,6 +258,14 @@ pub enum Command {
         /// Until when and why; nothing to lift it.
         ban: Option<Ban>,
     },
+
+    /// Moves drivers in the queue of a zone, one after the other; of the zone's partition.
+    MoveQueue {
+        /// Which.
+        zone: ZoneId,
+        /// Who, and how.
+        steps: Vec<QueueStep>,
+    },
 }
 
 /// What starts a trip.
@@ -297,6 +306,7 @@ impl Command {
             | Self::Confirm { driver, .. }
             | Self::Release { driver, .. }
             | Self::BanDriver { driver, .. } => Key::Driver(*driver),
+            Self::MoveQueue { zone, .. } => Key::Queue(*zone),
         }
     }
 }
@@ -316,6 +326,8 @@ pub enum Entity {
     Kept(Key),
     /// Of nobody in particular.
     Nothing,
+    /// The queue of a zone.
+    Queue(Box<Queue>),
 }
 
 /// What a command came to: the entity as it now is, or a final refusal that changed nothing.

@@ -5,6 +5,7 @@ use super::booking::Offer;
 use super::party::{Ban, Profile};
 use super::trip::DriverCard;
 use crate::ids::{BookingId, DriverId, OfferId, TripId};
+use crate::units::Point;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -151,6 +152,8 @@ pub struct Driver {
     pub ban: Option<Ban>,
     /// The last day on which he completed trips, in days since 1970 (UTC), and how many.
     pub driven: (u32, u32),
+    /// How many offers he declined or let pass, ever.
+    pub refused: u32,
 }
 
 /// Whether a driver can be matched.
@@ -183,9 +186,27 @@ pub struct Standing {
     pub version: u64,
     /// [`Driver::acceptance_bp`] in whole percent; 100 if he was asked nothing yet.
     pub accepts_pct: u8,
+    /// Where his rider gets out, while one is aboard and that is known; `seats_free` are then those
+    /// that will be free there. His record does not say it, so it comes and goes within a version.
+    pub ends: Option<Point>,
 }
 
 impl Driver {
+    /// How he stands with the rider of this offer aboard, if it is the one he is bound to: he can be
+    /// counted on where the ride ends.
+    pub fn standing_aboard(&self, aboard: Option<OfferId>) -> Standing {
+        let standing = self.standing();
+        match &self.current {
+            Some(Commitment::Taken { offer, trip: Some(_), .. }) if aboard == Some(offer.id) => {
+                Standing {
+                    ends: Some(offer.destination),
+                    seats_free: self.vehicle.seats,
+                    ..standing
+                }
+            }
+            Some(Commitment::Held { .. } | Commitment::Taken { .. }) | None => standing,
+        }
+    }
     /// Whether and for what he can be matched.
     pub fn standing(&self) -> Standing {
         let status = match (self.duty, &self.current) {
@@ -206,6 +227,7 @@ impl Driver {
                 .acceptance_bp()
                 .and_then(|bp| u8::try_from(bp / 100).ok())
                 .unwrap_or(100),
+            ends: None,
         }
     }
     /// How many of the offers that he answered lately, or let pass, he accepted: in basis points, of

@@ -36,6 +36,8 @@ pub enum Filter {
     Silent,
     /// He would take too long to the pickup.
     PickupCap,
+    /// A queue decides: he waits in a zone that the pickup is not in, or it is another's turn.
+    Queue,
 }
 
 impl Filter {
@@ -53,6 +55,7 @@ impl Filter {
             Self::OfferedBefore => "OFFERED_BEFORE",
             Self::Silent => "SILENT",
             Self::PickupCap => "PICKUP_CAP",
+            Self::Queue => "QUEUE",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Keys of durable entities. Byte order is by kind, then by id.
 
 use crate::codec::CodecError;
-use crate::ids::{BookingId, DriverId, RiderId, TripId};
+use crate::ids::{BookingId, DriverId, RiderId, TripId, ZoneId};
 use crate::slot::Slot;
 use crate::units::WallMs;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,8 @@ pub enum Key {
     OldDriverAnswer(DriverId, u64),
     /// A piece of a trip's trail, and when it came: its trail, in the order of arrival.
     TripTrail(TripId, WallMs),
+    /// The queue of a zone.
+    Queue(ZoneId),
 }
 
 impl Key {
@@ -49,6 +51,7 @@ impl Key {
             Self::OldRiderAnswer(id, _) => id.slot(),
             Self::OldDriverAnswer(id, _) => id.slot(),
             Self::TripTrail(id, _) => id.slot(),
+            Self::Queue(id) => id.slot(),
         }
     }
     /// The key as stored: a kind byte and the id, big-endian, so that byte order is id order.
@@ -72,6 +75,7 @@ impl Key {
             Self::TripTrail(id, at) => {
                 (TRIP_TRAIL, [&id.to_raw().to_be_bytes()[..], &at.0.to_be_bytes()].concat())
             }
+            Self::Queue(id) => (12, id.to_raw().to_be_bytes().into()),
         };
         [vec![kind], id].concat()
     }
@@ -114,6 +118,7 @@ impl Key {
                 let at = at.try_into().map(u64::from_be_bytes).map_err(|_| malformed())?;
                 Ok(Self::TripTrail(TripId::from_raw(u128::from_be_bytes(*trip)), WallMs(at)))
             }
+            12 => narrow().map(ZoneId::from_raw).map(Self::Queue),
             _ => Err(malformed()),
         }
     }
@@ -157,6 +162,7 @@ impl fmt::Debug for Key {
             Self::OldRiderAnswer(id, key) => write!(f, "{id}/{key:016x} (left)"),
             Self::OldDriverAnswer(id, key) => write!(f, "{id}/{key:016x} (left)"),
             Self::TripTrail(id, at) => write!(f, "{id}/{}", at.0),
+            Self::Queue(id) => fmt::Display::fmt(id, f),
             Self::DriverTrip(id, at, trip) => write!(f, "{id}/{}/{trip}", at.0),
         }
     }
@@ -182,6 +188,7 @@ mod tests {
                 Key::OldRiderAnswer(RiderId::from_raw(small), key),
                 Key::OldDriverAnswer(DriverId::from_raw(small), key),
                 Key::TripTrail(TripId::from_raw(wide), WallMs(key)),
+                Key::Queue(ZoneId::from_raw(small)),
             ] {
                 prop_assert_eq!(Key::from_bytes(&key.to_bytes()), Ok(key));
             }

@@ -48,6 +48,8 @@ pub(crate) struct Turns {
 pub(crate) struct Junctions<'a> {
     pub(crate) blocked: &'a dyn Fn(u32) -> bool,
     pub(crate) signal: &'a dyn Fn(u32) -> bool,
+    /// Whether one turns about also where one can go on.
+    pub(crate) about: bool,
 }
 
 /// All states and turns of a grid.
@@ -86,7 +88,8 @@ pub(crate) fn turns(
     turns
 }
 
-/// Where one may go on to. One turns about only where there is nothing else to do.
+/// Where one may go on to. One turns about only where there is nothing else to do, unless it is said
+/// that one may everywhere.
 fn allowed(
     grid: &Grid,
     history: &[u32],
@@ -102,7 +105,7 @@ fn allowed(
         Vec::new()
     } else {
         let out = grid.out(edge.head).iter().copied();
-        out.filter(|next| Some(*next) != edge.twin && legal(*next)).collect()
+        out.filter(|next| (junctions.about || Some(*next) != edge.twin) && legal(*next)).collect()
     };
     if onward.is_empty() {
         edge.twin.filter(|twin| legal(*twin)).into_iter().collect()
@@ -217,7 +220,7 @@ mod tests {
             blocked in 0..JUNCTIONS * 2,
         ) {
             let forbidden = walks(&grid, &dice);
-            let junctions = Junctions { blocked: &|junction| junction == blocked, signal: &|_| false };
+            let junctions = Junctions { blocked: &|junction| junction == blocked, signal: &|_| false, about: false };
             let turns = turns(&grid, &forbidden, &junctions, Prices::Free);
             for start in 0..number(grid.edges.len()) {
                 let found = relax(start, |state| {
@@ -257,8 +260,9 @@ mod tests {
         let arms =
             [arm(1, -0.001, 0.0), arm(2, 0.0, -0.001), arm(3, 0.001, 0.0), arm(4, 0.0, 0.001)];
         let grid = Grid::of(arms.to_vec(), 5);
-        let plain = Junctions { blocked: &|_| false, signal: &|_| false };
-        let light = Junctions { blocked: &|_| false, signal: &|junction| junction == 0 };
+        let plain = Junctions { blocked: &|_| false, signal: &|_| false, about: false };
+        let light =
+            Junctions { blocked: &|_| false, signal: &|junction| junction == 0, about: false };
         let cost = |junctions, prices, to| price(&grid, junctions, prices, 1, to);
         let [about, left, straight, right] = [0, 2, 4, 6].map(|to| cost(&plain, Prices::Right, to));
         assert!(straight < right && right < left && left + U_TURN_MS / 2 < about);

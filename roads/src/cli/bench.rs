@@ -1,8 +1,9 @@
 //! `hansom roads bench`.
 
-use super::{City, Failure, Places, answer, bar, percentile};
+use super::{City, Failure, answer, bar, percentile};
 use crate::hierarchy::Direction;
 use crate::index::Snap;
+use crate::places::Places;
 use crate::roads::{Oracle, Roads};
 use comfy_table::{CellAlignment, Table, presets};
 use proto::Point;
@@ -56,7 +57,8 @@ pub(super) fn run(args: &Args, clock: &dyn Clock) -> Result<(), Failure> {
     for _ in 0..args.rounds {
         let pickup = places.draw();
         for (kinds, within_m) in [(&mut near, args.within_m), (&mut anywhere, f64::INFINITY)] {
-            let cars: Vec<Point> = (0..args.cars).map(|_| places.near(pickup, within_m)).collect();
+            let car = |_| places.near(pickup, within_m).unwrap_or(pickup);
+            let cars: Vec<Point> = (0..args.cars).map(car).collect();
             let began = clock.precise_us();
             let snapped: Result<Vec<Snap>, _> = cars.iter().map(|car| roads.snap(*car)).collect();
             snap.push(us(began) / micros(args.cars.max(1) as u64));

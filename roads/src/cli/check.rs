@@ -1,7 +1,8 @@
 //! `hansom roads check`.
 
-use super::{City, Failure, Places, answer, bar};
+use super::{City, Failure, answer, bar};
 use crate::hierarchy::Direction;
+use crate::places::Places;
 use crate::report::figures;
 use proto::units::Clock;
 use serde::Serialize;

@@ -3,11 +3,12 @@
 use super::{City, Failure, answer, bar, percentile};
 use crate::geometry::metres;
 use crate::roads::Roads;
-use crate::source::{SourceError, open};
+use crate::source::SourceError;
+use crate::table::Table as Rows;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::ProgressBar;
 use proto::Point;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// Flags of `hansom roads eval`.
@@ -47,12 +48,6 @@ pub(super) enum TripsError {
     Polyline { row: usize, source: serde_json::Error },
     #[error("only {usable} of {read} trips can be used: too few to fit and to judge")]
     TooFew { usable: usize, read: usize },
-}
-
-#[derive(Debug, Deserialize)]
-struct TripRow {
-    #[serde(rename = "POLYLINE")]
-    polyline: String,
 }
 
 /// A trip that was driven, and what would have been said of it.
@@ -163,14 +158,13 @@ fn teach(roads: &Roads, trip: &Trip, every_s: u32) -> usize {
 /// The usable trips.
 fn trips(args: &Args, roads: &Roads, found: &mut Evaluation) -> Result<Vec<Trip>, TripsError> {
     let path = &args.trips;
-    let table = |source| SourceError::Table { path: path.into(), source };
-    let mut reader = csv::Reader::from_reader(open(path, &ProgressBar::hidden())?);
-    let rows: Result<Vec<TripRow>, csv::Error> = reader.deserialize().collect();
-    let rows = rows.map_err(table)?;
+    let rows = Rows::open(path, &ProgressBar::hidden())?;
+    let polyline = rows.column("POLYLINE")?;
+    let rows = rows.collect(|row| Ok(row.text(polyline).to_owned()))?;
     found.read = rows.len();
     let bar = bar(rows.len() as u64, "{elapsed_precise} [{bar:40}] {pos}/{len} trips");
     let mut trips = Vec::new();
-    for (row, TripRow { polyline }) in rows.iter().enumerate() {
+    for (row, polyline) in rows.iter().enumerate() {
         bar.inc(1);
         let fixes: Vec<(f64, f64)> = serde_json::from_str(polyline)
             .map_err(|source| TripsError::Polyline { row: row + 1, source })?;

@@ -130,11 +130,8 @@ fn of_kind(kind: Kind, dice: &mut Dice) -> (Fault, Duration) {
     } else {
         Whom::Someone(dice.one_of(0..64))
     };
-    let moment = match kind {
-        Kind::CrashInSync => Moment::MidSync,
-        Kind::CrashUnsynced => Moment::Unasked,
-        _ => Moment::Any,
-    };
+    let moments = [(Kind::CrashInSync, Moment::MidSync), (Kind::CrashUnsynced, Moment::Unasked)];
+    let moment = moments.into_iter().find(|(of, _)| *of == kind).map_or(Moment::Any, |it| it.1);
     let loss = Loss { kept: dice.one_of(0..3), moment };
     let mut number = |range| u64::try_from(dice.ms(range).as_millis()).unwrap_or(0);
     let (fault, lasts) = match kind {

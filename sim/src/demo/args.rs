@@ -2,15 +2,19 @@
 
 use super::script::{Orders, WIPE_NODES_MIN};
 use super::{DemoError, Open, Settings};
-use crate::city::City;
-use crate::csv::{self, either};
+use crate::city::{City, Request};
 use crate::dice::Dice;
+use crate::drives::Ways;
 use crate::pace::CityMs;
-use crate::roads::Roads;
+use crate::policy::Policy;
 use crate::steady::Steady;
 use crate::synthetic::{self, Plan};
 use crate::whole::whole;
 use crate::workload::Habits;
+use indicatif::ProgressBar;
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+use roads::{Map, Roads, demand};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -61,13 +65,25 @@ pub struct Args {
     #[arg(long, value_name = "FILE", help_heading = "City from files")]
     pub fleet: Option<PathBuf>,
 
-    /// The roads (edges); without it cars drive in straight lines at 16 km/h with a detour.
+    /// The roads (edges), on which cars drive and by which nodes estimate; without it and without
+    /// --roads both do so in straight lines, at 16 km/h with a detour.
     #[arg(long, value_name = "FILE", help_heading = "City from files")]
     pub network: Option<PathBuf>,
 
     /// The junctions (nodes) of the roads [default: nodes.csv(.gz) beside --network]
     #[arg(long, value_name = "FILE", help_heading = "City from files", requires = "network")]
     pub network_nodes: Option<PathBuf>,
+
+    /// The roads as a file of `hansom roads build`, with turns and restrictions; without FILE an
+    /// invented grid of streets. Without --demand the riders are invented too, on these streets.
+    #[arg(long, value_name = "FILE", conflicts_with = "network", help_heading = "City from files")]
+    pub roads: Option<Option<PathBuf>>,
+
+    /// Run the city once for each of these, on the same draws, and compare them: `ours` is what
+    /// ships, `first-come` the same without a claim window, `straight` the same with nodes that know
+    /// no roads, `nearest` sends the nearest car at once or never. Nothing is done to the nodes.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', conflicts_with_all = ["kills", "kill_all", "riders", "operations"])]
+    pub policies: Vec<Policy>,
 
     /// How long a rider waits for a driver to be found, in seconds of city time.
     #[arg(long, default_value_t = 300, value_name = "SECONDS")]
@@ -136,12 +152,20 @@ Layout of the files (each .csv or .csv.gz; columns by name, in any order, others
 
 In a --data directory they are called
   requests_full_hour, taxis_full_hour, nodes, edges_16h_17h, our_python_baselines (may be missing)
-and --demand, --fleet, --network replace one of them.
+and --demand, --fleet, --network or --roads replace one of them.
+
+Time: what is policy is city time, and a node is told its part of --speed: offers, bookings, attempts,
+claim windows, the pickup cap, and how fast cars are. What is no policy is not scaled: a claim's
+reservation, how old a position may be, the second after which a booking that found nobody searches
+again, round trips and disks. At speed 30 a decision of 100 ms costs the rider 3 s of his city.
 
 Examples:
   hansom demo
   hansom demo --seed 7 --json -
   hansom demo --data ./nyc_hour_20131118 --fleet-size 4500 --speed 30
+  hansom demo --data ./nyc_hour_20131118 --fleet-size 3000 --speed 30 --policies nearest,straight,ours
+  hansom demo --roads --policies nearest,ours --fleet-size 120
+  hansom demo --roads porto.roads --fleet-size 300 --bookings 900
   hansom demo --nodes 5 --kills 30 --kill-all
   hansom demo --riders 300 --operations 500 --seconds 60 --no-kill
 ";
@@ -157,6 +181,8 @@ const STEADY_OPERATIONS: u32 = 500;
 /// The wishes that riders of a steady load take in turn; more than come up in most runs, and they
 /// may come up again.
 const STEADY_WISHES: usize = 20_000;
+/// Junctions along each side of the invented streets, 200 m apart: a town of 6 km.
+const STREETS: u32 = 30;
 /// Straight-line driving for files without a network: the median of Manhattan's afternoon.
 const STRAIGHT: (f64, f64) = (16.0 / 3.6, 1.4);
 
@@ -204,6 +230,7 @@ impl Args {
             seed: self.seed,
             orders,
             steady,
+            policies: self.policies.clone(),
             keep: self.keep,
             json: self.json,
             program,
@@ -216,7 +243,7 @@ impl Args {
 
     fn orders(&self) -> Orders {
         let kills = self.kills.unwrap_or(0);
-        let kill = !self.no_kill && kills == 0;
+        let kill = !self.no_kill && kills == 0 && self.policies.is_empty();
         let wipe = kill && !self.no_wipe && usize::from(self.nodes) >= WIPE_NODES_MIN;
         Orders { kill, wipe, kills, kill_all: self.kill_all }
     }
@@ -239,7 +266,11 @@ impl Args {
                         .into(),
                 ));
             }
-            return Ok(self.town());
+            let streets = self.streets()?;
+            return Ok(match streets {
+                Some(roads) => synthetic::on_streets(self.plan(), roads),
+                None => synthetic::town(self.plan()),
+            });
         }
         let mut city = self.city_of_files()?;
         if let Some(seconds) = self.seconds {
@@ -253,16 +284,29 @@ impl Args {
         whole(wall_s as f64 * 1000.0 * self.speed)
     }
 
-    fn town(&self) -> City {
+    /// What --roads says.
+    fn streets(&self) -> Result<Option<Roads>, DemoError> {
+        let settings = roads::Settings::default();
+        Ok(match &self.roads {
+            None => None,
+            Some(Some(file)) => Some(Roads::open(file, &settings)?),
+            Some(None) => {
+                let map = Map::invented(STREETS, &mut ChaCha8Rng::seed_from_u64(self.seed));
+                Some(Roads::of_map(&map, &settings)?)
+            }
+        })
+    }
+
+    fn plan(&self) -> Plan {
         let steady = self.steady();
         let usual = steady.map_or(TOWN_FLEET, |open| open.load.riders);
         let wishes = if steady.is_some() { STEADY_WISHES } else { TOWN_BOOKINGS };
-        synthetic::town(Plan {
+        Plan {
             seed: self.seed,
             fleet: self.fleet_size.unwrap_or(usual),
             bookings: self.bookings.unwrap_or(wishes),
             window: CityMs(self.city_ms(self.seconds.unwrap_or(TOWN_SECONDS))),
-        })
+        }
     }
 
     fn city_of_files(&self) -> Result<City, DemoError> {
@@ -271,17 +315,23 @@ impl Args {
         let Some(demand_file) = demand_file else {
             return Err(DemoError::Usage("say where the demand is: --demand or --data".into()));
         };
-        let requests = csv::demand(&demand_file)?;
+        let requests: Vec<Request> =
+            demand::rides(&demand_file)?.into_iter().map(Request::from).collect();
         let fleet = match self.fleet.clone().or_else(|| in_data("taxis_full_hour")) {
-            Some(file) => csv::fleet(&file)?,
+            Some(file) => demand::stands(&file)?,
             None => self.cars_at_pickups(&requests)?,
         };
-        let roads = match self.network.clone().or_else(|| in_data("edges_16h_17h")) {
-            Some(edges) => Roads::Network(csv::network(&self.junctions(&edges), &edges)?),
-            None => Roads::straight(STRAIGHT.0, STRAIGHT.1),
+        let network = self.network.clone().or_else(|| in_data("edges_16h_17h"));
+        let roads = match (self.streets()?, network) {
+            (Some(roads), _) => Ways::streets(roads),
+            (None, Some(edges)) => {
+                let map = Map::read(&self.junctions(&edges), &edges, &ProgressBar::hidden())?;
+                Ways::streets(Roads::of_map(&map, &roads::Settings::default())?)
+            }
+            (None, None) => Ways::straight(STRAIGHT.0, STRAIGHT.1),
         };
         let references = in_data("our_python_baselines").filter(|file| file.is_file());
-        let references = references.map_or(Ok(Vec::new()), |file| csv::references(&file))?;
+        let references = references.map_or(Ok(Vec::new()), |file| demand::published(&file))?;
         let name = demand_file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(City { name, requests, fleet, roads, references })
     }
@@ -293,10 +343,7 @@ impl Args {
             .unwrap_or_else(|| either(edges.parent().unwrap_or(Path::new("")), "nodes"))
     }
 
-    fn cars_at_pickups(
-        &self,
-        requests: &[crate::city::Request],
-    ) -> Result<Vec<proto::units::Point>, DemoError> {
+    fn cars_at_pickups(&self, requests: &[Request]) -> Result<Vec<proto::units::Point>, DemoError> {
         let Some(cars) = self.fleet_size else {
             return Err(DemoError::Usage(
                 "say where the cars are (--fleet), or how many stand at pickups (--fleet-size)"
@@ -306,6 +353,12 @@ impl Args {
         let mut dice = Dice::of(self.seed, "cars at pickups");
         Ok((0..cars).map(|_| requests[dice.below(requests.len())].pickup).collect())
     }
+}
+
+/// `name` in `directory`, gzipped or not, whichever is there; the gzipped name if neither is.
+fn either(directory: &Path, name: &str) -> PathBuf {
+    let plain = directory.join(format!("{name}.csv"));
+    if plain.is_file() { plain } else { directory.join(format!("{name}.csv.gz")) }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::DemoError;
 use crate::history::History;
 use crate::progress::say;
 use crate::report::Report;
+use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -50,22 +51,31 @@ pub(crate) fn write_history(path: &Path, history: &History) -> Result<(), DemoEr
 
 /// The table on stdout; the JSON into its file, or on stdout instead of the table.
 pub(crate) fn print(report: &Report, json: Option<&Path>) -> Result<(), DemoError> {
+    print_both(&report.table(), report, json)
+}
+
+/// The same of anything that is a text for people and a value.
+pub(crate) fn print_both<T: Serialize>(
+    table: &str,
+    value: &T,
+    json: Option<&Path>,
+) -> Result<(), DemoError> {
     let json_text = || -> std::io::Result<String> {
-        let mut text = serde_json::to_string_pretty(report)?;
+        let mut text = serde_json::to_string_pretty(value)?;
         text.push('\n');
         Ok(text)
     };
     let write = || -> std::io::Result<()> {
         match json {
             Some(path) if path == Path::new("-") => {
-                say(&report.table());
+                say(table);
                 std::io::stdout().lock().write_all(json_text()?.as_bytes())
             }
             Some(path) => {
                 std::fs::write(path, json_text()?)?;
-                std::io::stdout().lock().write_all(report.table().as_bytes())
+                std::io::stdout().lock().write_all(table.as_bytes())
             }
-            None => std::io::stdout().lock().write_all(report.table().as_bytes()),
+            None => std::io::stdout().lock().write_all(table.as_bytes()),
         }
     };
     write().map_err(|source| DemoError::System { what: "write the report".into(), source })

@@ -32,7 +32,7 @@ pub(super) async fn hold(
             // The car stops where it is.
             Err(Over) => {
                 let here = me.position(world.pace.now());
-                me.drive(Arc::new(crate::roads::Leg::at_rest(here)), world.pace.now());
+                me.drive(Arc::new(crate::drives::Leg::at_rest(here)), world.pace.now());
             }
         }
     }

@@ -160,11 +160,13 @@ impl Service {
                 self.never_offered
             ),
         );
+        self.decisions.rows(row);
         let Spread { n, mean, p50, p95, .. } = self.wait_s;
         row(
             "wait, POST to car at pickup",
             format!(
-                "mean {mean:.1} s, median {p50:.1} s, p95 {p95:.1} s of city time; {n} cars came"
+                "mean {mean:.1} s, median {p50:.1} s, p95 {p95:.1} s of city time; {n} cars came; {:.1} s with the unserved at all their patience",
+                self.penalised_s
             ),
         );
     }

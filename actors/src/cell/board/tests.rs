@@ -19,7 +19,9 @@ fn booking(id: u128) -> BookingId {
 fn demand(id: u128, metres_east: u32, age_ms: u32) -> Demand {
     let need = Need { kind: VehicleType::Sedan, capabilities: Capabilities(0), seats: 1 };
     let pickup = east_m(metres_east);
-    Demand { booking: booking(id), pickup, need, age_ms, radius_m: 1_000 }
+    // Waiting counts in full.
+    let favour_ms = age_ms.into();
+    Demand { booking: booking(id), pickup, need, age_ms, radius_m: 1_000, favour_ms }
 }
 
 fn standing() -> Standing {
@@ -31,6 +33,7 @@ fn standing() -> Standing {
         seats_free: 4,
         version: 3,
         accepts_pct: 100,
+        ends: None,
     }
 }
 
@@ -42,19 +45,14 @@ fn car() -> Candidate {
         distance_m: 0,
         status: DriverStatus::Free,
         version: 3,
+        spare: 0,
     }
 }
 
 /// The ids of the bookings that the car wakes; 10 m take a second.
 fn woken(board: &Board, standing: &Standing, max: usize, now_ms: u64) -> Vec<u128> {
-    let woken = board.wake(
-        &car(),
-        standing,
-        |metres| eta_ms(metres, 1_000, 100),
-        |age| age,
-        max,
-        MonoMs(now_ms),
-    );
+    let woken =
+        board.wake(&car(), standing, |metres| eta_ms(metres, 1_000, 100), max, MonoMs(now_ms));
     woken.into_iter().map(|(booking, _)| booking.to_raw()).collect()
 }
 
@@ -71,10 +69,12 @@ fn the_nearest_and_the_longest_waiting_are_woken_first() {
 }
 
 #[test]
-fn time_on_the_board_counts_as_waiting() {
+fn what_speaks_for_a_booking_is_what_its_last_post_says() {
     let mut board = Board::new();
     board.post(demand(1, 510, 0), MonoMs(0)); // 51 s
-    board.post(demand(2, 500, 0), MonoMs(2_000)); // 50 s, two seconds younger
+    board.post(demand(2, 500, 0), MonoMs(0)); // 50 s
+    assert_eq!(woken(&board, &standing(), WAKE_MAX, 0), [2, 1]);
+    board.post(demand(1, 510, 2_000), MonoMs(2_000));
     assert_eq!(woken(&board, &standing(), WAKE_MAX, 2_000), [1, 2]);
 }
 
@@ -82,7 +82,7 @@ fn time_on_the_board_counts_as_waiting() {
 fn the_car_is_told_as_it_looks_from_each_pickup() {
     let mut board = Board::new();
     board.post(demand(1, 500, 0), MonoMs(0));
-    let woken = board.wake(&car(), &standing(), u64::from, |age| age, WAKE_MAX, MonoMs(0));
+    let woken = board.wake(&car(), &standing(), u64::from, WAKE_MAX, MonoMs(0));
     let distance_m = distance_m(east_m(500), east_m(0));
     assert_eq!(woken, [(booking(1), Candidate { distance_m, ..car() })]);
 }
@@ -232,12 +232,11 @@ proptest! {
                 Op::Wake { seats, max } => {
                     let standing = Standing { seats_free: seats, ..standing() };
                     let mut expected = Vec::new();
-                    for (demand, posted_at) in &list {
+                    for (demand, _) in &list {
                         let metres = distance_m(demand.pickup, car().point);
                         if metres <= demand.radius_m && demand.need.seats <= seats {
-                            let waited_ms = i64::from(demand.age_ms) + (now - posted_at).cast_signed();
                             let eta_ms = eta_ms(metres, 1_000, 100).cast_signed();
-                            expected.push((eta_ms - waited_ms, demand.booking.to_raw()));
+                            expected.push((eta_ms - demand.favour_ms, demand.booking.to_raw()));
                         }
                     }
                     expected.sort_unstable();

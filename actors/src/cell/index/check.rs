@@ -3,12 +3,13 @@
 use super::{Area, Bucket, NOWHERE, Supply};
 use crate::geo::{CellShape, cell_of};
 use h3o::Resolution;
+use proto::record::driver::DriverStatus;
 use std::cmp::Reverse;
 
 impl Supply {
     /// Panics if the parts disagree. Asks H3 about every driver: for tests and simulation.
     pub fn check_invariants(&self) {
-        let Self { slot_of, entries, vacant, bucket_of, buckets, areas, by_seen, .. } = self;
+        let Self { slot_of, entries, vacant, bucket_of, buckets, areas, by_seen, ends, .. } = self;
         assert_eq!(slot_of.len() + vacant.len(), entries.len(), "a slot is used or vacant");
         assert_eq!(slot_of.len(), by_seen.len(), "every slot in use awaits the sweep once");
         assert_eq!(bucket_of.len(), buckets.len(), "every bucket has its own cell");
@@ -44,6 +45,11 @@ impl Supply {
         for entry in slot_of.values().map(|slot| &entries[*slot as usize]) {
             let ghost = entry.bucket == NOWHERE;
             assert!(!ghost || entry.known.is_none(), "{entry:?} is a ghost with a standing");
+        }
+        for slot in ends.keys() {
+            let entry = &entries[*slot as usize];
+            let taken = entry.known.is_some_and(|known| known.status == DriverStatus::Taken);
+            assert!(taken && entry.bucket != NOWHERE, "{entry:?} has nobody aboard");
         }
         let ghosts = slot_of.values().filter(|slot| entries[**slot as usize].bucket == NOWHERE);
         assert_eq!(ghosts.count() + housed, slot_of.len(), "a driver is housed or a ghost");

@@ -4,11 +4,11 @@
 //! ([`Flat`]) costs a few multiplications and no trigonometry.
 
 use super::{Entry, Known, SEARCH_LOAD, Supply};
-use crate::cell::unmet;
+use crate::cell::{spare_of, unmet};
 use crate::geo::{Flat, SEARCH_RADIUS_MAX_M, distance_m, distance_within};
 use h3o::CellIndex;
 use proto::record::booking::Need;
-use proto::record::cell::Candidate;
+use proto::record::cell::{Candidate, Ending};
 use proto::record::driver::{DriverStatus, Standing};
 use proto::record::explain::{DROPPED_MAX, Dropped, Filter};
 use proto::{MonoMs, Point};
@@ -28,36 +28,44 @@ pub struct Query {
     pub fresh_ms: u32,
     /// At most so many.
     pub max: u16,
+    /// Drivers are named too whose rides end in the circle and within so many straight metres of
+    /// where they are now; 0 for none.
+    pub ending_m: u32,
+}
+
+/// Drivers whose rides end soon that one search names: as many as are worth comparing with the free.
+pub const ENDING_MAX: usize = 8;
+
+/// What a search finds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hits {
+    /// Nearest first, then by id.
+    pub candidates: Vec<Candidate>,
+    /// The least way to the centre by where the ride ends first, in straight lines; at most
+    /// [`ENDING_MAX`].
+    pub ending: Vec<Ending>,
+    /// Whom it left out of those it looked at, if that was wanted; at most [`DROPPED_MAX`].
+    pub dropped: Vec<Dropped>,
 }
 
 impl Supply {
     /// The drivers in a circle, nearest first, then by id. Those without a standing are left out.
     pub fn search(&mut self, query: &Query, now: MonoMs) -> Vec<Candidate> {
-        self.find(query, now, None)
+        self.find(query, now, false).candidates
     }
 
-    /// The same, and whom it left out of those it looked at, at most [`DROPPED_MAX`] of them.
-    pub fn search_and_tell(
-        &mut self,
-        query: &Query,
-        now: MonoMs,
-    ) -> (Vec<Candidate>, Vec<Dropped>) {
-        let mut dropped = Vec::new();
-        let found = self.find(query, now, Some(&mut dropped));
-        (found, dropped)
+    /// The same with those whose rides end soon, and with whom it left out.
+    pub fn search_and_tell(&mut self, query: &Query, now: MonoMs) -> Hits {
+        self.find(query, now, true)
     }
 
-    fn find(
-        &mut self,
-        query: &Query,
-        now: MonoMs,
-        mut dropped: Option<&mut Vec<Dropped>>,
-    ) -> Vec<Candidate> {
+    /// The same; whom it left out only if that is wanted.
+    pub fn find(&mut self, query: &Query, now: MonoMs, tell: bool) -> Hits {
         self.counts.searches += 1;
         let max = usize::from(query.max);
         let radius_m = query.radius_m.min(SEARCH_RADIUS_MAX_M);
         if max == 0 {
-            return Vec::new();
+            return Hits::default();
         }
         let flat = Flat::around(query.center);
         let mut order: Vec<(u32, CellIndex, usize)> = self
@@ -69,7 +77,9 @@ impl Supply {
             .filter(|(nearest_m, ..)| *nearest_m <= radius_m)
             .collect();
         order.sort_unstable();
-        let mut found: Vec<Candidate> = Vec::new();
+        let (mut found, mut dropped) = (Vec::<Candidate>::new(), Vec::new());
+        let mut ending: Vec<Ending> = Vec::new();
+        let mut ending_within_m = radius_m;
         // Whoever is farther than this is no answer: the rim, or the worst of a full answer.
         let mut within_m = radius_m;
         for (nearest_m, _, at) in order {
@@ -85,15 +95,27 @@ impl Supply {
                 if full && flat.surely_beyond(entry.point, within_m) {
                     continue;
                 }
-                match entry.candidate(query, radius_m, now) {
-                    Ok(candidate) => found.push(candidate),
-                    Err(filter) => {
-                        if let Some(dropped) = dropped.as_deref_mut()
-                            && dropped.len() < DROPPED_MAX
-                        {
-                            dropped.push(entry.dropped(query, filter));
-                        }
+                let filter = match entry.candidate(query, radius_m, now) {
+                    Ok(candidate) => {
+                        found.push(candidate);
+                        continue;
                     }
+                    Err(filter) => filter,
+                };
+                if filter == Filter::Busy
+                    && query.ending_m > 0
+                    && let Some(ends) = self.ends.get(slot)
+                    && !flat.surely_beyond(*ends, ending_within_m)
+                    && let Some(soon) = entry.ending(query, *ends, radius_m, now)
+                {
+                    ending.push(soon);
+                    if ending.len() > ENDING_MAX {
+                        least_way_first(&mut ending);
+                        let worst_m = ending.last().map_or(0, Ending::way_m);
+                        ending_within_m = ending_within_m.min(worst_m);
+                    }
+                } else if tell && dropped.len() < DROPPED_MAX {
+                    dropped.push(entry.dropped(query, filter));
                 }
             }
             found.sort_unstable_by_key(|candidate| (candidate.distance_m, candidate.driver));
@@ -102,11 +124,29 @@ impl Supply {
                 within_m = found.last().map_or(0, |worst| worst.distance_m);
             }
         }
-        found
+        least_way_first(&mut ending);
+        Hits { candidates: found, ending, dropped }
     }
 }
 
+/// Keeps those who have the least way to the centre.
+fn least_way_first(ending: &mut Vec<Ending>) {
+    ending.sort_unstable_by_key(|it| (it.way_m(), it.car.driver));
+    ending.truncate(ENDING_MAX);
+}
+
 impl Entry {
+    /// Somebody with a rider aboard as a search's answer; nothing if he has far to go, or could not
+    /// serve it.
+    fn ending(&self, query: &Query, ends: Point, radius_m: u32, now: MonoMs) -> Option<Ending> {
+        let left_m = distance_within(self.point, ends, query.ending_m)?;
+        let free_only = false;
+        // He is asked for as from where his ride ends.
+        let there = Self { point: ends, ..*self };
+        let car = there.candidate(&Query { free_only, ..*query }, radius_m, now).ok()?;
+        Some(Ending { car: Candidate { point: self.point, ..car }, ends, left_m })
+    }
+
     /// The entry as a search's answer, or what keeps it from being one.
     fn candidate(&self, query: &Query, radius_m: u32, now: MonoMs) -> Result<Candidate, Filter> {
         let known = self.known.ok_or(Filter::Unknown)?;
@@ -121,13 +161,24 @@ impl Entry {
         if now.since(seen) > u64::from(query.fresh_ms) {
             return Err(Filter::Stale);
         }
+        let ends = None;
+        let mut spare = 0;
         if let Some(need) = query.need {
-            let standing =
-                Standing { driver, status, kind, capabilities, seats_free, version, accepts_pct };
+            spare = spare_of(capabilities, need.capabilities);
+            let standing = Standing {
+                driver,
+                status,
+                kind,
+                capabilities,
+                seats_free,
+                version,
+                accepts_pct,
+                ends,
+            };
             unmet(&standing, &need).map_or(Ok(()), Err)?;
         }
         let distance_m = distance_within(query.center, point, radius_m).ok_or(Filter::TooFar)?;
-        Ok(Candidate { driver, point, at, distance_m, status, version })
+        Ok(Candidate { driver, point, at, distance_m, status, version, spare })
     }
 
     fn dropped(&self, query: &Query, filter: Filter) -> Dropped {

@@ -39,7 +39,13 @@ pub(super) struct Known {
 impl Supply {
     /// Takes a standing. The highest version wins; the same version again confirms it.
     pub fn restand(&mut self, standing: &Standing, now: MonoMs) -> Restood {
-        self.note(standing, now.plus_ms(self.verify_ms))
+        self.note(standing, now.plus_ms(self.believed_ms(standing.driver)))
+    }
+
+    /// How long a confirmed standing is believed: half of `verify_ms` to all of it, for each driver
+    /// another time. Those who all came at once would be asked about all at once for ever.
+    fn believed_ms(&self, driver: DriverId) -> u64 {
+        self.verify_ms - ((self.verify_ms / 2 * u64::from(driver.slot().0)) >> u16::BITS)
     }
 
     /// Takes a standing from a replica that does not lead, so that a driver can be found while
@@ -55,7 +61,7 @@ impl Supply {
     }
 
     fn note(&mut self, standing: &Standing, ask_at: MonoMs) -> Restood {
-        let Standing { driver, status, kind, capabilities, seats_free, version, accepts_pct } =
+        let Standing { driver, status, kind, capabilities, seats_free, version, accepts_pct, ends } =
             *standing;
         let Some(slot) = self.slot_of.get(&driver).copied() else { return Restood::Ignored };
         let entry = &mut self.entries[slot as usize];
@@ -74,12 +80,17 @@ impl Supply {
         }
         area.came(known, entry.seen);
         entry.ask_at = ask_at;
+        match ends.filter(|_| status == DriverStatus::Taken) {
+            Some(ends) => self.ends.insert(slot, ends),
+            None => self.ends.remove(&slot),
+        };
         let was_free = before.is_some_and(|known| known.status == DriverStatus::Free);
         if was_free || status != DriverStatus::Free {
             return Restood::Noted;
         }
         let Entry { point, at, .. } = *entry;
-        Restood::Freed(Candidate { driver, point, at, distance_m: 0, status, version })
+        let (distance_m, spare) = (0, 0);
+        Restood::Freed(Candidate { driver, point, at, distance_m, status, version, spare })
     }
 
     /// At most `max` drivers to ask their partitions about: those whose standing is missing or was

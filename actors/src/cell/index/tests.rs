@@ -1,3 +1,4 @@
+mod ending;
 mod oracle;
 
 use super::*;
@@ -37,6 +38,7 @@ fn standing(id: u64, status: DriverStatus, version: u64) -> Standing {
         seats_free: 4,
         version,
         accepts_pct: 80,
+        ends: None,
     }
 }
 
@@ -52,7 +54,8 @@ fn free_at(points: &[Point]) -> Supply {
 
 fn query() -> Query {
     let (center, radius_m) = (around(0, 0), 5_000);
-    Query { center, radius_m, need: None, free_only: true, fresh_ms: 10_000, max: 32 }
+    let (free_only, fresh_ms, max, ending_m) = (true, 10_000, 32, 0);
+    Query { center, radius_m, need: None, free_only, fresh_ms, max, ending_m }
 }
 
 fn ids(found: &[Candidate]) -> Vec<u64> {
@@ -106,8 +109,8 @@ fn a_search_tells_whom_it_left_out_and_why() {
     supply.ping(&heard(9, around(10, 0)), MonoMs(20_000));
     let need = Need { kind: VehicleType::Sedan, capabilities: CHILD_SEAT, seats: 2 };
     let query = Query { need: Some(need), radius_m: 650, ..query() };
-    let (found, mut dropped) = supply.search_and_tell(&query, MonoMs(20_000));
-    assert_eq!(ids(&found), [8]);
+    let Hits { candidates, mut dropped, .. } = supply.search_and_tell(&query, MonoMs(20_000));
+    assert_eq!(ids(&candidates), [8]);
     dropped.sort_by_key(|dropped| dropped.driver);
     use Filter::{Busy, Capability, Offline, Seats, Stale, TooFar, Unknown, Vehicle};
     let filters: Vec<_> = dropped.iter().map(|it| (it.driver.to_raw(), it.filter)).collect();
@@ -121,9 +124,8 @@ fn a_search_tells_whom_it_left_out_and_why() {
 fn a_search_tells_of_so_many_and_no_more() {
     let mut supply = free_at(&vec![around(10, 0); 3 * DROPPED_MAX]);
     let need = Need { kind: VehicleType::Bike, capabilities: Capabilities(0), seats: 1 };
-    let (found, dropped) =
-        supply.search_and_tell(&Query { need: Some(need), ..query() }, MonoMs(0));
-    assert_eq!((found.len(), dropped.len()), (0, DROPPED_MAX));
+    let told = supply.search_and_tell(&Query { need: Some(need), ..query() }, MonoMs(0));
+    assert_eq!((told.candidates.len(), told.dropped.len()), (0, DROPPED_MAX));
 }
 
 #[test]
@@ -177,7 +179,7 @@ fn what_a_replica_says_counts_until_the_leader_speaks() {
         let late = supply.hearsay(&standing(1, Free, version), soon);
         assert_eq!(late, Restood::Ignored, "an old word takes nothing back");
     }
-    let later = MonoMs(ASK_AGAIN_MS + VERIFY_MS - 1);
+    let later = MonoMs(ASK_AGAIN_MS + VERIFY_MS / 2 - 1);
     assert_eq!(supply.unverified(later, 9), [], "nor has the leader asked again");
     supply.hearsay(&standing(1, Free, 5), later);
     assert_eq!(ids(&supply.search(&Query { fresh_ms: u32::MAX, ..query() }, later)), [1]);
@@ -193,8 +195,9 @@ fn only_the_newest_standing_counts_and_coming_free_is_told_once() {
     assert_eq!(told(&mut supply, Free, 1), Restood::Ignored, "not here yet");
     supply.ping(&ping(1, around(0, 0), 1), MonoMs(0));
     let freed = |version| {
-        let (point, at, distance_m, status) = (around(0, 0), WallMs(1), 0, Free);
-        Restood::Freed(Candidate { driver: driver(1), point, at, distance_m, status, version })
+        let (driver, point, at, distance_m) = (driver(1), around(0, 0), WallMs(1), 0);
+        let (status, spare) = (Free, 0);
+        Restood::Freed(Candidate { driver, point, at, distance_m, status, version, spare })
     };
     assert_eq!(told(&mut supply, Free, 1), freed(1));
     assert_eq!(told(&mut supply, Free, 1), Restood::Noted, "confirmed");
@@ -315,6 +318,27 @@ fn everybodys_turn_to_be_asked_about_comes() {
     let later = supply.unverified(MonoMs(2 * ASK_AGAIN_MS + VERIFY_MS), 99);
     let later: Vec<DriverId> = named(later).collect();
     assert!(later.contains(&driver(4)) && !later.contains(&driver(5)), "{later:?}");
+}
+
+#[test]
+fn those_who_came_at_once_are_not_asked_about_at_once() {
+    const DRIVERS: u64 = 1_000;
+    let mut supply = Supply::new(VERIFY_MS);
+    for id in 1..=DRIVERS {
+        supply.ping(&ping(id, around(0, 0), 1), MonoMs(0));
+        supply.restand(&standing(id, DriverStatus::Free, 1), MonoMs(0));
+    }
+    let mut asked_in = |now: MonoMs| {
+        let asked = supply.unverified(now, usize::MAX);
+        for (driver, _) in &asked {
+            supply.restand(&standing(driver.to_raw(), DriverStatus::Free, 1), now);
+        }
+        asked.len()
+    };
+    let asked: Vec<usize> = (1..=20).map(|n| asked_in(MonoMs(n * VERIFY_MS / 20))).collect();
+    assert_eq!(asked[..9], [0; 9], "all are believed for a while");
+    let fair = usize::try_from(DRIVERS / 10).unwrap();
+    assert!(asked[10..].iter().all(|asked| (fair / 2..2 * fair).contains(asked)), "{asked:?}");
 }
 
 #[test]

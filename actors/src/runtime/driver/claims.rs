@@ -28,6 +28,26 @@ impl Shell {
         self.act_on_claims(myself, state, effects);
     }
 
+    /// Somebody would wait for the end of his ride. One who came free meanwhile has woken those who
+    /// wait; this one looks again.
+    pub(super) fn count_on(
+        &self,
+        state: &mut State,
+        booking: BookingId,
+        score_ms: i64,
+        to: Reply<ClaimAnswer>,
+    ) {
+        let driver = state.driver.as_ref();
+        let answer = if driver.is_some_and(|driver| self.runtime.has_aboard(driver)) {
+            let now = self.runtime.world().clock.mono();
+            let claim = Claim { ticket: 0, booking, score_ms, contended: false };
+            state.claims.count_on(now, claim)
+        } else {
+            ClaimAnswer::Busy(committed_to(state))
+        };
+        reply(to, Ok(answer));
+    }
+
     pub(super) fn close_claims(&self, myself: &ActorRef<Message>, state: &mut State) {
         let (now, free) = (self.runtime.world().clock.mono(), is_free(state));
         let mut effects = Vec::new();

@@ -138,7 +138,8 @@ impl Local for Constant {
     }
     fn nearby(&self, _: Wanted) -> BoxFuture<'_, Nearby> {
         Box::pin(async {
-            Nearby { candidates: Vec::new(), waiting: 0, partial: false, dropped: Vec::new() }
+            let (candidates, ending, dropped) = (Vec::new(), Vec::new(), Vec::new());
+            Nearby { candidates, ending, waiting: 0, partial: false, dropped }
         })
     }
 }

@@ -1,7 +1,7 @@
 //! What comes back to a request, where it is no entity, and what requests are made of.
 
 use crate::ids::{BookingId, DriverId, NodeId, OfferId, TripId};
-use crate::record::cell::Candidate;
+use crate::record::cell::{Candidate, Ending};
 use crate::record::driver::{OfferEnd, Standing, VehicleType};
 use crate::record::event::What;
 use crate::record::explain::Dropped;
@@ -41,6 +41,17 @@ pub enum HoldAnswer {
     Busy,
     /// The offer ended for him before.
     Gone,
+}
+
+/// Whose turn it is in the queue of a zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Turn {
+    /// These, in their order. For a moment nobody else is told of them.
+    Next(Vec<Candidate>),
+    /// Nobody waits who could serve the booking: whoever is near may.
+    Nobody,
+    /// It can't be said yet: the queue's keeper has just taken over, or the first driver's has.
+    Wait,
 }
 
 /// How drivers stand.
@@ -100,6 +111,8 @@ pub struct Session {
 pub struct Found {
     /// Nearest first.
     pub candidates: Vec<Candidate>,
+    /// Those whose rides end soon, if they were asked for: the least way to the pickup first.
+    pub ending: Vec<Ending>,
     /// Other bookings waiting on the boards of the searched cells.
     pub waiting: u32,
     /// Drivers who were looked at and left out, where a booking searches; at most

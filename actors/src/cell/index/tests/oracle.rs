@@ -1,6 +1,7 @@
 //! The index beside a list that is searched from end to end, and counts beside a recount.
 
 use super::*;
+use crate::geo::{CellShape, Flat};
 
 /// What the index should do, with a list and linear scans.
 #[derive(Debug, Default)]
@@ -49,7 +50,9 @@ impl Oracle {
         if free(*standing) && !old.is_some_and(free) {
             let Naive { driver, point, at, .. } = *naive;
             let Standing { status, version, .. } = *standing;
-            return Restood::Freed(Candidate { driver, point, at, distance_m: 0, status, version });
+            let (distance_m, spare) = (0, 0);
+            let freed = Candidate { driver, point, at, distance_m, status, version, spare };
+            return Restood::Freed(freed);
         }
         Restood::Noted
     }
@@ -87,13 +90,45 @@ impl Oracle {
             let fresh = now.since(seen) <= u64::from(query.fresh_ms);
             let free = status == DriverStatus::Free || !query.free_only;
             if fits && fresh && free && distance_m <= query.radius_m {
-                found.push(Candidate { driver, point, at, distance_m, status, version });
+                let spare = query.need.map_or(0, |need| {
+                    (0..32).filter(|bit| can_beyond(standing, need, *bit)).count()
+                });
+                let spare = u8::try_from(spare).unwrap();
+                found.push(Candidate { driver, point, at, distance_m, status, version, spare });
             }
         }
         found.sort_by_key(|candidate| (candidate.distance_m, candidate.driver));
         found.truncate(usize::from(query.max));
         found
     }
+
+    /// Who has a rider aboard and ends near: the least way there first.
+    fn ending(&self, query: &Query, now: MonoMs) -> Vec<(DriverId, Point)> {
+        let mut found = Vec::new();
+        for naive in self.drivers.iter().filter(|naive| naive.here) {
+            let taken = |it: &Standing| it.status == DriverStatus::Taken;
+            let Some(standing) = naive.standing.filter(taken) else { continue };
+            let Some(ends) = standing.ends else { continue };
+            let left_m = distance_m(naive.point, ends);
+            let there_m = distance_m(query.center, ends);
+            let fits = query.need.is_none_or(|need| crate::cell::meets(&standing, &need));
+            let fresh = now.since(naive.seen) <= u64::from(query.fresh_ms);
+            // The index looks at the cells that the circle touches.
+            let seen = CellShape::of(cell_of(naive.point));
+            let looked = seen.nearest_on(&Flat::around(query.center)) <= query.radius_m;
+            if fits && fresh && looked && left_m <= query.ending_m && there_m <= query.radius_m {
+                found.push((left_m + there_m, naive.driver, ends));
+            }
+        }
+        found.sort_unstable();
+        found.truncate(ENDING_MAX);
+        found.into_iter().map(|(_, driver, ends)| (driver, ends)).collect()
+    }
+}
+
+fn can_beyond(standing: Standing, need: Need, bit: u32) -> bool {
+    let has = |capabilities: Capabilities| capabilities.0 >> bit & 1 == 1;
+    has(standing.capabilities) && !has(need.capabilities)
 }
 
 #[derive(Debug, Clone)]
@@ -126,10 +161,21 @@ fn any_standing() -> impl Strategy<Value = Standing> {
         1 => Just(DriverStatus::Held),
         1 => Just(DriverStatus::Taken),
     ];
-    (0..16_u64, status, any_kind(), 0..4_u32, 0..5_u8, 0..20_u64, 0..=100_u8).prop_map(
-        |(id, status, kind, bits, seats_free, version, accepts_pct)| {
+    let ends = prop::option::of(any_point());
+    (0..16_u64, status, any_kind(), 0..4_u32, 0..5_u8, 0..20_u64, 0..=100_u8, ends).prop_map(
+        |(id, status, kind, bits, seats_free, version, accepts_pct, ends)| {
             let (driver, capabilities) = (driver(id), Capabilities(bits));
-            Standing { driver, status, kind, capabilities, seats_free, version, accepts_pct }
+            let seats = seats_free;
+            Standing {
+                driver,
+                status,
+                kind,
+                capabilities,
+                seats_free: seats,
+                version,
+                accepts_pct,
+                ends,
+            }
         },
     )
 }
@@ -141,14 +187,16 @@ fn any_query() -> impl Strategy<Value = Query> {
         seats,
     });
     let need = prop::option::of(need);
-    (any_point(), 0..9_000_u32, need, any::<bool>(), 0..20_000_u32, 0..12_u16).prop_map(
-        |(center, radius_m, need, free_only, fresh_ms, max)| Query {
+    let ending_m = prop_oneof![Just(0), 0..2_000_u32];
+    (any_point(), 0..9_000_u32, need, any::<bool>(), 0..20_000_u32, 0..12_u16, ending_m).prop_map(
+        |(center, radius_m, need, free_only, fresh_ms, max, ending_m)| Query {
             center,
             radius_m,
             need,
             free_only,
             fresh_ms,
             max,
+            ending_m,
         },
     )
 }
@@ -223,6 +271,14 @@ proptest! {
                 Op::Search(query) => {
                     let found = supply.search(&query, now);
                     prop_assert_eq!(&found, &oracle.search(&query, now));
+                    // Once there are enough free ones the index looks no farther.
+                    if query.free_only && query.ending_m > 0 && found.len() < query.max.into() {
+                        let told = supply.search_and_tell(&query, now);
+                        let ending: Vec<(DriverId, Point)> =
+                            told.ending.iter().map(|it| (it.car.driver, it.ends)).collect();
+                        prop_assert_eq!(&told.candidates, &found);
+                        prop_assert_eq!(ending, oracle.ending(&query, now));
+                    }
                     for candidate in found {
                         let seen = supply.fix(candidate.driver).map(|fix| fix.seen);
                         let fresh = |seen| now.since(seen) <= u64::from(query.fresh_ms);
