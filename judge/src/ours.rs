@@ -5,7 +5,7 @@
 //! What is not as in a cluster:
 //! * Cars on their way to riders and those that think are out of the index instead of in it as busy, and
 //!   one that stands still is heard of always: pings are not what is judged. A car with a rider is in it
-//!   for the last of its ride, pings every [`PING_MS`], and the shells estimate from the last ping.
+//!   for the last of its ride, pings every `PING_MS`, and the shells estimate from the last ping.
 //! * One demand board for the city instead of one for each ring key: posts and wakes are by circle,
 //!   so the same bookings are woken.
 //! * A command takes two messages' time; no log, no disk.

@@ -184,7 +184,7 @@ mod tests {
     fn a_straight_drive_takes_distance_times_detour_over_speed() {
         let ways = Ways::straight(10.0, 1.5);
         let (from, to) = (point(40.0, -73.0), point(40.01, -73.0));
-        assert_eq!(ways.leg(from, to).duration_ms(), 166_792);
+        assert_eq!(ways.leg(from, to).duration_ms(), 166_793);
         assert_eq!(ways.assumption(), Assumption { speed_cms: 1000, detour_pct: 150 });
     }
 

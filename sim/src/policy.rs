@@ -19,11 +19,9 @@ const CLAIM_WINDOW_MS: u64 = 150;
 /// The longest drive to a pickup.
 const PICKUP_CAP_MS: u64 = 300_000;
 /// Whoever has so little left to drive with his rider is counted on ...
-const SOON_MS: u64 = 10_000;
-/// ... who takes so long to get out ...
+const SOON_MS: u64 = 5_000;
+/// ... who takes so long to get out.
 const SOON_MARGIN_MS: u64 = 30_000;
-/// ... unless the nearest free driver would come too late so long after.
-const SOON_SPARE_MS: u64 = 60_000;
 
 /// A policy of dispatch, as far as flags of a node can say it. Durations are city time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -117,7 +115,6 @@ fn usual(habits: &Habits, roads: Assumption) -> Pairs {
         ("--pickup-cap-ms", scaled(PICKUP_CAP_MS)),
         ("--soon-ms", scaled(SOON_MS)),
         ("--soon-margin-ms", scaled(SOON_MARGIN_MS)),
-        ("--soon-spare-ms", scaled(SOON_SPARE_MS)),
         // The nodes estimate in wall time, where the cars are as much faster.
         ("--speed-cms", whole32(f64::from(roads.speed_cms) * habits.speed).max(1).to_string()),
         ("--detour-pct", roads.detour_pct.max(100).to_string()),
@@ -146,7 +143,7 @@ mod tests {
             text,
             "--attempt-ms 667 --booking-ttl-ms 10000 --claim-window-ms 5 --detour-pct 140 \
              --offer-shown-ms 333 --offer-ttl-ms 500 --pickup-cap-ms 10000 --soon-margin-ms 1000 \
-             --soon-ms 333 --soon-spare-ms 2000 --speed-cms 13500"
+             --soon-ms 167 --speed-cms 13500"
         );
     }
 

@@ -1,7 +1,7 @@
 //! What other ledgers ask of this one.
 
 use super::Replicated;
-use super::cluster::{Change, Cluster, Join, META, Objection};
+use super::cluster::{Change, Cluster, Join, Objection};
 use super::network;
 use super::wire::{Body, Frame, NotJoined, Reply};
 use crate::contract::{BoxFuture, Refused};
@@ -27,9 +27,9 @@ impl Replicated {
         if core.knows(from, disk) == Some(false) || core.broken.borrow().is_some() {
             return Reply::Stranger;
         }
-        // Who has joined since this node last heard group 0 may lead it, and be the only one to tell.
-        // It is heard there, and nowhere else: a blank disk leads nobody who knows anything.
-        let acquainted = core.knows(from, disk).is_some();
+        // A blank disk has no say, and no vote, until it was let in: it may be one that was lost. A member
+        // hears also those of whose joining it has not heard yet, who may lead all that it could hear of.
+        let hears = core.knows(from, disk).is_some() || core.founders().is_some();
         match body {
             Body::Census => Reply::Census { disk: core.disk, founders: core.founders().clone() },
             Body::Stand(node, standing) => self.pass_on(Change::Stand(node, standing)).await,
@@ -38,12 +38,9 @@ impl Replicated {
             }
             Body::Know(level) => self.pass_on(Change::Know(from, level)).await,
             Body::Join(join) => Reply::Joined(self.let_in(join).await),
-            Body::Snapshot(group, _) if !acquainted && group != META => Reply::Stranger,
+            Body::Words(_) | Body::Snapshot(..) if !hears => Reply::Stranger,
             Body::Words(words) => {
                 let answers = words.iter().map(|words| async {
-                    if !acquainted && words.group != META {
-                        return Err(format!("{from} is not known here yet"));
-                    }
                     let here = match self.here(words.group) {
                         Some(here) => here,
                         None => self.ensure_replica(words.group).await?,
