@@ -147,7 +147,7 @@ async fn what_a_gateway_reports_is_found_at_every_node_once_it_is_acknowledged()
             let mut other = EdgeClient::connect(cluster.edge(other), None).await.unwrap();
             let seen = only_one_at(&mut other, at).await;
             assert_eq!((seen.driver, seen.point), (dee, place(at)));
-            assert!(seen.at.0 <= moved && seen.distance_m == 0, "{seen:?}");
+            assert!(seen.at.0 <= moved + 1 && seen.distance_m == 0, "{seen:?}");
         }
         eventually("he can be matched there", async || {
             let wanted = Near { free_only: true, kind: Some(VehicleType::Sedan), ..near(at) };
