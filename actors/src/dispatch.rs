@@ -43,7 +43,7 @@ use proto::record::command::OfferFate;
 use proto::record::explain::{Fate, Searched};
 use proto::{DriverId, MonoMs, OfferId};
 use radius::Steps;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use trace::Trace;
 
 /// A booking that nobody could be found for searches again after this long, then after
@@ -101,6 +101,8 @@ pub struct Dispatch {
     queued: bool,
     /// When the driver that is counted on would be there; forgotten by the next search.
     counted_on: Option<MonoMs>,
+    /// Since when each was counted on who was. A ride that has been about to end for long may never.
+    awaited: BTreeMap<DriverId, MonoMs>,
     rounds_lost: u32,
     /// Pauses in a row, with no offer between them.
     fruitless: u32,
@@ -133,6 +135,7 @@ impl Dispatch {
             waiting: 0,
             queued: false,
             counted_on: None,
+            awaited: BTreeMap::new(),
             rounds_lost: 0,
             fruitless: 0,
             next_search_at: now,

@@ -194,6 +194,8 @@ struct Inner {
     admission: Semaphore,
     /// For pieces of trails, which wait a second: they must not fill the rest.
     trail_places: Semaphore,
+    /// Trips that may be asked at once whether their riders are aboard.
+    aboard_places: Arc<Semaphore>,
     tally: Tally,
     /// What runs beside the shells; ends with [`Runtime::stop`].
     tasks: Mutex<JoinSet<()>>,
@@ -221,6 +223,7 @@ impl Runtime {
             verifier,
             admission: Semaphore::new(IN_FLIGHT_MAX),
             trail_places: Semaphore::new(IN_FLIGHT_MAX / 4),
+            aboard_places: Arc::new(Semaphore::new(aboard::ASKED_MAX)),
             tally: Tally::default(),
             tasks: Mutex::new(JoinSet::new()),
             world,

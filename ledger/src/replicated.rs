@@ -212,9 +212,10 @@ impl Replicated {
             let started = ledger.start_replica(group, tail, kept).await;
             started.map_err(|why| OpenReplicatedError::Group(group, why))?;
         }
-        // A joiner's list of nodes says who is who; what the cluster is it hears when let in.
-        let founder = !ledger.0.settings.initial.is_empty();
-        if let Some(founders) = origin.founders.as_ref().filter(|_| founder) {
+        // Group 0 may have no leader, and what others have must be served: until it has, the cluster is
+        // what it was when this node founded it or was let in.
+        let knows = ledger.0.settings.partitions > 0;
+        if let Some(founders) = origin.founders.as_ref().filter(|_| knows) {
             ledger.0.learn(ledger.0.as_founded(founders), false);
         }
         ledger.0.read_cluster();

@@ -9,7 +9,8 @@ use proto::NodeId;
 const PEER: &str = "peer";
 const HTTP: &str = "http";
 const ZONE: &str = "zone";
-const WEIGHT: &str = "weight";
+/// How much of the ring it takes; said again when that changes.
+pub(crate) const WEIGHT: &str = "weight";
 const VERSION: &str = "version";
 /// The split table's version; said again when that changes.
 pub(crate) const SPLIT: &str = "split";

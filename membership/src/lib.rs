@@ -34,7 +34,8 @@
 //! * **Who is ready.** An initial node with a *majority* of the initial nodes (with itself), a
 //!   joined one with at least one other member, `--single` alone. See [`NotReady`] for the reasons.
 //!   A node that is not ready stays in the others' rings: readiness is about what it sees, not
-//!   about what it owns.
+//!   about what it owns. One that has just started owns nothing until it can serve
+//!   ([`Membership::take_weight`]).
 //! * **After a pause** (SIGSTOP, a stalled machine) a process sees everyone fall silent although the
 //!   silence was its own. It knows the pause from its clock and drops nobody for a second; the two
 //!   ticks of patience alone hide most of it. Without both it loses its view every time.
@@ -65,7 +66,8 @@
 //! * No name lookup: seeds are addresses.
 //! * Which split table counts is for the caller to agree on. Members that differ in it refuse each
 //!   other's forwards for the cells concerned; who differs for 5 s is logged, nothing repairs it.
-//! * Load is not gossiped, and the ring does not follow it. Weights are fixed at the start.
+//! * Load is not gossiped, and the ring does not follow it. A weight changes when a node begins to
+//!   serve.
 //! * A message is one datagram of 65,507 bytes: about 200 members, then joins would stall. Counted
 //!   as `oversized`.
 //! * A wiped data directory starts again at generation 1, which others may have seen die and will

@@ -5,6 +5,7 @@ use crate::datagrams::Datagrams;
 use crate::facts;
 use crate::gossip::{self, Counters, GOSSIP_INTERVAL, GossipCounts, SealedSocket};
 use crate::ready::{Expect, NotReady};
+use crate::ring::WEIGHT_MAX;
 use crate::roster::Roster;
 use crate::seal::Seal;
 use crate::split::SplitTable;
@@ -15,6 +16,7 @@ use proto::NodeId;
 use proto::units::{Clock, MonoMs};
 use rand::CryptoRng;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -54,6 +56,8 @@ struct Shared {
     current: ArcSwap<View>,
     /// The newest split table. Held while a view is made, so that none brings an old one back.
     splits: Mutex<Arc<SplitTable>>,
+    /// How much of the ring this member wants.
+    weight: AtomicU32,
     changes: watch::Sender<Arc<View>>,
     counters: Arc<Counters>,
 }
@@ -70,7 +74,8 @@ impl Shared {
         let view = Arc::new(view);
         let (changes, _) = watch::channel(Arc::clone(&view));
         let (current, splits) = (ArcSwap::new(Arc::clone(&view)), Mutex::new(view.split_table()));
-        Arc::new(Self { current, splits, changes, counters: Arc::default() })
+        let weight = AtomicU32::new(view.member(view.me()).map_or(0, |me| me.weight));
+        Arc::new(Self { current, splits, weight, changes, counters: Arc::default() })
     }
 
     fn splits(&self) -> MutexGuard<'_, Arc<SplitTable>> {
@@ -158,6 +163,21 @@ impl Membership {
         self.shared.publish(View::to_parts);
     }
 
+    /// Has this member take another part of the ring, at most [`WEIGHT_MAX`] units. Returns once its own
+    /// view shows it, within a gossip interval; the others hear of it with the next gossip. A member
+    /// that can't serve cells yet starts with none.
+    pub async fn take_weight(&self, weight: u32) {
+        let weight = weight.min(WEIGHT_MAX);
+        self.shared.weight.store(weight, Ordering::Relaxed);
+        let shows = |view: &Arc<View>| {
+            let ended = view.ready() == Err(NotReady::GossipEnded);
+            ended || view.member(view.me()).is_some_and(|me| me.weight == weight)
+        };
+        let mut views = self.watch();
+        // An error would say that this handle is gone, and it is not.
+        drop(views.wait_for(shows).await);
+    }
+
     /// What has happened to gossip datagrams.
     pub fn gossip_counts(&self) -> GossipCounts {
         self.shared.counters.read()
@@ -239,6 +259,7 @@ impl Observer {
                 Turn::Ticked => {
                     self.tick();
                     self.say_splits(shared, &gossip).await;
+                    self.say_weight(shared, &gossip).await;
                     self.look_for_strays();
                 }
                 Turn::Ended => {
@@ -300,6 +321,17 @@ impl Observer {
                 .await;
         }
         self.splits = newest;
+    }
+
+    /// Gossips a weight that is new.
+    async fn say_weight(&mut self, shared: &Shared, gossip: &ChitchatHandle) {
+        let weight = shared.weight.load(Ordering::Relaxed);
+        if self.roster.set_weight(weight) {
+            let text = weight.to_string();
+            gossip
+                .with_chitchat(|chitchat| chitchat.self_node_state().set(facts::WEIGHT, &text))
+                .await;
+        }
     }
 
     /// For a moment after a change tables differ; whose differs for longer is told of once.

@@ -58,6 +58,13 @@ impl Roster {
         self.me.split_version = version;
     }
 
+    /// Notes how much of the ring this member takes; false if that is no news.
+    pub(crate) const fn set_weight(&mut self, weight: u32) -> bool {
+        let news = self.me.weight != weight;
+        self.me.weight = weight;
+        news
+    }
+
     /// The members, this one included, in order of id.
     pub(crate) fn members(&self) -> Vec<Member> {
         let mut members: BTreeMap<NodeId, &Member> =

@@ -203,8 +203,8 @@ impl Supply {
     }
 
     /// Drops a driver who is not registered, or who was seen elsewhere `at` a phone time later than
-    /// his last here; false if he is not here, or was here after that. Only a newer ping brings him
-    /// back.
+    /// his last here; false if he is not here, or was here after that. Only a ping that is not older
+    /// brings him back.
     pub fn forget(&mut self, driver: DriverId, at: Option<WallMs>) -> bool {
         let Some(slot) = self.slot_of.get(&driver).copied() else { return false };
         let entry = &mut self.entries[slot as usize];
@@ -280,7 +280,13 @@ impl Supply {
     fn try_stay(&mut self, slot: Option<u32>, ping: &Ping, now: MonoMs) -> Option<PingOutcome> {
         let slot = slot?;
         let entry = &self.entries[slot as usize];
-        if ping.at <= entry.at {
+        // A ghost's cell may be merged into this key again before he pings: then he is handed back with
+        // the very ping that he left by.
+        let stale = match entry.bucket {
+            NOWHERE => ping.at < entry.at,
+            _ => ping.at <= entry.at,
+        };
+        if stale {
             self.counts.stale += 1;
             return Some(PingOutcome::Stale);
         }

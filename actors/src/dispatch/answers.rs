@@ -4,6 +4,7 @@ use super::{
     Dispatch, Doing, Effect, Findings, OFFER_GRACE_MS, Prospect, REBID_MAX_MS, REBID_MS, Ranked,
     candidates_max, cost,
 };
+use crate::policy::Policy;
 use proto::record::Offer;
 use proto::record::ask::{ClaimAnswer, HoldAnswer};
 use proto::record::cell::Candidate;
@@ -78,10 +79,20 @@ impl Dispatch {
         if !self.queued {
             cost::fits(&self.policy, prospect, self.asks(now))?;
         }
+        let awaited = self.awaited.get(&driver);
+        if prospect.free_in_ms > 0 && awaited.is_some_and(|since| self.was_due(now, *since)) {
+            return Err(Filter::Busy);
+        }
         let arrival_ms = cost::arrival_ms(&self.policy, prospect);
         let eta_s = u32::try_from(arrival_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
         let (cost_ms, soon) = (cost::cost_ms(&self.policy, prospect), prospect.free_in_ms > 0);
         Ok(Ranked { driver, rank: 1, distance_m, eta_s, cost_ms, soon })
+    }
+
+    /// Whether a driver who was counted on since then should have been free by now.
+    fn was_due(&self, now: MonoMs, since: MonoMs) -> bool {
+        let Policy { soon_ms, soon_margin_ms, .. } = self.policy;
+        now.since(since) > u64::from(soon_ms) + u64::from(soon_margin_ms)
     }
 
     pub(super) fn claimed(
@@ -104,6 +115,7 @@ impl Dispatch {
                 // He will be there before anybody else could: nobody farther is asked meanwhile.
                 self.candidates.clear();
                 self.found_some = false;
+                self.awaited.entry(driver).or_insert(now);
                 self.counted_on = Some(now.plus_ms(u64::from(candidate.eta_s) * 1_000));
                 self.next_search_at = now.plus_ms(REBID_MAX_MS);
             }

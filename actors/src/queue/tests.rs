@@ -50,7 +50,8 @@ struct Car {
 
 impl Car {
     fn word(self, n: usize) -> Word {
-        Word { standing: standing(n, self.status, self.version), refused: self.refused }
+        let rides = self.status == DriverStatus::Taken;
+        Word { standing: standing(n, self.status, self.version), refused: self.refused, rides }
     }
 }
 
@@ -163,7 +164,7 @@ impl World {
             (place != Whereabouts::Unseen).then_some(sight)
         };
         let sights: Vec<Sight> = self.cars.iter().enumerate().filter_map(seen).collect();
-        self.watch.looked(now, &sights);
+        self.watch.looked(now, &sights, true);
         self.move_on();
         for asked in self.watch.to_read(now) {
             let n = (0..FLEET).find(|n| driver(*n) == asked).unwrap();
@@ -177,14 +178,14 @@ impl World {
     /// The register hears of each step twice, as it may.
     fn move_on(&mut self) {
         let now = MonoMs(self.now);
-        for each in self.watch.steps(now, &self.queue, &RULES) {
+        for each in self.watch.steps(&self.queue, &RULES) {
             assert!(changes(&self.queue, each), "{each:?} changes nothing");
             step(&mut self.queue, each, WallMs(self.now));
             assert!(!changes(&self.queue, each), "{each:?} changes something twice");
             step(&mut self.queue, each, WallMs(self.now + 1));
         }
         self.watch.follow(&self.queue, now);
-        assert_eq!(self.watch.steps(now, &self.queue, &RULES), [], "nothing is left to do");
+        assert_eq!(self.watch.steps(&self.queue, &RULES), [], "nothing is left to do");
     }
 
     /// The same for the list, in so many words.
@@ -305,7 +306,7 @@ impl Three {
         (0..3).for_each(|n| step(&mut queue, QueueStep::Arrive(driver(n)), WallMs(1)));
         let mut watch = Watch::default();
         watch.follow(&queue, MonoMs(0));
-        watch.looked(MonoMs(0), &[]);
+        watch.looked(MonoMs(0), &[], true);
         Self { queue, watch, read: BTreeSet::new() }
     }
 
@@ -319,16 +320,32 @@ impl Three {
     }
 
     fn reads(&mut self, now: u64, n: usize, status: Option<DriverStatus>) {
-        let word = status.map(|status| Word { standing: standing(n, status, 9), refused: 0 });
+        let word = status.map(|status| word(n, status, 9));
         self.read.insert(driver(n));
         self.watch.read(MonoMs(now), driver(n), word);
+    }
+
+    /// Who comes and goes.
+    fn steps(&self) -> Vec<QueueStep> {
+        let steps = self.watch.steps(&self.queue, &RULES).into_iter();
+        steps.filter(|step| !matches!(step, QueueStep::Refused { .. })).collect()
+    }
+
+    fn leaves(&mut self, now: u64, n: usize) {
+        step(&mut self.queue, QueueStep::Leave(driver(n)), WallMs(now));
+        self.watch.follow(&self.queue, MonoMs(now));
     }
 
     fn sees(&mut self, now: u64, n: usize, inside: bool) {
         let (status, version) = (DriverStatus::Free, 1);
         let (driver, point, at) = (driver(n), anywhere(), WallMs(now));
-        self.watch.looked(MonoMs(now), &[Sight { driver, point, at, inside, status, version }]);
+        let sight = Sight { driver, point, at, inside, status, version };
+        self.watch.looked(MonoMs(now), &[sight], true);
     }
+}
+
+fn word(n: usize, status: DriverStatus, version: u64) -> Word {
+    Word { standing: standing(n, status, version), refused: 0, rides: false }
 }
 
 #[test]
@@ -365,6 +382,7 @@ fn who_is_outside_is_not_asked_and_who_is_merely_unseen_is_for_a_while() {
     three.sees(900, 0, true);
     assert_eq!(three.pick(900, 1, &[]), Pick::Take(driver(0)), "and back");
     let gone = 900 + RULES.fresh_ms + 1;
+    three.watch.looked(MonoMs(gone), &[], true);
     assert_eq!(three.pick(gone, 1, &[]), Pick::Nobody, "nobody was heard of");
     assert_eq!(three.queue.position(driver(0)), Some(0), "he keeps his place");
 }
@@ -380,4 +398,48 @@ fn a_record_that_does_not_come_is_waited_for_and_not_for_ever() {
     assert_eq!(three.pick(PATIENCE_MS, 1, &[]), Pick::Read(driver(1)), "the next one's turn");
     three.reads(PATIENCE_MS, 0, Some(DriverStatus::Free));
     assert_eq!(three.pick(PATIENCE_MS, 1, &[]), Pick::Take(driver(0)));
+}
+
+#[test]
+fn nobody_is_absent_because_the_keeper_or_a_cell_is_late() {
+    let mut three = Three::new();
+    (0..3).for_each(|n| three.sees(500, n, true));
+    let late = 500 + 10 * RULES.grace_ms;
+    three.reads(late, 0, Some(DriverStatus::Free));
+    assert_eq!((three.steps(), three.pick(late, 1, &[])), (Vec::new(), Pick::Take(driver(0))));
+    three.watch.looked(MonoMs(late), &[], false);
+    assert_eq!(three.steps(), [], "of half a look nobody is missing");
+    three.watch.looked(MonoMs(late), &[], true);
+    assert_eq!(three.steps(), [0, 1, 2].map(|n| QueueStep::Leave(driver(n))));
+}
+
+#[test]
+fn who_said_yes_keeps_his_place_until_he_has_the_trip() {
+    let mut three = Three::new();
+    three.reads(0, 0, Some(DriverStatus::Taken));
+    assert_eq!(three.steps(), [], "the booking may say no yet");
+    assert_eq!(three.pick(0, 1, &[0]), Pick::Read(driver(1)));
+    let rides = Word { rides: true, ..word(0, DriverStatus::Taken, 9) };
+    three.watch.read(MonoMs(0), driver(0), Some(rides));
+    assert_eq!(three.steps(), [QueueStep::Leave(driver(0))]);
+    // A cell that has not heard of it does not bring him back, one that has does.
+    three.leaves(0, 0);
+    three.sees(500, 0, true);
+    assert_eq!(three.steps(), []);
+    let (point, at, status, inside) = (anywhere(), WallMs(1_000), DriverStatus::Free, true);
+    let home = Sight { driver: driver(0), point, at, inside, status, version: 10 };
+    three.watch.looked(MonoMs(1_000), &[home], true);
+    assert_eq!(three.steps(), [QueueStep::Arrive(driver(0))]);
+}
+
+#[test]
+fn a_record_that_did_not_come_is_asked_for_again() {
+    let mut three = Three::new();
+    assert_eq!(three.watch.to_read(MonoMs(0)).len(), 3);
+    (0..3).for_each(|n| three.reads(0, n, Some(DriverStatus::Free)));
+    three.sees(500, 0, true);
+    three.reads(500, 0, None);
+    assert!(!three.watch.to_read(MonoMs(600)).contains(&driver(0)), "not at once");
+    three.sees(2_000, 0, true);
+    assert!(three.watch.to_read(MonoMs(2_000)).contains(&driver(0)));
 }

@@ -2,8 +2,9 @@
 //! records to the steps of the register, and to whose turn it is. Soft state: another keeper begins
 //! with the order alone, and believes for a while that everybody is still where he was.
 //!
-//! A driver *comes* when he is seen in the zone, free. He *leaves* when he is seen off duty or with a
-//! trip, or was not seen in the zone for longer than the grace. Who has been seen outside is not asked
+//! A driver *comes* when he is seen in the zone, free. He *leaves* when his record says that he is off
+//! duty or has a trip, or when whole looks have not seen him in the zone for longer than the grace: the
+//! keeper's own delays are not his absence. Who has been seen outside is not asked
 //! meanwhile; who has merely not been seen is, for as long as any driver counts as fresh, because the
 //! death of the node that knew where he is must not cost him his turn.
 //!
@@ -13,7 +14,7 @@
 use super::changes;
 use crate::cell::meets;
 use proto::record::booking::Need;
-use proto::record::driver::{Driver, DriverStatus, Standing};
+use proto::record::driver::{Commitment, Driver, DriverStatus, Standing};
 use proto::record::queue::{Queue, QueueStep};
 use proto::{BookingId, DriverId, MonoMs, Point, WallMs};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,11 +70,14 @@ pub struct Word {
     pub standing: Standing,
     /// How many offers he has refused, ever.
     pub refused: u32,
+    /// Whether he has a trip. One who has merely said yes may yet be told that the booking is another's.
+    pub rides: bool,
 }
 
 impl From<&Driver> for Word {
     fn from(driver: &Driver) -> Self {
-        Self { standing: driver.standing(), refused: driver.refused }
+        let rides = matches!(driver.current, Some(Commitment::Taken { trip: Some(_), .. }));
+        Self { standing: driver.standing(), refused: driver.refused, rides }
     }
 }
 
@@ -123,12 +127,14 @@ impl Known {
         }
     }
 
-    fn has_left(&self, now: MonoMs, rules: &Rules) -> bool {
-        let works = match self.status {
-            Some((_, DriverStatus::Offline | DriverStatus::Taken)) => false,
-            Some((_, DriverStatus::Free | DriverStatus::Held)) | None => true,
-        };
-        !works || now.since(self.inside_at) > rules.grace_ms
+    fn has_left(&self, looked_at: Option<MonoMs>, rules: &Rules) -> bool {
+        let ended = |word: Word| word.rides || word.standing.status == DriverStatus::Offline;
+        self.word.is_some_and(ended) || self.unseen_ms(looked_at) > rules.grace_ms
+    }
+
+    /// How long before the last whole look he was last seen in the zone.
+    fn unseen_ms(&self, looked_at: Option<MonoMs>) -> u64 {
+        looked_at.map_or(0, |looked_at| looked_at.since(self.inside_at))
     }
 
     /// Whether his record says more, or something newer, than is known of it.
@@ -177,13 +183,20 @@ pub struct Watch {
     /// Who was seen in the zone and has no place yet: when first, by this keeper's clock and then by
     /// his phone's.
     coming: BTreeMap<DriverId, (MonoMs, WallMs)>,
+    /// Who has left and is still seen: the newest version of his record that was known. A cell that has
+    /// not heard of it yet would bring him back.
+    left: BTreeMap<DriverId, u64>,
     has_looked: bool,
+    /// When all cells of the zone last answered.
+    looked_at: Option<MonoMs>,
 }
 
 impl Watch {
     /// Follows the register: who has a place is known, who has none is not.
     pub fn follow(&mut self, queue: &Queue, now: MonoMs) {
         let here: BTreeSet<DriverId> = queue.places.iter().map(|place| place.driver).collect();
+        let gone = self.known.iter().filter(|(driver, _)| !here.contains(*driver));
+        self.left.extend(gone.filter_map(|(driver, known)| Some((*driver, known.status?.0))));
         self.known.retain(|driver, _| here.contains(driver));
         for driver in here {
             self.known.entry(driver).or_insert(Known::since(now));
@@ -196,9 +209,13 @@ impl Watch {
         self.has_looked
     }
 
-    /// Takes what the cells see.
-    pub fn looked(&mut self, now: MonoMs, sights: &[Sight]) {
+    /// Takes what the cells see; `whole` if all have answered, so that who is not there is absent.
+    pub fn looked(&mut self, now: MonoMs, sights: &[Sight], whole: bool) {
         self.has_looked = true;
+        if whole {
+            self.looked_at = Some(now);
+        }
+        let mut left = BTreeMap::new();
         let mut coming = BTreeMap::new();
         for sight in sights {
             let Sight { driver, point, at, inside, status, version } = *sight;
@@ -209,12 +226,17 @@ impl Watch {
                 if inside {
                     known.inside_at = now;
                 }
+                continue;
+            }
+            let outdated = self.left.get(&driver).copied().filter(|newest| version < *newest);
+            if let Some(newest) = outdated {
+                left.insert(driver, newest);
             } else if inside && status == DriverStatus::Free {
                 let first = self.coming.get(&driver).copied().unwrap_or((now, at));
                 coming.insert(driver, first);
             }
         }
-        self.coming = coming;
+        (self.coming, self.left) = (coming, left);
     }
 
     /// Whose records are to be read now; whoever is named is asked about again in a while.
@@ -232,6 +254,7 @@ impl Watch {
         let Some(known) = self.known.get_mut(&driver) else { return };
         let Some(word) = word else {
             known.silent_since.get_or_insert(now);
+            known.asked_at = Some(now);
             return;
         };
         (known.silent_since, known.asked_at, known.read_at) = (None, None, Some(now));
@@ -243,10 +266,10 @@ impl Watch {
 
     /// What follows for the register, at most [`STEPS_MAX`]: those who leave, those who refused, in
     /// the order of the queue; then those who come, in the order in which they were first seen.
-    pub fn steps(&self, now: MonoMs, queue: &Queue, rules: &Rules) -> Vec<QueueStep> {
+    pub fn steps(&self, queue: &Queue, rules: &Rules) -> Vec<QueueStep> {
         let of_known = queue.places.iter().filter_map(|place| {
             let (driver, known) = (place.driver, self.known.get(&place.driver)?);
-            if known.has_left(now, rules) {
+            if known.has_left(self.looked_at, rules) {
                 return Some(QueueStep::Leave(driver));
             }
             let refused = known.word?.refused;
@@ -265,7 +288,7 @@ impl Watch {
         let Wanted { booking, need, not, read } = wanted;
         for driver in queue.places.iter().map(|place| place.driver) {
             let Some(known) = self.known.get(&driver) else { continue };
-            let elsewhere = known.outside || now.since(known.inside_at) > rules.fresh_ms;
+            let elsewhere = known.outside || known.unseen_ms(self.looked_at) > rules.fresh_ms;
             let for_another =
                 known.named.is_some_and(|(other, until)| other != booking && now < until);
             // A vehicle stays what it is: who can't serve it needs no reading.

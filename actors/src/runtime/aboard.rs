@@ -9,6 +9,11 @@ use super::store::Stands;
 use proto::record::ask::{Aboard, GetTrip, Restand};
 use proto::record::driver::Standing;
 use proto::record::{Commitment, Driver, Trip, TripState};
+use std::sync::Arc;
+
+/// Trips asked at once, at most: after a takeover as many drivers as a partition has are asked about.
+/// Whoever finds no place is asked about when his cell asks again how he stands.
+pub(super) const ASKED_MAX: usize = 64;
 
 impl Runtime {
     /// How a driver stands, with where his ride ends if a rider is aboard.
@@ -49,7 +54,11 @@ impl Runtime {
         let Some(Commitment::Taken { offer, trip: Some(trip), .. }) = &driver.current else {
             return;
         };
-        if !self.counts_on_anybody() || !self.0.soft.ask_aboard(driver.id, offer.id) {
+        if !self.counts_on_anybody() {
+            return;
+        }
+        let Ok(place) = Arc::clone(&self.0.aboard_places).try_acquire_owned() else { return };
+        if !self.0.soft.ask_aboard(driver.id, offer.id) {
             return;
         }
         let (runtime, trip, driver) = (self.clone(), *trip, driver.id);
@@ -60,6 +69,7 @@ impl Runtime {
             {
                 runtime.note_aboard(Aboard { driver, offer: trip.offer, aboard: true });
             }
+            drop(place);
         });
     }
 

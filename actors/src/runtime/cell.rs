@@ -281,8 +281,10 @@ impl Shell {
         let mut state = self.cell.state();
         state.supply.expire(now, EXPIRE_MS, SWEEP_MAX);
         state.board.expire(now);
-        // Whoever finds the verifier's queue full stays as he is and is named again in a moment.
-        for (driver, at) in state.supply.unverified(now, SWEEP_MAX) {
+        // A cell that is somebody else's must not claim those whom it has handed on. Whoever finds the
+        // verifier's queue full stays as he is and is named again in a moment.
+        let asked = if state.foreign_since.is_none() { SWEEP_MAX } else { 0 };
+        for (driver, at) in state.supply.unverified(now, asked) {
             self.runtime.0.verifier.ask(driver, self.cell.ring_key, at);
         }
         let empty = state.is_empty(now);

@@ -7,6 +7,7 @@ mod turn;
 
 pub(super) use turn::{keep_order, more_than_wait};
 
+use self::turn::TURN_MS;
 use super::Runtime;
 use super::driver::Reply;
 use super::registry::Registry;
@@ -39,12 +40,12 @@ const GONE_MS: u64 = 10_000;
 pub(super) enum Message {
     /// Look at the zone.
     Look,
-    /// What the cells see.
-    Seen(Vec<Sight>),
+    /// What the cells see, and whether all of them have answered.
+    Seen(Vec<Sight>, bool),
     /// What records say; nothing of one that did not come.
     Read(Vec<(DriverId, Option<Word>)>),
-    /// Whose turn is it?
-    Next { ask: Box<NextInQueue>, reply: Reply<Turn> },
+    /// Whose turn is it? Of no use after that time: whoever asked has gone.
+    Next { ask: Box<NextInQueue>, until: MonoMs, reply: Reply<Turn> },
 }
 
 pub(super) struct Shell {
@@ -114,9 +115,9 @@ impl Actor for Shell {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             Message::Look => self.look(&myself, state).await,
-            Message::Seen(sights) => {
+            Message::Seen(sights, whole) => {
                 state.looking_since = None;
-                state.watch.looked(self.now(), &sights);
+                state.watch.looked(self.now(), &sights, whole);
                 self.move_on(state).await;
                 self.read(&myself, state);
             }
@@ -127,8 +128,8 @@ impl Actor for Shell {
                 }
                 self.move_on(state).await;
             }
-            Message::Next { ask, reply } => {
-                let turn = self.next(state, &ask).await;
+            Message::Next { ask, until, reply } => {
+                let turn = self.next(state, &ask, until).await;
                 let _caller_gone = reply.send(Ok(turn));
             }
         }
@@ -205,8 +206,8 @@ impl Shell {
         state.looking_since = Some(now);
         let (runtime, myself, zone) = (self.runtime.clone(), myself.clone(), self.zone);
         tokio::spawn(async move {
-            let sights = runtime.sights(&policy, zone).await;
-            let _shell_gone = myself.cast(Message::Seen(sights));
+            let (sights, whole) = runtime.sights(&policy, zone).await;
+            let _shell_gone = myself.cast(Message::Seen(sights, whole));
         });
     }
 
@@ -227,7 +228,7 @@ impl Shell {
         let policy = self.runtime.world().policy.load_full();
         let Some((_, rules)) = self.zone(&policy) else { return };
         let Some(queue) = &state.queue else { return };
-        let steps = state.watch.steps(self.now(), queue, &rules);
+        let steps = state.watch.steps(queue, &rules);
         if !steps.is_empty() {
             self.propose(state, steps).await;
         }
@@ -301,7 +302,8 @@ impl Runtime {
     /// Asks the keeper whose turn it is.
     pub(super) async fn next_in_queue(&self, ask: NextInQueue) -> Result<Turn, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.tell_queue(ask.zone, Message::Next { ask: Box::new(ask), reply });
+        let until = self.world().clock.mono().plus_ms(TURN_MS.into());
+        self.tell_queue(ask.zone, Message::Next { ask: Box::new(ask), until, reply });
         answer.await.unwrap_or_else(|_| Err(Refusal::new(Code::Retry, "the queue's keeper died")))
     }
 }

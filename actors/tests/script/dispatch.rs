@@ -32,7 +32,11 @@ impl Stage {
         match &words[1..] {
             ["begin", rest @ ..] => {
                 let number = |place: usize, or| rest.get(place).map_or(or, |n| n.parse().unwrap());
-                let policy = Policy { max_offers_per_attempt: number(0, 1), ..Policy::default() };
+                let mut policy =
+                    Policy { max_offers_per_attempt: number(0, 1), ..Policy::default() };
+                if let Some(seconds) = rest.get(2) {
+                    policy.booking_ttl_ms = seconds.parse::<u32>().unwrap() * 1_000;
+                }
                 let offers_made = usize::from(number(1, 0));
                 let start = Start { offers_made, ..Start::default() };
                 self.dispatch = Some(Dispatch::begin(now, policy, start, &mut out));

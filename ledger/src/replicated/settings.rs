@@ -23,7 +23,7 @@ pub struct Settings {
     pub zone: String,
     /// The nodes that found the cluster, equal on all of them; empty for one that joins.
     pub initial: BTreeSet<NodeId>,
-    /// Partitions, beside group 0. Only founders are asked.
+    /// Partitions, beside group 0. Only founders are asked; 0 for one that joins and has not been let in yet.
     pub partitions: u16,
     /// Replicas of each. Only founders are asked; fewer nodes hold fewer.
     pub replicas: u8,

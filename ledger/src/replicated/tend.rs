@@ -40,8 +40,10 @@ struct Memory {
     fit: BTreeMap<GroupId, u32>,
     /// Since when a node seems dead.
     silent: BTreeMap<NodeId, MonoMs>,
-    /// Since when this node leads group 0.
-    leads_since: Option<MonoMs>,
+    /// Since when this node leads each group.
+    leads_since: BTreeMap<GroupId, MonoMs>,
+    /// Since when it has been published as the leader of group 0.
+    tends_since: Option<MonoMs>,
     /// At which index a group's snapshot was last asked for.
     asked: BTreeMap<GroupId, u64>,
     /// How often this node asked to lead each group.
@@ -64,8 +66,14 @@ impl Replicated {
             for here in &leading {
                 // Who leads hears himself; should he lead no more, his patience begins now.
                 here.heard_at.store(self.0.clock.mono().0, Ordering::Relaxed);
-                here.replica.heartbeat().await;
+                let rarely = self.in_doubt(here, &mut memory);
+                if !rarely || beat % self.0.settings.timers.doubtful_beats() == 0 {
+                    here.replica.heartbeat().await;
+                }
             }
+            memory
+                .leads_since
+                .retain(|group, _| leading.iter().any(|here| here.replica.group == *group));
             for here in all.iter().filter(|here| !here.replica.role().leads) {
                 self.stand_if_unled(here, &mut memory).await;
             }
@@ -77,7 +85,7 @@ impl Replicated {
                 self.keep_short(here, &mut memory).await;
             }
             for here in &leading {
-                self.doubt(here);
+                self.doubt(here, &mut memory);
                 if let Ok(turn) = Arc::clone(&moves).try_acquire_owned()
                     && let Some(step) = self.next_step(here)
                 {
@@ -141,12 +149,19 @@ impl Replicated {
         }
     }
 
-    /// A leader whom no quorum answers stops acting as one; it is published again once confirmed.
-    fn doubt(&self, here: &Here) {
+    /// Whether no quorum has answered a leader for too long.
+    fn in_doubt(&self, here: &Here, memory: &mut Memory) -> bool {
+        let now = self.0.clock.mono();
+        let since = *memory.leads_since.entry(here.replica.group).or_insert(now);
         let alone = here.replica.members().voters.len() <= 1;
-        let unconfirmed = here.replica.unconfirmed_ms().unwrap_or(0);
+        let unconfirmed = here.replica.unconfirmed_ms().unwrap_or_else(|| now.since(since));
+        !alone && unconfirmed > self.0.settings.timers.doubt_ms()
+    }
+
+    /// A leader whom no quorum answers stops acting as one; it is published again once confirmed.
+    fn doubt(&self, here: &Here, memory: &mut Memory) {
         let group = here.replica.group;
-        if !alone && unconfirmed > self.0.settings.timers.doubt_ms() {
+        if self.in_doubt(here, memory) {
             self.0.lead(group, None);
         } else if !self.0.leadership.borrow().contains_key(&group) {
             here.look.notify_one();
@@ -186,18 +201,21 @@ impl Replicated {
         next_step(&here.replica.members(), &lags, &wanted, &listen)
     }
 
-    /// Hands one group over to its successor, if that one has been fit for a while.
+    /// Hands one group over to its successor, if that one has been fit for a while; at once if this node
+    /// has no vote in it, since then nobody can write there.
     async fn give_back(&self, leading: &[&Here], living: &BTreeSet<NodeId>, memory: &mut Memory) {
-        let Some(known) = self.agreed() else { return };
+        let known = self.agreed();
         let mut handed = false;
         for here in leading {
             let group = here.replica.group;
             let looks = memory.fit.entry(group).or_default();
-            match self.successor(&known, here, living) {
+            let voted_out = !here.replica.members().voters.contains(&self.0.me());
+            let enough = if voted_out { 1 } else { STABLE_LOOKS };
+            match self.successor(known.as_deref(), here, living, voted_out) {
                 None => *looks = 0,
                 Some(node) => {
                     *looks += 1;
-                    if *looks >= STABLE_LOOKS && !handed {
+                    if *looks >= enough && !handed {
                         (*looks, handed) = (0, true);
                         self.0.hand_overs.begin(group, self.0.clock.mono());
                         here.replica.hand_over(node).await;
@@ -208,8 +226,15 @@ impl Replicated {
     }
 
     /// Who should lead a group that this node leads: the node that the plan wants, once it is fit. If
-    /// this node has been voted out anybody fit will do, since a leader without a vote changes nothing.
-    fn successor(&self, known: &Known, here: &Here, living: &BTreeSet<NodeId>) -> Option<NodeId> {
+    /// this node has been voted out anybody fit will do, whatever the plan: group 0, which agrees on
+    /// it, may be the very group that waits.
+    fn successor(
+        &self,
+        known: Option<&Known>,
+        here: &Here,
+        living: &BTreeSet<NodeId>,
+        voted_out: bool,
+    ) -> Option<NodeId> {
         let members = here.replica.members();
         let lags = here.replica.lags();
         let fit = |node: &NodeId| {
@@ -218,10 +243,9 @@ impl Replicated {
                 && living.contains(node)
                 && matches!(lags.get(node), Some(Some(lag)) if *lag <= LAG_MAX)
         };
-        let wanted = known.plan.get(&here.replica.group).and_then(|nodes| nodes.first().copied());
+        let wanted = known.and_then(|known| known.plan.get(&here.replica.group)?.first().copied());
         let wanted = wanted.filter(|node| !members.joint && fit(node));
         let anybody = || members.voters.iter().copied().find(fit);
-        let voted_out = !members.voters.contains(&self.0.me());
         wanted.or_else(|| if voted_out { anybody() } else { None })
     }
 
@@ -237,10 +261,10 @@ impl Replicated {
             memory.silent.entry(node).or_insert(now);
         }
         if !self.0.leadership.borrow().contains_key(&META) {
-            memory.leads_since = None;
+            memory.tends_since = None;
             return;
         }
-        let leads_since = *memory.leads_since.get_or_insert(now);
+        let tends_since = *memory.tends_since.get_or_insert(now);
         let founded = self.read_stale(META, CLUSTER_KEY).ok().flatten().is_some();
         let founders = self.0.founders().clone();
         if let (false, Some(founders)) = (founded, founders) {
@@ -257,7 +281,7 @@ impl Replicated {
             };
             let gone = now.since(*since) >= self.0.settings.grace_ms;
             if gone
-                && now.since(leads_since) >= HEARS_WITHIN_MS
+                && now.since(tends_since) >= HEARS_WITHIN_MS
                 && listed.standing == Standing::Active
                 && self.replaceable(&known.cluster, living)
             {

@@ -86,6 +86,13 @@ impl Timers {
     pub(crate) const fn doubt_ms(self) -> u64 {
         2 * self.election_ms.1
     }
+
+    /// A leader in doubt lets so many beats pass without a heartbeat: a follower that hears it, but could
+    /// be elected by nodes that don't, has time to ask. It does not fall silent: a log that is longer
+    /// than all others must be led on once its leader is heard again.
+    pub(crate) const fn doubtful_beats(self) -> u64 {
+        self.doubt_ms().div_ceil(self.heartbeat_ms)
+    }
 }
 
 /// Entries in one append. At the usual few hundred bytes far below a frame; larger ones are cut.

@@ -106,8 +106,9 @@ const WEIGHT: u32 = 1;
 
 /// How often it is looked whether all partitions have leaders, before clients are served.
 const LEADERS_LOOK_EVERY: Duration = Duration::from_millis(25);
-/// How many times: 5 s in all.
-const LEADERS_LOOKS: u32 = 200;
+/// How many times: 2 s in all, twice what elections take. While some partition has no majority whoever
+/// starts must serve the others.
+const LEADERS_LOOKS: u32 = 80;
 
 /// What the later steps share.
 pub(super) struct Frame {
@@ -161,7 +162,7 @@ pub(super) async fn start(config: Config, seams: Seams, build: Build) -> Result<
         peer: config.peer_advertised.unwrap_or(peer),
         http: config.http_advertised.unwrap_or(http),
         zone: config.zone.clone(),
-        weight: WEIGHT,
+        weight: 0, // until it has actors
         version: env!("CARGO_PKG_VERSION").to_owned(),
         split_version: config.splits.version(),
     };
@@ -400,7 +401,11 @@ async fn open_ledger(
     let (initial, partitions) = match &config.bootstrap {
         Bootstrap::Initial { nodes, partitions } => (nodes.keys().copied().collect(), *partitions),
         Bootstrap::Single { partitions } => ([config.node].into(), *partitions),
-        Bootstrap::Seeds(_) => (BTreeSet::new(), 0),
+        // Known from the start if this node has been let in before.
+        Bootstrap::Seeds(_) => {
+            let partitions = membership.view().foundation().map_or(0, |known| known.partitions);
+            (BTreeSet::new(), partitions)
+        }
     };
     let mut settings = Settings::founder(config.node, initial, partitions);
     settings.zone.clone_from(&config.zone);
@@ -457,6 +462,8 @@ impl Frame {
             cell_replicas: usize::from(self.config.cell_replicas),
             faults: self.config.faults,
         });
+        // Positions that came before would be refused, and their cells have owners who take them.
+        self.membership.take_weight(WEIGHT).await;
         self.router.attach(Arc::new(runtime.clone()));
         let _ = self.runtime.set(runtime);
     }

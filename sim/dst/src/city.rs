@@ -263,13 +263,14 @@ impl City {
     /// Waits until nothing is pending, and says what is when the time is over.
     async fn come_to_rest(&self) {
         let mut phone = self.phone("inspector");
+        let until = self.patience().max(outside::now() + converged::CLEARED);
         loop {
             let unrest = self.unrest(&mut phone).await;
             if unrest.is_none() {
                 self.rested.set(Some(outside::now().saturating_sub(self.plan.heal)));
                 return;
             }
-            if outside::now() >= self.patience() {
+            if outside::now() >= until {
                 self.broken.borrow_mut().extend(converged::judge(&unrest));
                 return;
             }

@@ -1,6 +1,7 @@
 //! A rider: books, looks how his booking stands, in a storm calls it off now and then, and books again.
 
 use crate::city::{City, Manners, as_booking, id, maybe_id, ms, place, settled, text};
+use crate::laws::converged;
 use crate::outside;
 use crate::phone::{NO_ANSWER, Party, Phone};
 use proto::{BookingId, RiderId, TripId};
@@ -89,7 +90,9 @@ impl Rider<'_> {
                 self.call_off(booking).await;
                 continue;
             }
-            if outside::now() >= self.city.patience() {
+            let rides = stormy && text(&now, "status") == "ASSIGNED";
+            let longer = if rides { converged::RIDE } else { Duration::ZERO };
+            if outside::now() >= self.city.patience() + longer {
                 self.city.waits(format!("booking {booking} has not ended: {now}"));
                 return;
             }

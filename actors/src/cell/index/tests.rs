@@ -285,15 +285,18 @@ fn a_driver_seen_elsewhere_is_forgotten_and_a_late_ping_does_not_bring_him_back(
 }
 
 #[test]
-fn the_forgotten_come_back_only_with_a_newer_ping() {
+fn the_forgotten_come_back_only_with_a_ping_that_is_not_older() {
     let mut supply = free_at(&[around(0, 0)]);
+    supply.ping(&ping(1, around(0, 0), 2), MonoMs(0));
     assert!(supply.forget(driver(1), None));
     assert!(!supply.forget(driver(1), None));
     assert!(!supply.forget(driver(2), None));
     assert!(supply.search(&query(), MonoMs(0)).is_empty());
     assert_eq!(supply.restand(&standing(1, DriverStatus::Free, 9), MonoMs(0)), Restood::Ignored);
     assert_eq!(supply.ping(&ping(1, around(0, 0), 1), MonoMs(1)), PingOutcome::Stale);
-    supply.ping(&ping(1, around(0, 0), 2), MonoMs(1));
+    // His last one, by which he left: the cell that he left to is merged into this key.
+    let back = supply.ping(&ping(1, around(0, 0), 2), MonoMs(1));
+    assert_eq!(back, PingOutcome::Applied { moved: true, ask: true });
     assert_eq!(supply.len(), 1);
     supply.check_invariants();
 }

@@ -19,10 +19,10 @@ const SIGHTS_MAX: usize = 2 * QUEUE_MAX;
 const READ_MS: u32 = 400;
 
 impl Runtime {
-    /// The cars in and around a zone.
-    pub(super) async fn sights(&self, policy: &Policy, zone: ZoneId) -> Vec<Sight> {
+    /// The cars in and around a zone, and whether all cells there have answered.
+    pub(super) async fn sights(&self, policy: &Policy, zone: ZoneId) -> (Vec<Sight>, bool) {
         let zones = &policy.queue_zones;
-        let Some((center, radius_m)) = zones.circle(zone) else { return Vec::new() };
+        let Some((center, radius_m)) = zones.circle(zone) else { return (Vec::new(), true) };
         let wanted = Wanted {
             center,
             radius_m: radius_m.saturating_add(OUTSKIRTS_M),
@@ -31,12 +31,12 @@ impl Runtime {
             max: u16::try_from(SIGHTS_MAX).unwrap_or(u16::MAX),
             fresh_ms: None,
         };
-        let seen = self.nearby(wanted).await.candidates.into_iter();
+        let nearby = self.nearby(wanted).await;
         let sight = |Candidate { driver, point, at, status, version, .. }| {
             let inside = zones.at(point).is_some_and(|around| around.id() == zone);
             Sight { driver, point, at, inside, status, version }
         };
-        seen.map(sight).collect()
+        (nearby.candidates.into_iter().map(sight).collect(), !nearby.partial)
     }
 
     /// What the records of some drivers say, all asked for at once.

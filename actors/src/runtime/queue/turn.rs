@@ -11,7 +11,7 @@ use proto::record::cell::{Candidate, Demand};
 use proto::record::driver::DriverStatus;
 use proto::record::explain::{DROPPED_MAX, Dropped, Filter};
 use proto::record::queue::QUEUE_MAX;
-use proto::{DriverId, WallMs};
+use proto::{DriverId, MonoMs, WallMs};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
@@ -20,12 +20,13 @@ use std::sync::atomic::Ordering;
 const READS_MAX: usize = 16;
 /// How long a booking's search waits for a keeper's answer, in milliseconds: two records that take
 /// their time, or a look in its way.
-const TURN_MS: u32 = 1_000;
+pub(super) const TURN_MS: u32 = 1_000;
 
 impl Shell {
     /// Whose turn it is. Only what records say now counts, so he is asked anew before he is named.
-    pub(super) async fn next(&self, state: &mut State, ask: &NextInQueue) -> Turn {
-        if !self.load(None, state).await || !state.watch.has_looked() {
+    /// Nothing is read after `until`: questions must not pile up behind a partition that does not answer.
+    pub(super) async fn next(&self, state: &mut State, ask: &NextInQueue, until: MonoMs) -> Turn {
+        if self.now() >= until || !self.load(None, state).await || !state.watch.has_looked() {
             return Turn::Wait;
         }
         let policy = self.runtime.world().policy.load_full();
@@ -42,7 +43,7 @@ impl Shell {
                     not.insert(driver);
                     next.push(self.candidate(state, &policy, ask, driver));
                 }
-                Pick::Read(_) if read.len() >= READS_MAX => break,
+                Pick::Read(_) if read.len() >= READS_MAX || now >= until => break,
                 Pick::Read(driver) => {
                     read.insert(driver);
                     let word = self.runtime.word(driver).await;

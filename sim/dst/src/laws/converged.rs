@@ -8,6 +8,10 @@ use std::time::Duration;
 pub const LAW: &str = "at rest after the heal";
 /// How long that may take.
 pub const WITHIN: Duration = Duration::from_secs(10);
+/// Who has a car by then is carried to his end first: riders may have queued for one of three cars.
+pub const RIDE: Duration = Duration::from_secs(3);
+/// What a ride that ended so late leaves behind is gone this soon.
+pub const CLEARED: Duration = Duration::from_secs(1);
 
 /// What is still not as it should be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

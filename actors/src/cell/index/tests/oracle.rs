@@ -28,7 +28,7 @@ impl Oracle {
     fn ping(&mut self, ping: &Ping, now: MonoMs) -> Option<bool> {
         let Ping { driver, point, at, .. } = *ping;
         let old = self.find(driver).copied();
-        if old.is_some_and(|old| at <= old.at) {
+        if old.is_some_and(|old| at < old.at || at == old.at && old.here) {
             return None;
         }
         let standing = old.and_then(|old| old.standing);
