@@ -243,6 +243,12 @@ impl Cluster {
         self.those(|machine| machine.on.get() && machine.ledger.borrow().is_some())
     }
 
+    /// Whether the node of a machine founded the cluster or has been let in.
+    pub fn belongs(&self, index: usize) -> bool {
+        let ledger = self.machine(index).ledger.borrow().clone();
+        ledger.is_some_and(|ledger| ledger.known().borrow().cluster.version > 0)
+    }
+
     /// Whether the node of a machine was switched on before this time, and not again since.
     pub fn is_on_since(&self, index: usize, time: Duration) -> bool {
         let machine = self.machine(index);
@@ -412,6 +418,11 @@ impl Replicas {
                 return Err(format!("{group} has votes at {voters:?}, wanted at {wanted:?}"));
             }
             for voter in &voters {
+                // Whoever has not heard of the last change yet may need a majority of the old voters.
+                let quorums = self.standing(*group).get(voter).map(|own| own.quorums.clone());
+                if quorums.is_some_and(|quorums| quorums != [voters.clone()]) {
+                    return Err(format!("{group} has not heard who votes at {}", name(*voter)));
+                }
                 let status = self.0.get(voter).and_then(|all| all.get(group));
                 match status.filter(|_| on.contains(voter)) {
                     Some(status) if status.applied + LAG_MAX >= leader.applied => {}

@@ -44,9 +44,12 @@ pub async fn scout(city: Rc<City>) {
 async fn look(city: &City, phone: &mut Phone, me: DriverId, split: &Split, side: &[usize]) {
     let running = city.cluster.running();
     let there: Vec<usize> = side.iter().copied().filter(|node| running.contains(node)).collect();
-    // Who was switched on in the cut, or just before, may hear too few to serve his cells.
+    // Who was switched on in the cut, or just before, may hear too few to serve his cells; who was not let
+    // in yet serves nobody.
     let joined_by = split.since.saturating_sub(JOINS_WITHIN);
-    if there.is_empty() || !there.iter().all(|node| city.cluster.is_on_since(*node, joined_by)) {
+    let cluster = &city.cluster;
+    let serves = |node: &usize| cluster.is_on_since(*node, joined_by) && cluster.belongs(*node);
+    if there.is_empty() || !there.iter().all(serves) {
         return;
     }
     let node = there[phone.dice().one_of(0..there.len())];
