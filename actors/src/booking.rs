@@ -8,8 +8,11 @@
 //!     +--------------------+--- Cancel ---> cancelled
 //!                          +--- Expire ---> expired
 //! ```
+//!
+//! While its driver is on his way, an assigned booking may change to a better one: see [`change`].
 
 pub mod attempts;
+pub mod change;
 
 use proto::record::booking::{Booking, BookingState, OFFERS_MAX, Offer, OfferState};
 use proto::record::command::OfferFate;
@@ -23,8 +26,9 @@ pub const REPLACEMENTS_MAX: u8 = 5;
 /// What an accepted offer came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// The booking takes this driver: a trip is to be born under this id.
-    Born(TripId),
+    /// The booking takes this driver: a trip is to be born under this id, and the one that it had, if
+    /// it had one, has ended.
+    Born(TripId, Option<TripId>),
     /// It took him before; this is the trip.
     Again(TripId),
 }
@@ -80,38 +84,38 @@ pub fn assign(
     trip: TripId,
     what: &mut Vec<What>,
 ) -> Result<Decision, Code> {
-    if let BookingState::Assigned { offer: won, trip: born, .. } = booking.state {
-        return if won == offer { Ok(Decision::Again(born)) } else { Err(Code::OfferTaken) };
+    // A trip that is over keeps its answer: the accept may be asked about again.
+    let won = accepted(booking).zip(booking.trip);
+    let before = change::former(booking).chain(won).find(|(known, _)| *known == offer);
+    if let Some((_, born)) = before {
+        return Ok(Decision::Again(born));
     }
-    if !booking.state.is_searching() {
-        // A trip that is over keeps its answer: the accept may be asked about again.
-        let won = |(known, state): &&(Offer, OfferState)| {
-            known.id == offer && *state == OfferState::Accepted
-        };
-        return match (booking.offers.iter().find(won), booking.trip) {
-            (Some(_), Some(born)) => Ok(Decision::Again(born)),
-            _ => Err(Code::OfferTaken),
-        };
-    }
+    let (searches, has) = (booking.state.is_searching(), won.map(|(_, trip)| trip));
     let live = |(known, state): &&(Offer, OfferState)| {
         known.id == offer && known.driver == driver && *state == OfferState::Pending
     };
-    if !booking.offers.iter().any(|offer| live(&offer)) {
-        return Err(Code::OfferExpired);
-    }
+    let Some((Offer { attempt, .. }, _)) = booking.offers.iter().find(live) else {
+        return Err(if searches { Code::OfferExpired } else { Code::OfferTaken });
+    };
+    let attempt = *attempt;
     for (known, state) in &mut booking.offers {
-        if *state == OfferState::Pending {
-            *state = if known.id == offer { OfferState::Accepted } else { OfferState::Cancelled };
+        *state = match (*state, has) {
+            (OfferState::Pending, _) if known.id == offer => OfferState::Accepted,
+            (OfferState::Pending, _) => OfferState::Cancelled,
+            (OfferState::Accepted, Some(trip)) => OfferState::Reassigned { trip },
+            (other, _) => other,
+        };
+    }
+    what.push(match has {
+        None => {
+            attempts::won(booking, attempt);
+            What::BookingAssigned { driver, trip }
         }
-    }
-    let won = booking.offers.iter().find(|(known, _)| known.id == offer);
-    if let Some(attempt) = won.map(|(known, _)| known.attempt) {
-        attempts::won(booking, attempt);
-    }
+        Some(_) => What::BookingReassigned { driver, trip },
+    });
     booking.state = BookingState::Assigned { offer, driver, trip };
     booking.trip = Some(trip);
-    what.push(What::BookingAssigned { driver, trip });
-    Ok(Decision::Born(trip))
+    Ok(Decision::Born(trip, has))
 }
 
 /// Calls it off before it has a driver. Calling it off again changes nothing.
@@ -155,8 +159,9 @@ pub fn expire(booking: &mut Booking, attempts: &[Attempt], what: &mut Vec<What>)
     }
 }
 
-/// Follows its trip to the end.
+/// Follows its trip, from the pickup to the end: from there on it keeps its driver.
 pub fn follow(booking: &mut Booking, trip: TripState, by: Actor, why: &str, what: &mut Vec<What>) {
+    end_offers(booking);
     match trip {
         TripState::Completed => {
             booking.state = BookingState::Completed;
@@ -206,6 +211,12 @@ pub fn replace(
 pub fn pending(booking: &Booking) -> impl Iterator<Item = &Offer> {
     let is_pending = |(_, state): &&(Offer, OfferState)| *state == OfferState::Pending;
     booking.offers.iter().filter(is_pending).map(|(offer, _)| offer)
+}
+
+/// The offer that became the trip it has.
+fn accepted(booking: &Booking) -> Option<OfferId> {
+    let won = booking.offers.iter().find(|(_, state)| *state == OfferState::Accepted);
+    won.map(|(offer, _)| offer.id)
 }
 
 /// Notes when it changed.

@@ -3,10 +3,11 @@
 //! shells still finish with them; after that nothing changes them any more, and they are read from
 //! the archive.
 
+use crate::booking::change;
 use proto::codec;
 use proto::record::trip::{Driven, Ended};
 use proto::record::{Booking, BookingState, Key, Offer, Trip};
-use proto::{DriverId, WallMs};
+use proto::{DriverId, TripId, WallMs};
 
 /// Ended bookings that a partition keeps at hand, at most: about a megabyte with their trips.
 pub const ENDED_MAX: usize = 256;
@@ -15,9 +16,9 @@ pub const STAY_MS: u64 = 10 * 60 * 1000;
 /// What leaves with one command, at most. As one command ends at most one booking, two keep up.
 pub const LEAVE_AT_ONCE: usize = 2;
 
-/// Whether nothing will change a booking and its trip any more: it is over, and its driver has been
-/// released.
-pub fn has_ended(booking: &Booking, trip: Option<&Trip>) -> bool {
+/// Whether nothing will change a booking and its trips any more: it is over, and each driver that it
+/// had has been released.
+pub fn has_ended<'a>(booking: &Booking, trip: impl Fn(TripId) -> Option<&'a Trip>) -> bool {
     let over = match booking.state {
         BookingState::Open | BookingState::Offering | BookingState::Assigned { .. } => false,
         BookingState::Cancelled { .. }
@@ -25,21 +26,18 @@ pub fn has_ended(booking: &Booking, trip: Option<&Trip>) -> bool {
         | BookingState::Completed
         | BookingState::Paid => true,
     };
-    let released = match (booking.trip, trip) {
-        (None, _) => true,
-        (Some(_), trip) => trip.is_some_and(|trip| trip.state.is_over() && !trip.release_due),
-    };
-    over && released
+    let released = |trip: &Trip| trip.state.is_over() && !trip.release_due;
+    over && change::trips(booking).all(|id| trip(id).is_some_and(released))
 }
 
 /// What a booking leaves behind.
-pub fn records(booking: &Booking, trip: Option<&Trip>) -> Vec<(Key, Vec<u8>)> {
-    let trip = trip.map(|trip| (Key::Trip(trip.id), codec::encode(trip)));
+pub fn records(booking: &Booking, trips: &[Trip]) -> Vec<(Key, Vec<u8>)> {
+    let trips = trips.iter().map(|trip| (Key::Trip(trip.id), codec::encode(trip)));
     let mut records = vec![
         (Key::Booking(booking.id), codec::encode(booking)),
         (Key::RiderBooking(booking.rider, booking.id), Vec::new()),
     ];
-    records.extend(trip);
+    records.extend(trips);
     records
 }
 

@@ -11,6 +11,7 @@ mod ride;
 mod stored;
 
 use crate::answers::{Answers, Party};
+use crate::booking::change;
 use crate::fault::{Fault, Faults};
 use crate::{booking, driver, history, queue, rider};
 use proto::codec;
@@ -141,6 +142,15 @@ impl Machine {
             Command::CancelBooking { booking, by, reason, attempts } => {
                 self.on_booking(at, booking, effects, |booking, what| {
                     booking::cancel(booking, by, &reason, &attempts, what)
+                })
+            }
+            Command::Reassign { offer, max, rest_ms } => {
+                let id = offer.booking;
+                let booking = self.bookings.get(&id).ok_or(Code::BookingNotFound)?;
+                let trip = booking.trip.and_then(|id| self.trips.get(&id)).cloned();
+                let limits = change::Limits { max, rest_ms };
+                self.on_booking(at, id, effects, |booking, what| {
+                    change::reassign(booking, trip.as_ref(), &offer, limits, at, what)
                 })
             }
             Command::Assign { .. } => self.assign(at, command, effects),
@@ -279,7 +289,10 @@ impl Machine {
     /// Whether someone must act for an entity.
     fn is_open(&self, key: Key) -> bool {
         match key {
-            Key::Booking(id) => self.bookings.get(&id).is_some_and(|b| b.state.is_searching()),
+            Key::Booking(id) => self.bookings.get(&id).is_some_and(|booking| {
+                // One that has a driver and asks another waits for his answer.
+                booking.state.is_searching() || booking::pending(booking).next().is_some()
+            }),
             Key::Trip(id) => self.trips.get(&id).is_some_and(|trip| trip.release_due),
             Key::Driver(id) => self.drivers.get(&id).is_some_and(|driver| match driver.current {
                 Some(Commitment::Held { .. }) => true,
@@ -319,9 +332,8 @@ impl Machine {
             | Key::TripTrail(..)
             | Key::Queue(_) => None,
         };
-        let trip = booking.and_then(|booking| booking.trip).and_then(|id| self.trips.get(&id));
         if let Some(booking) = booking
-            && history::has_ended(booking, trip)
+            && history::has_ended(booking, |id| self.trips.get(&id))
         {
             self.ended.insert((booking.updated_at, booking.id));
         }
@@ -337,8 +349,8 @@ impl Machine {
             }
             self.ended.pop_first();
             let Some(booking) = self.bookings.remove(&id) else { continue };
-            let trip = booking.trip.and_then(|id| self.trips.remove(&id));
-            for (key, value) in history::records(&booking, trip.as_ref()) {
+            let trips = change::trips(&booking).filter_map(|id| self.trips.remove(&id));
+            for (key, value) in history::records(&booking, &trips.collect::<Vec<_>>()) {
                 effects.changed.insert(key);
                 effects.archived.push((key, value));
             }
@@ -356,11 +368,11 @@ impl Machine {
     pub fn answer_from_history(
         at: WallMs,
         booking: Booking,
-        trip: Option<Trip>,
+        trips: Vec<Trip>,
         command: Command,
     ) -> Outcome {
         let mut copy = Self::default();
-        copy.trips.extend(trip.map(|trip| (trip.id, trip)));
+        copy.trips.extend(trips.into_iter().map(|trip| (trip.id, trip)));
         copy.bookings.insert(booking.id, booking);
         copy.command(at, command, &mut Effects::default())
     }

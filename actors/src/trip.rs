@@ -25,6 +25,9 @@ use proto::{Code, DriverId, RiderId, TripId, WallMs};
 /// is refused, so that the trip can still be ended.
 pub const TRANSITIONS_MAX: usize = 208;
 
+/// The reason of a trip that ended because its booking has a better driver.
+pub const REASSIGNED: &str = "REASSIGNED";
+
 /// What a new trip is told of those who ride and drive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parties {
@@ -179,6 +182,13 @@ pub fn step(
         trip.bill = fare::bill(trip, trail_mm);
     }
     Ok(())
+}
+
+/// Ends a trip whose booking has a better driver. Nobody owes anything for it.
+pub fn leave(trip: &mut Trip, at: WallMs, what: &mut Vec<What>) {
+    let from = trip.state;
+    (trip.state, trip.release_due) = (TripState::Cancelled, true);
+    note(trip, Some(from), Actor::System, REASSIGNED, at, what);
 }
 
 /// Whether the driver knows the code that starts the trip.

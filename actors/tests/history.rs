@@ -324,7 +324,7 @@ fn nobody_can_tell_from_an_answer_whether_a_booking_has_left() {
             let after = Machine::answer_from_history(
                 WallMs(1_000),
                 left.clone(),
-                trip.clone(),
+                trip.clone().into_iter().collect(),
                 command.clone(),
             );
             let before = partition.apply(command.clone());

@@ -3,13 +3,15 @@
 //! but the records. Checked after each step, from the records alone:
 //!
 //! * S1 a driver has at most one trip that is not over;
-//! * S2 a booking has at most one driver, and what it decided never changes;
+//! * S2 a booking has at most one driver, and what it decided never changes, but that it may leave him
+//!   for a better one before the pickup;
 //! * S3 the driver of a trip that is not over is taken by that trip's very offer;
 //! * S4 an offer that was taken back is never before its driver again, however late his hold comes.
 //!
 //! Several offers of one booking are out at once, to different drivers.
 #![expect(clippy::unwrap_used, reason = "a record that can't be read must fail the test")]
 
+use actors::booking::change::former;
 use actors::fault::Faults;
 use actors::machine::{Machine, system};
 use actors::policy::Policy;
@@ -22,7 +24,7 @@ use proto::record::driver::{Capabilities, Vehicle, VehicleType};
 use proto::record::trip::{DriverCard, Ended, Ending};
 use proto::record::{
     Actor, Attempt, AttemptStatus, Booking, BookingState, CityId, Commitment, Driver, Key, Offer,
-    Place, Profile, Trip,
+    Place, Profile, Trip, TripState,
 };
 use proto::{BookingId, Code, DriverId, NodeId, OfferId, Point, RiderId, Slot, TripId, WallMs};
 use rand::rngs::ChaCha8Rng;
@@ -50,6 +52,8 @@ struct World {
     now: u64,
     /// The most offers of one booking that were out at once.
     at_once: usize,
+    /// How often bookings changed to a better driver.
+    changes: usize,
 }
 
 fn rider(n: u64) -> RiderId {
@@ -72,6 +76,7 @@ impl World {
             rng: ChaCha8Rng::seed_from_u64(seed),
             now: 0,
             at_once: 0,
+            changes: 0,
         };
         for n in 0..BOOKINGS {
             let name = format!("rider {n}");
@@ -143,6 +148,11 @@ impl World {
                     all.push((To::Rider, cancel));
                 }
             }
+            if matches!(booking.state, BookingState::Assigned { .. }) {
+                let n = self.rng.random_range(0..DRIVERS);
+                let offer = offer(id, driver(n), booking.attempt + 1);
+                all.push((To::Rider, Command::Reassign { offer, max: 2, rest_ms: 2 }));
+            }
             for (offer, state) in booking.offers {
                 match state {
                     OfferState::Pending => {
@@ -157,7 +167,10 @@ impl World {
                         let Offer { id, driver, .. } = offer;
                         all.push((To::Driver, Command::Release { driver, offer: id, ended: None }));
                     }
-                    OfferState::Accepted | OfferState::Declined | OfferState::Expired => {}
+                    OfferState::Accepted
+                    | OfferState::Declined
+                    | OfferState::Expired
+                    | OfferState::Reassigned { .. } => {}
                 }
             }
         }
@@ -246,10 +259,12 @@ impl World {
         }
         for booking in self.bookings() {
             if let BookingState::Assigned { offer, .. } = booking.state {
-                let first = *self.decided.entry(booking.id).or_insert(offer);
-                if first != offer {
-                    return Err(format!("S2: {} changed from {first} to {offer}", booking.id));
+                let before = self.decided.insert(booking.id, offer).unwrap_or(offer);
+                let left = former(&booking).any(|(left, _)| left == before);
+                if before != offer && !left {
+                    return Err(format!("S2: {} changed from {before} to {offer}", booking.id));
                 }
+                self.changes += usize::from(before != offer);
             }
             let open = |it: &&Attempt| it.ended_at.is_none();
             let rows = booking.attempts.iter().filter(open).count();
@@ -258,9 +273,16 @@ impl World {
                 return Err(format!("{} is over and has attempts under way", booking.id));
             }
             self.at_once = self.at_once.max(actors::booking::pending(&booking).count());
-            let trips = trips.iter().filter(|trip| trip.booking == booking.id).count();
-            if trips > 1 {
-                return Err(format!("S2: {} has {trips} trips", booking.id));
+            let of_it = |trip: &&Trip| trip.booking == booking.id;
+            let left: Vec<TripId> = former(&booking).map(|(_, trip)| trip).collect();
+            for trip in trips.iter().filter(of_it) {
+                let over = trip.state == TripState::Cancelled;
+                if booking.trip != Some(trip.id) && !(over && left.contains(&trip.id)) {
+                    return Err(format!("S2: {} has {} as well", booking.id, trip.id));
+                }
+            }
+            if left.len() > 2 {
+                return Err(format!("{} changed {} times", booking.id, left.len()));
             }
         }
         Ok(())
@@ -354,27 +376,28 @@ fn attempts(offer: &Offer) -> Vec<Attempt> {
     }]
 }
 
-/// Runs one seed; tells the first violation, or how many trips there were and how many offers of one
-/// booking were out at once.
-fn run(seed: u64, steps: u32, faults: Faults) -> Result<(usize, usize), String> {
+/// Runs one seed; tells the first violation, or how many trips there were, how many offers of one
+/// booking were out at once, and how often one changed its driver.
+fn run(seed: u64, steps: u32, faults: Faults) -> Result<(usize, usize, usize), String> {
     let mut world = World::new(seed, faults);
     for n in 0..steps {
         world.step();
         world.check().map_err(|violation| format!("seed {seed} step {n}: {violation}"))?;
     }
-    Ok((world.trips().len(), world.at_once))
+    Ok((world.trips().len(), world.at_once, world.changes))
 }
 
 #[test]
 fn no_order_of_messages_puts_a_driver_on_two_trips() {
-    let (mut trips, mut at_once) = (0, 0);
+    let (mut trips, mut at_once, mut changes) = (0, 0, 0);
     for seed in 0..60 {
-        let (some, out) = run(seed, 600, Faults::default()).unwrap();
-        (trips, at_once) = (trips + some, at_once.max(out));
+        let (some, out, changed) = run(seed, 600, Faults::default()).unwrap();
+        (trips, at_once, changes) = (trips + some, at_once.max(out), changes + changed);
     }
     assert_eq!(at_once, 3, "offers of one booking out at once");
     // A saga in which nothing happens is safe too: make sure that things happened.
     assert!(trips > 100, "only {trips} trips in all");
+    assert!(changes > 20, "only {changes} changes in all");
 }
 
 #[cfg(feature = "plant")]

@@ -1,8 +1,9 @@
 //! What must hold between the registers.
 
 use super::Machine;
-use crate::{booking, history};
-use proto::record::BookingState;
+use crate::booking::{self, change};
+use crate::history;
+use proto::record::{BookingState, TripState};
 
 impl Machine {
     /// Asserts what must hold between the registers after every command.
@@ -21,11 +22,20 @@ impl Machine {
         }
         for booking in self.bookings.values() {
             let pending = booking::pending(booking).count();
-            assert_eq!(booking.state == BookingState::Offering, pending > 0, "{booking:?}");
+            let assigned = matches!(booking.state, BookingState::Assigned { .. });
+            let offers = booking.state == BookingState::Offering;
+            assert!(assigned || offers == (pending > 0), "{booking:?}");
+            for trip in change::former(booking).map(|(_, trip)| &self.trips[&trip]) {
+                assert_eq!(trip.state, TripState::Cancelled, "{booking:?} has left {trip:?}");
+                assert_eq!(trip.booking, booking.id, "{trip:?}");
+            }
             if let BookingState::Assigned { trip, driver, .. } = booking.state {
                 let born = &self.trips[&trip];
                 assert_eq!((born.booking, born.driver), (booking.id, driver), "{booking:?}");
                 assert!(!born.state.is_over(), "{trip} is over, its booking is not");
+                let asks = pending > 0;
+                assert!(pending <= 1, "{booking:?} asks several to come instead");
+                assert!(!asks || born.state == TripState::Assigned, "{trip} is kept: {booking:?}");
             }
         }
         for queue in self.queues.values() {
@@ -37,8 +47,8 @@ impl Machine {
         for (at, id) in &self.ended {
             let booking = &self.bookings[id];
             assert_eq!(*at, booking.updated_at, "{booking:?} has two places among those to leave");
-            let trip = booking.trip.map(|trip| &self.trips[&trip]);
-            assert!(history::has_ended(booking, trip), "{booking:?} is to leave");
+            let ended = history::has_ended(booking, |id| self.trips.get(&id));
+            assert!(ended, "{booking:?} is to leave");
         }
     }
 }

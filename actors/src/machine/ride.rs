@@ -73,7 +73,8 @@ impl Machine {
         self.bookings.insert(booking.id, booking);
     }
 
-    /// The booking takes its driver and the trip is born, in one entry.
+    /// The booking takes its driver and the trip is born, in one entry; if it had another driver, his
+    /// trip ends in the same.
     pub(super) fn assign(
         &mut self,
         at: WallMs,
@@ -95,12 +96,17 @@ impl Machine {
                 let trip = self.trips.get(&trip).ok_or(Code::TripNotFound)?;
                 Ok(Entity::Trip(Box::new(trip.clone())))
             }
-            booking::Decision::Born(trip_id) => {
+            booking::Decision::Born(trip_id, left) => {
                 booking::touch(booking, at);
                 if faults.make(Fault::HashOrder) {
                     in_hash_order(booking);
                 }
                 effects.changed(Key::Booking(id), what);
+                if let Some(trip) = left.and_then(|id| self.trips.get_mut(&id)) {
+                    let mut what = Vec::new();
+                    trip::leave(trip, at, &mut what);
+                    effects.changed(Key::Trip(trip.id), what);
+                }
                 let mut what = Vec::new();
                 let rider = self.riders.get(&booking.rider);
                 let profile = rider.map(|rider| rider.profile.clone()).unwrap_or_default();
@@ -141,7 +147,8 @@ impl Machine {
         let ended = !what.is_empty() && trip.state.is_over();
         effects.changed(Key::Trip(id), what);
         let trip = trip.clone();
-        if !ended {
+        let asks = |booking: &Booking| booking::pending(booking).next().is_some();
+        if !ended && !self.bookings.get(&trip.booking).is_some_and(asks) {
             return Ok(Entity::Trip(Box::new(trip)));
         }
         let why = trip.transitions.last().map_or(String::new(), |last| last.reason.clone());

@@ -13,8 +13,8 @@ use proto::code::{Code, Refusal};
 use proto::codec;
 use proto::record::ask::{Fix, Followed, Followee, Following, Happened, Mark, Now};
 use proto::record::event::{Event, What};
-use proto::record::{Booking, Key, Trip};
-use proto::{BookingId, DriverId, GroupId, WallMs};
+use proto::record::Key;
+use proto::{DriverId, GroupId, WallMs};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -72,6 +72,7 @@ impl Page {
     fn told(&self, of: Followee) -> (Vec<Happened>, Mark) {
         let (booking, mut trip) = match of {
             Followee::Booking { booking, trip } => (Some(booking), trip),
+            Followee::Former { trip, .. } => (None, Some(trip)),
             Followee::Driver(_) => (None, None),
         };
         let mut told = Vec::new();
@@ -93,7 +94,9 @@ impl Page {
             if !his {
                 continue;
             }
-            if let What::BookingAssigned { trip: born, .. } = what {
+            if let What::BookingAssigned { trip: born, .. }
+            | What::BookingReassigned { trip: born, .. } = what
+            {
                 trip = Some(*born);
             }
             told.push(Happened { mark: *mark, at: *at, what: what.clone() });
@@ -109,6 +112,7 @@ impl Page {
 const fn wants_records(question: &Following, answer: &Followed) -> bool {
     match question.of {
         Followee::Booking { .. } => question.confirm || answer.afresh || !answer.events.is_empty(),
+        Followee::Former { .. } => true,
         Followee::Driver(_) => answer.afresh,
     }
 }
@@ -116,7 +120,7 @@ const fn wants_records(question: &Following, answer: &Followed) -> bool {
 /// What an answer takes of a reply, at most.
 const fn size(question: &Following, answer: &Followed) -> usize {
     let records = match question.of {
-        Followee::Booking { .. } => BOOKING_SIZE,
+        Followee::Booking { .. } | Followee::Former { .. } => BOOKING_SIZE,
         Followee::Driver(_) => DRIVER_SIZE,
     };
     let records = if wants_records(question, answer) { records } else { 0 };
@@ -209,22 +213,22 @@ impl Runtime {
     async fn records(&self, of: Followee) -> Option<Now> {
         match of {
             Followee::Booking { booking, .. } => {
-                Some(Now::Booking(Box::new(self.ride(booking).await?)))
+                let booking = self.booking(booking).await.ok()?;
+                let trip = match booking.trip {
+                    Some(trip) => Some(self.trip(trip).await.ok()?),
+                    None => None,
+                };
+                Some(Now::Booking(Box::new((booking, trip))))
+            }
+            Followee::Former { booking, trip } => {
+                let booking = self.booking(booking).await.ok()?;
+                let trip = self.trip(trip).await.ok().filter(|trip| trip.booking == booking.id)?;
+                Some(Now::Booking(Box::new((booking, Some(trip)))))
             }
             Followee::Driver(driver) => {
                 Some(Now::Driver(Box::new(self.driver(driver).await.ok()?)))
             }
         }
-    }
-
-    /// A booking and its trip.
-    async fn ride(&self, booking: BookingId) -> Option<(Booking, Option<Trip>)> {
-        let booking = self.booking(booking).await.ok()?;
-        let trip = match booking.trip {
-            Some(trip) => Some(self.trip(trip).await.ok()?),
-            None => None,
-        };
-        Some((booking, trip))
     }
 
     /// In which cells drivers were seen last.
@@ -280,6 +284,7 @@ mod tests {
         let (mine, other) = (BookingId::mint(slot, at, 1), BookingId::mint(slot, at, 2));
         let (ride, foreign) = (TripId::mint(slot, at, 1), TripId::mint(slot, at, 2));
         let (dee, eve) = (DriverId::from_raw(9), DriverId::from_raw(10));
+        let better = TripId::mint(slot, at, 3);
         let assigned = |trip| What::BookingAssigned { driver: dee, trip };
         let moved = || What::TripMoved { from: None, to: TripState::Assigned, by: Actor::System };
         let page = page(vec![
@@ -292,13 +297,18 @@ mod tests {
             (Key::Trip(foreign), moved()),
             (Key::Driver(dee), What::Standing(DriverStatus::Taken)),
             (Key::Driver(eve), What::Standing(DriverStatus::Free)),
+            (Key::Booking(mine), What::BookingReassigned { driver: eve, trip: better }),
+            (Key::Trip(ride), moved()),
+            (Key::Trip(better), moved()),
         ]);
         let of = |booking, trip| Followee::Booking { booking, trip };
-        assert_eq!(places(page.told(of(mine, None))), [1, 5, 6]);
+        assert_eq!(places(page.told(of(mine, None))), [1, 5, 6, 10, 12], "the old trip's end is not his");
         assert_eq!(places(page.told(of(other, None))), [2, 3, 4, 7]);
         assert_eq!(places(page.told(Followee::Driver(dee))), [8]);
         let late = Page { upto: page.upto, full: false, events: page.events[5..].to_vec() };
-        assert_eq!(places(late.told(of(mine, Some(ride)))), [6], "who knows the trip");
+        assert_eq!(places(late.told(of(mine, Some(ride)))), [6, 10, 12], "who knows the trip");
+        let former = Followee::Former { booking: mine, trip: ride };
+        assert_eq!(places(page.told(former)), [6, 11]);
     }
 
     #[test]

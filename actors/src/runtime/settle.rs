@@ -52,7 +52,10 @@ impl Runtime {
     pub(super) async fn settle_all(&self, booking: &Booking) {
         let unsettled = booking.offers.iter().filter(|(_, state)| match state {
             OfferState::Cancelled | OfferState::Expired => true,
-            OfferState::Pending | OfferState::Accepted | OfferState::Declined => false,
+            OfferState::Pending
+            | OfferState::Accepted
+            | OfferState::Declined
+            | OfferState::Reassigned { .. } => false,
         });
         join_all(unsettled.map(|(offer, _)| self.settle(offer.driver, offer.id))).await;
     }

@@ -2,6 +2,7 @@
 
 use super::Runtime;
 use crate::answers::RETENTION_MS;
+use crate::booking::change;
 use crate::machine::Machine;
 use futures_util::future::join_all;
 use ledger::Refused;
@@ -106,11 +107,11 @@ impl Runtime {
         {
             return Ok(outcome);
         }
-        let trip = match booking.trip {
-            Some(trip) => Some(self.trip(trip).await?),
-            None => None,
-        };
-        Ok(Machine::answer_from_history(at, booking, trip, command))
+        let mut trips = Vec::new();
+        for trip in change::trips(&booking) {
+            trips.push(self.trip(trip).await?);
+        }
+        Ok(Machine::answer_from_history(at, booking, trips, command))
     }
 
     /// The first answer to a rider's key, as the machine would give it if it still knew whose

@@ -108,6 +108,12 @@ fn parse(
             offers.insert((*id).into(), offer.clone());
             Command::OfferStart { attempts: attempts(offer.attempt), offer }
         }
+        // Twice at most, and not within a second.
+        ["reassign", id, of, to, attempt] => {
+            let offer = offer(id, of, to, attempt.parse().unwrap());
+            offers.insert((*id).into(), offer.clone());
+            Command::Reassign { offer, max: 2, rest_ms: 1_000 }
+        }
         ["end-offer", id, fate] => Command::OfferEnd {
             booking: held(id).booking,
             offer: offer_id(id),

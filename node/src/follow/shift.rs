@@ -9,6 +9,7 @@
 //! driver may be asked to come.
 
 use super::table::{Next, Tell};
+use actors::booking::change;
 use proto::record::ask::{Followed, Followee, Following, Happened, Mark, Now, Push};
 use proto::record::driver::OfferEnd;
 use proto::record::event::What;
@@ -83,6 +84,8 @@ pub(crate) struct Told {
 struct Ride {
     after: Option<Mark>,
     trip: Option<TripId>,
+    /// His trip, if the booking has left it for a better driver.
+    former: Option<TripId>,
     /// All of its trip was told.
     over: bool,
     /// Of its trip only the newest step is news.
@@ -187,8 +190,11 @@ impl Shift {
         // The greeting is first.
         let Job { booking, told, .. } = self.job().filter(|_| self.begun)?;
         let confirm = !self.waiting.is_empty();
-        let Ride { after, trip, over, .. } = self.ride;
-        let of = Followee::Booking { booking, trip };
+        let Ride { after, trip, former, over, .. } = self.ride;
+        let of = match former {
+            Some(trip) => Followee::Former { booking, trip },
+            None => Followee::Booking { booking, trip },
+        };
         (confirm || (told.is_some() && !over)).then_some(Following { of, after, confirm })
     }
 
@@ -257,6 +263,8 @@ impl Shift {
         let (booking, trip) = *ride;
         self.ride.trip = booking.trip;
         self.ride.why = why(&booking, job.offer);
+        let former = change::former(&booking).find(|(offer, _)| *offer == job.offer);
+        self.ride.former = former.map(|(_, trip)| trip);
         // Whoever names another's booking in his cursor is told nothing of it.
         let trip = trip.filter(|trip| trip.driver == self.driver && trip.offer == job.offer);
         if let Some(trip) = trip {
@@ -369,6 +377,7 @@ impl Shift {
             | What::BookingExpired
             | What::BookingCompleted
             | What::BookingReplaced { .. }
+            | What::BookingReassigned { .. }
             | What::TripMoved { .. } => Step::Nothing,
         }
     }
@@ -381,7 +390,8 @@ fn why(booking: &Booking, offer: OfferId) -> Option<Why> {
         Some(OfferState::Pending) => return None,
         Some(OfferState::Expired) => return Some(Why::Expired),
         Some(OfferState::Declined) => return Some(Why::Declined),
-        Some(OfferState::Accepted | OfferState::Cancelled) | None => {}
+        Some(OfferState::Accepted | OfferState::Cancelled | OfferState::Reassigned { .. })
+        | None => {}
     }
     let filled = booking.offers.iter().any(|(_, state)| *state == OfferState::Accepted);
     Some(match (filled, booking.state == BookingState::Expired) {
@@ -407,13 +417,17 @@ impl Tell for Shift {
 
     fn hear(&mut self, question: &Following, answer: Followed) -> (Vec<Told>, Next) {
         let asked = |shift: &Self| {
-            shift.ask_booking().map(|asks| (shift.job().map(|job| job.booking), asks.confirm))
+            shift.ask_booking().map(|asks| {
+                (shift.job().map(|job| job.booking), shift.ride.former, asks.confirm)
+            })
         };
         let (asked_before, waited) = (asked(self), !self.waiting.is_empty());
         let behind = !self.caught_up && answer.more;
         let told = match question.of {
             Followee::Driver(_) => self.hear_log(question.after, answer),
-            Followee::Booking { booking, .. } => self.hear_booking(booking, question.after, answer),
+            Followee::Booking { booking, .. } | Followee::Former { booking, .. } => {
+                self.hear_booking(booking, question.after, answer)
+            }
         };
         let asks = asked(self);
         let goes_on = behind || (waited && self.waiting.is_empty());

@@ -132,7 +132,8 @@ struct PositionView {
 /// it. `position`, once a second while a driver is on his way: where he is, and how many seconds
 /// from the pickup or, after the start, the destination. `end`: nothing more will come. `replaced`:
 /// the same, and the booking of `booking_id` goes on for this one, because its driver called off;
-/// follow that. A stream is closed after a minute, and when its rider opens a ninth at this node; come
+/// follow that. `REASSIGNED` says that the booking goes on with a better driver, who comes with the
+/// trip of `trip_id`; the one before has ended. A stream is closed after a minute, and when its rider opens a ninth at this node; come
 /// back with the last `id`, to any node, and nothing is missed.
 #[utoipa::path(
     get,
@@ -234,7 +235,7 @@ impl StoryView {
             What::OfferEnded { offer, how } => {
                 Self { offer_id: Some(offer.to_string()), reason: Some(offer_end(*how)), ..told }
             }
-            What::BookingAssigned { driver, trip } => Self {
+            What::BookingAssigned { driver, trip } | What::BookingReassigned { driver, trip } => Self {
                 driver_id: Some(driver.to_string()),
                 trip_id: Some(trip.to_string()),
                 ..told
@@ -271,5 +272,6 @@ const fn name(what: &What) -> &'static str {
         What::TripMoved { .. } => "MOVED",
         What::BookingReplaced { .. } => "REPLACED_BY",
         What::OfferPut { .. } => "OFFER_PUT",
+        What::BookingReassigned { .. } => "REASSIGNED",
     }
 }

@@ -65,6 +65,11 @@ pub enum OfferState {
     Expired,
     /// The booking was filled or cancelled first.
     Cancelled,
+    /// It became a trip, and before the pickup the booking changed to a better driver.
+    Reassigned {
+        /// The trip that it left.
+        trip: TripId,
+    },
 }
 
 /// Where a booking stands.

@@ -266,6 +266,18 @@ pub enum Command {
         /// Who, and how.
         steps: Vec<QueueStep>,
     },
+
+    /// Records the intent to change to a better driver, before he is held; of the rider's partition.
+    /// Refused unless the driver it has is still on his way. If the new one accepts, `Assign` takes
+    /// him and lets the other go, in one entry.
+    Reassign {
+        /// The offer; names booking, driver and attempt.
+        offer: Offer,
+        /// How often the booking may change its driver.
+        max: u16,
+        /// How long it must have had the one that it has, in milliseconds.
+        rest_ms: u32,
+    },
 }
 
 /// What starts a trip.
@@ -287,7 +299,9 @@ impl Command {
             Self::RegisterRider { rider, .. }
             | Self::CreateBooking { rider, .. }
             | Self::BanRider { rider, .. } => Key::Rider(*rider),
-            Self::OfferStart { offer, .. } => Key::Booking(offer.booking),
+            Self::OfferStart { offer, .. } | Self::Reassign { offer, .. } => {
+                Key::Booking(offer.booking)
+            }
             Self::OfferEnd { booking, .. }
             | Self::ExpireBooking { booking, .. }
             | Self::CancelBooking { booking, .. }

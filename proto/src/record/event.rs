@@ -77,4 +77,11 @@ pub enum What {
         /// All of it: his phone may have to be shown it when it has ended.
         offer: Box<Offer>,
     },
+    /// A booking changed to a better driver before the pickup.
+    BookingReassigned {
+        /// Who comes now.
+        driver: DriverId,
+        /// With which trip.
+        trip: TripId,
+    },
 }

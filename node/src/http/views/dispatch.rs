@@ -29,7 +29,7 @@ impl MadeView {
     /// All offers of a booking, as `asker` may see them.
     pub(super) fn all(booking: &Booking, asker: Identity) -> Vec<Self> {
         let made = |(offer, state): &(Offer, OfferState)| {
-            let named = *state == OfferState::Accepted
+            let named = matches!(state, OfferState::Accepted | OfferState::Reassigned { .. })
                 || match asker {
                     Identity::Believed | Identity::Gateway | Identity::Operator => true,
                     Identity::Driver(own) => own == offer.driver,
@@ -59,6 +59,7 @@ const fn offer_status(state: OfferState) -> &'static str {
         OfferState::Declined => "DECLINED",
         OfferState::Expired => "EXPIRED",
         OfferState::Cancelled => "CANCELLED",
+        OfferState::Reassigned { .. } => "REASSIGNED",
     }
 }
 

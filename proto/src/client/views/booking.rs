@@ -95,6 +95,8 @@ pub enum OfferStatus {
     Expired,
     /// The booking was called off first.
     Cancelled,
+    /// He came for the rider, until the booking changed to a better driver.
+    Reassigned,
 }
 
 /// Who did something.

@@ -141,13 +141,20 @@ pub enum Followee {
     },
     /// A driver's.
     Driver(DriverId),
+    /// Those of a trip that its booking has left for a better driver; its records come always.
+    Former {
+        /// Which booking.
+        booking: BookingId,
+        /// Which trip.
+        trip: TripId,
+    },
 }
 
 impl Followee {
     /// Where its events are logged.
     pub fn slot(self) -> Slot {
         match self {
-            Self::Booking { booking, .. } => booking.slot(),
+            Self::Booking { booking, .. } | Self::Former { booking, .. } => booking.slot(),
             Self::Driver(driver) => driver.slot(),
         }
     }
