@@ -12,6 +12,12 @@ use std::collections::BTreeMap;
 /// Radius steps of a search. Three attempts, as wide as a city's dispatch ever looks.
 pub const ATTEMPTS: usize = 3;
 
+/// The most changes of driver that a policy may allow a booking: each is an offer, of which it has 64.
+const REASSIGN_MOST: u16 = 8;
+/// The shortest pause between two looks for a better driver, in milliseconds: each is a search, of every
+/// booking whose driver is on his way.
+const REASSIGN_LEAST_MS: u32 = 100;
+
 /// The values in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -68,6 +74,16 @@ pub struct Policy {
     pub detour_pct: u32,
     /// Positions older than this are not matched, in milliseconds since the node received them.
     pub fresh_ms: u32,
+    /// How often a booking may change to a better driver before its pickup; 0 is never.
+    pub reassign_max: u16,
+    /// How much sooner he must be there, in milliseconds.
+    pub reassign_gain_ms: u32,
+    /// A driver nearer to the pickup than this keeps it, in milliseconds of estimated driving.
+    pub reassign_left_ms: u32,
+    /// How long a booking keeps each driver at least, in milliseconds.
+    pub reassign_rest_ms: u32,
+    /// How often a better driver is looked for, in milliseconds.
+    pub reassign_every_ms: u32,
     /// What rides cost.
     pub tariffs: Tariffs,
     /// What a driver must know to start a trip.
@@ -148,6 +164,11 @@ impl Default for Policy {
             speed_cms: 600,
             detour_pct: 130,
             fresh_ms: 10_000,
+            reassign_max: 0,
+            reassign_gain_ms: 45_000,
+            reassign_left_ms: 60_000,
+            reassign_rest_ms: 30_000,
+            reassign_every_ms: 5_000,
             tariffs: Tariffs::default(),
             start_code: StartRule::None,
             queue_zones: QueueZones::default(),
@@ -210,6 +231,12 @@ impl Policy {
         }
         if self.fresh_ms == 0 {
             return refuse("fresh_ms", "must be above 0");
+        }
+        if self.reassign_max > REASSIGN_MOST {
+            return refuse("reassign_max", "must be at most 8");
+        }
+        if self.reassign_every_ms < REASSIGN_LEAST_MS {
+            return refuse("reassign_every_ms", "must be at least 100");
         }
         let shares = |tariff: &Tariff| tariff.tax_bp <= ONE_BP && tariff.platform_bp <= ONE_BP;
         let Tariffs { general, of_kind } = &self.tariffs;

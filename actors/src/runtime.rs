@@ -7,6 +7,7 @@
 //! |---|---|---|---|---|
 //! | driver | driver id | claims, the offer timer, accepts under way | first message | idle for a while |
 //! | booking | booking id | the dispatch | creation, takeover | settled |
+//! | watch (`improve.rs`) | booking id | the search for a better driver | assignment, takeover | the driver is there or nearly |
 //! | trip | trip id | the release under way | first step, takeover | released, idle |
 //! | trail | group | points of its trips for the next batch | first point | idle |
 //! | cell | ring key | positions, the demand board | first ping or search | empty for a while, or another's |
@@ -27,9 +28,11 @@ mod driver;
 pub mod eta;
 mod explain;
 mod follow;
+mod improve;
 mod inlet;
 mod loads;
 mod mirror;
+mod offer;
 mod phone;
 mod queue;
 mod registry;
@@ -127,6 +130,8 @@ pub struct Counts {
     pub holds_refused: u64,
     /// Bookings that got a driver.
     pub assignments: u64,
+    /// Bookings that changed to a better driver.
+    pub reassignments: u64,
     /// Claims granted, lost and refused as busy.
     pub claims_granted: u64,
     /// See `claims_granted`.
@@ -160,6 +165,7 @@ struct Tally {
     holds: AtomicU64,
     holds_refused: AtomicU64,
     assignments: AtomicU64,
+    reassignments: AtomicU64,
     claims_granted: AtomicU64,
     claims_lost: AtomicU64,
     claims_busy: AtomicU64,
@@ -182,6 +188,7 @@ struct Inner {
     world: World,
     drivers: Registry<DriverId, driver::Message>,
     bookings: Registry<BookingId, booking::Message>,
+    watches: Registry<BookingId, improve::Message>,
     trips: Registry<TripId, trip::Message>,
     trails: Registry<GroupId, trail::Message>,
     cells: cell::Cells,
@@ -212,6 +219,7 @@ impl Runtime {
         let runtime = Self(Arc::new(Inner {
             drivers: Registry::new(),
             bookings: Registry::new(),
+            watches: Registry::new(),
             trips: Registry::new(),
             trails: Registry::new(),
             cells: cell::Cells::default(),
@@ -266,6 +274,7 @@ impl Runtime {
             holds: read(&tally.holds),
             holds_refused: read(&tally.holds_refused),
             assignments: read(&tally.assignments),
+            reassignments: read(&tally.reassignments),
             claims_granted: read(&tally.claims_granted),
             claims_lost: read(&tally.claims_lost),
             claims_busy: read(&tally.claims_busy),
@@ -287,6 +296,7 @@ impl Runtime {
         self.tasks().abort_all();
         self.0.drivers.stop();
         self.0.bookings.stop();
+        self.0.watches.stop();
         self.0.trips.stop();
         self.0.trails.stop();
         self.0.cells.stop();
@@ -361,6 +371,7 @@ impl Runtime {
         let of = |slot| lost.contains(&world.partitions.group(slot));
         self.0.drivers.stop_those(|driver| of(driver.slot()));
         self.0.bookings.stop_those(|booking| of(booking.slot()));
+        self.0.watches.stop_those(|booking| of(booking.slot()));
         self.0.trips.stop_those(|trip| of(trip.slot()));
         self.0.trails.stop_those(|group| lost.contains(group));
         self.0.queues.stop_those(|zone| of(zone.slot()));
@@ -422,7 +433,7 @@ impl Runtime {
     /// Whether a shell lives for an entity.
     fn is_attended(&self, key: &[u8]) -> bool {
         match Key::from_bytes(key) {
-            Ok(Key::Booking(id)) => self.0.bookings.has(id),
+            Ok(Key::Booking(id)) => self.0.bookings.has(id) || self.0.watches.has(id),
             // His shell looks by itself whether it does all that it should; it lives while it does.
             Ok(Key::Driver(_)) => false,
             Ok(Key::Trip(id)) => self.0.trips.has(id),

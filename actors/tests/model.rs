@@ -1,6 +1,6 @@
 //! The saga as a model, searched exhaustively: two bookings, two drivers, two attempts each, with the
 //! design's `next` (a driver says yes to a ride that follows his current one) and `Reassign` (a
-//! booking changes to a better driver before the pickup), before those are built.
+//! booking changes to a better driver before the pickup); `next` is not built.
 //!
 //! What is sent may be lost, late, repeated and out of order, and any node may crash between any two
 //! steps: a message is a *fact*, a bit that is set when a record first justifies it and never taken

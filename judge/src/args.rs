@@ -4,7 +4,6 @@ use crate::contest::Terms;
 use crate::files::Files;
 use crate::ours::Ours;
 use actors::dispatch::cost::Fairness;
-use actors::improve::Improve;
 use actors::policy::Policy;
 use std::path::PathBuf;
 
@@ -96,7 +95,7 @@ pub struct Args {
     /// Another value of the policy for ours, as `hansom node --help` names them: soon_ms=0; may be given again
     #[arg(long, value_name = "NAME=JSON")]
     pub set: Vec<String>,
-    /// How often ours may give a rider a better car before the pickup; nodes do not do it yet
+    /// How often ours may give a rider a better car before the pickup
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub improve: u16,
     /// How much sooner that one must be there, in seconds; a car nearer than this keeps its rider
@@ -140,14 +139,16 @@ impl Args {
         }
         let all = self.set.join(" ");
         let bad = |problem: String| BadSetting { setting: all.clone(), problem };
-        let policy: Policy =
+        let mut policy: Policy =
             serde_json::from_value(values).map_err(|error| bad(error.to_string()))?;
+        if self.improve > 0 {
+            let gain_ms = self.improve_gain_s * 1_000;
+            policy.reassign_max = self.improve;
+            (policy.reassign_gain_ms, policy.reassign_left_ms) = (gain_ms, gain_ms);
+        }
         policy.check().map_err(|error| bad(error.to_string()))?;
-        let gain_ms = self.improve_gain_s * 1_000;
-        let improve =
-            Improve { max: self.improve, gain_ms, left_ms: gain_ms, ..Improve::default() };
         let fairness = Fairness { pct: self.fairness_pct, max_ms: FAIRNESS_MAX_MS };
-        Ok(Ours { policy, improve, fairness, boards: true, roads: true })
+        Ok(Ours { policy, fairness, boards: true, roads: true })
     }
 
     /// What all contenders have in common.
@@ -196,7 +197,7 @@ mod tests {
             attempt_cap_pct: [10, 20, 30],
             ..Policy::default()
         };
-        assert_eq!((set.policy, set.improve.max), (policy, 0));
+        assert_eq!(set.policy, policy);
         let wrong = ["soon=1", "soon_ms", "soon_ms=x", "soon_ms=-1", "age_weight_pct=101"];
         for setting in wrong {
             let error = ours(&format!("--set {setting}")).unwrap_err().to_string();

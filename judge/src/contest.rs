@@ -7,7 +7,6 @@ use crate::reference::{self, Reference, Rule};
 use crate::score::Score;
 use crate::street::Street;
 use actors::dispatch::cost::Fairness;
-use actors::improve::Improve;
 use proto::units::Clock;
 use roads::Matrix;
 
@@ -114,14 +113,16 @@ impl Contender {
             let does = Does::Ours(Box::new(changed));
             Self { name: format!("ours, {name}"), family: self.family, does }
         };
-        let improve = Improve { max: 2, gain_ms: 20_000, left_ms: 20_000, ..Improve::default() };
         vec![
             of("first come", &|it| it.policy.claim_window_ms = 0),
             of("no boards", &|it| it.boards = false),
             of("nobody counted on", &|it| it.policy.soon_ms = 0),
             of("oldest first", &|it| it.policy.age_weight_pct = 100),
             of("age is nothing", &|it| it.policy.age_weight_pct = 0),
-            of("improving", &|it| it.improve = improve),
+            of("improving", &|it| {
+                it.policy.reassign_max = 2;
+                (it.policy.reassign_gain_ms, it.policy.reassign_left_ms) = (20_000, 20_000);
+            }),
             of("fairness 10 %", &|it| it.fairness = Fairness { pct: 10, max_ms: 15_000 }),
             of("straight lines", &|it| it.roads = false),
         ]

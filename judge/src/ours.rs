@@ -9,8 +9,9 @@
 //! * One demand board for the city instead of one for each ring key: posts and wakes are by circle,
 //!   so the same bookings are woken.
 //! * A command takes two messages' time; no log, no disk.
-//! * **Modelled, since nodes do not do it yet:** that a booking changes its driver before pickup
-//!   (`Reassign`), and that drivers are credited for having been idle. What decides both is in the cores.
+//! * A better driver before the pickup is swapped for at once; in a cluster he is asked first.
+//! * **Modelled, since nodes do not do it yet:** that drivers are credited for having been idle. What
+//!   decides it is in the cores.
 
 mod cells;
 mod rides;
@@ -23,7 +24,6 @@ use crate::street::{Does, Street};
 use actors::claim::{self, Claim, Claims};
 use actors::dispatch::cost::Fairness;
 use actors::dispatch::{Dispatch, Effect, Event, Ranked, Start};
-use actors::improve::Improve;
 use actors::policy::Policy;
 use cells::Cells;
 use proto::record::Offer;
@@ -48,8 +48,6 @@ const NODES: usize = 3;
 pub struct Ours {
     /// What they are tuned by.
     pub policy: Policy,
-    /// When a booking gets a better driver before its pickup.
-    pub improve: Improve,
     /// What those are credited with who have been idle.
     pub fairness: Fairness,
     /// Whether a car that comes free wakes those who wait nearby.

@@ -20,6 +20,7 @@ const RUNTIME: &[(&str, &str)] = &[
     ("holds", "Offers put before drivers"),
     ("holds_refused", "Offers that drivers' records refused"),
     ("assignments", "Bookings that got a driver"),
+    ("reassignments", "Bookings that changed to a better driver before the pickup"),
     ("claims_granted", "Claims on drivers that won"),
     ("claims_lost", "Claims on drivers that lost to a better one"),
     ("claims_busy", "Claims on drivers who were not free"),

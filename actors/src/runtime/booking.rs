@@ -2,13 +2,14 @@
 //! its driver. Decisions about the booking itself (assign, cancel) go straight to the ledger; this
 //! shell is only told that it is settled, and leaves.
 
+use super::offer::TAKEN_UP_MS;
 use super::settle::SETTLE_WITHIN;
 use super::{REDRIVE_MS, Runtime, World, count};
 use crate::booking;
 use crate::dispatch::{Dispatch, Effect, Event, Prospect, Ranked, Start};
 use crate::policy::Policy;
 use proto::code::Refusal;
-use proto::record::ask::{Claim, HoldDriver, OfferNews, Withdraw};
+use proto::record::ask::{OfferNews, Withdraw};
 use proto::record::cell::{Candidate, Demand};
 use proto::record::command::Command;
 use proto::record::explain::Explanation;
@@ -19,14 +20,6 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::{debug, warn};
-
-/// How long a claim may take beyond its window, in milliseconds: a network round trip with room.
-const CLAIM_GRACE_MS: u32 = 100;
-/// How long the driver of an offer that was taken up is asked for, in milliseconds: a takeover of his
-/// partition, with room.
-const TAKEN_UP_MS: u64 = 4_000;
-/// How long a hold may take, in milliseconds: one commit, even on a busy disk.
-const HOLD_MS: u32 = 1_000;
 
 pub(super) enum Message {
     /// It has just been created.
@@ -95,7 +88,11 @@ impl Actor for Shell {
                 Ok(booking) if booking.state.is_searching() => {
                     self.begin(&myself, state, booking).await;
                 }
-                Ok(_) => self.runtime.0.bookings.retire(self.id, &myself),
+                Ok(booking) => {
+                    // One that has its driver may have asked a better one.
+                    self.runtime.watch_booking(&booking);
+                    self.runtime.0.bookings.retire(self.id, &myself);
+                }
                 Err(refusal) if refusal.code == Code::NotOwner => {
                     // Whoever leads the partition now takes it up.
                     self.runtime.0.bookings.retire(self.id, &myself);
@@ -272,12 +269,9 @@ impl Shell {
     ) {
         let (runtime, myself, booking) = (self.runtime.clone(), myself.clone(), self.id);
         tokio::spawn(async move {
-            let Ranked { driver, cost_ms, soon, .. } = candidate;
-            let ask = Claim { driver, booking, cost_ms, favour_ms, contended, soon };
-            let patience_ms = runtime.world().policy.load().claim_window_ms + CLAIM_GRACE_MS;
-            let context = runtime.background().within_ms(patience_ms);
-            let answer = runtime.world().router.ask(ask, context).await.ok();
-            let _shell_gone = myself.cast(Message::Happened(Event::Claimed(driver, answer)));
+            let answer = runtime.claim(booking, candidate, favour_ms, contended).await;
+            let _shell_gone =
+                myself.cast(Message::Happened(Event::Claimed(candidate.driver, answer)));
         });
     }
 
@@ -289,24 +283,7 @@ impl Shell {
         candidate: Ranked,
         attempt: u16,
     ) {
-        let world = self.runtime.world();
-        let policy = world.policy.load();
-        let created_at = world.clock.wall();
-        let offer = Offer {
-            id: world.mint.offer(self.id.slot(), created_at),
-            booking: self.id,
-            driver: candidate.driver,
-            attempt,
-            rank: candidate.rank,
-            distance_m: candidate.distance_m,
-            eta_s: candidate.eta_s,
-            cost_ms: candidate.cost_ms,
-            pickup: running.booking.pickup.point,
-            destination: running.booking.destination.point,
-            created_at,
-            ttl_ms: policy.offer_ttl_ms,
-            shown_ms: policy.offer_shown_ms,
-        };
+        let offer = self.runtime.new_offer(&running.booking, candidate, attempt);
         let command =
             Command::OfferStart { offer: offer.clone(), attempts: self.attempts(running) };
         let (runtime, myself, id) = (self.runtime.clone(), myself.clone(), self.id);
@@ -334,17 +311,8 @@ impl Shell {
         let (runtime, myself) = (self.runtime.clone(), myself.clone());
         tokio::spawn(async move {
             let id = offer.id;
-            let until = runtime.world().clock.mono().plus_ms(patience_ms);
-            let answer = loop {
-                let context = runtime.background().within_ms(HOLD_MS);
-                let ask = HoldDriver { offer: offer.clone() };
-                let answer = runtime.world().router.ask(ask, context).await.ok();
-                let over = runtime.world().clock.mono() >= until;
-                if answer.is_some() || over || myself.get_status() > ractor::ActorStatus::Running {
-                    break answer;
-                }
-                tokio::time::sleep(Duration::from_millis(REDRIVE_MS.0)).await;
-            };
+            let here = || myself.get_status() <= ractor::ActorStatus::Running;
+            let answer = runtime.put(&offer, patience_ms, here).await;
             let _shell_gone = myself.cast(Message::Happened(Event::Held(id, answer)));
         });
     }

@@ -11,9 +11,9 @@ use futures_util::future::join_all;
 use ledger::{Cursor, LoggedEvent};
 use proto::code::{Code, Refusal};
 use proto::codec;
+use proto::record::Key;
 use proto::record::ask::{Fix, Followed, Followee, Following, Happened, Mark, Now};
 use proto::record::event::{Event, What};
-use proto::record::Key;
 use proto::{DriverId, GroupId, WallMs};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -302,7 +302,11 @@ mod tests {
             (Key::Trip(better), moved()),
         ]);
         let of = |booking, trip| Followee::Booking { booking, trip };
-        assert_eq!(places(page.told(of(mine, None))), [1, 5, 6, 10, 12], "the old trip's end is not his");
+        assert_eq!(
+            places(page.told(of(mine, None))),
+            [1, 5, 6, 10, 12],
+            "the old trip's end is not his"
+        );
         assert_eq!(places(page.told(of(other, None))), [2, 3, 4, 7]);
         assert_eq!(places(page.told(Followee::Driver(dee))), [8]);
         let late = Page { upto: page.upto, full: false, events: page.events[5..].to_vec() };

@@ -5,7 +5,7 @@ use super::inlet::Groups;
 use super::search::{Nearby, merge};
 use super::store::Stands;
 use super::world::Context;
-use super::{Runtime, booking, cell, driver};
+use super::{Runtime, booking, cell, driver, improve};
 use crate::cell::index::Query;
 use crate::trip::Mover;
 use futures_util::future::join_all;
@@ -147,7 +147,8 @@ pub(super) async fn serve(
             let code = runtime.start_code();
             let command = Command::Assign { booking, offer, driver, trip: minted, card, code };
             let assigned = runtime.propose_trip(slot, None, command).await;
-            if assigned.is_ok() {
+            if let Ok(trip) = &assigned {
+                runtime.watch_trip(trip);
                 let settled = booking::Message::Settled(Some(offer));
                 runtime.0.bookings.tell_living(booking, settled);
             }
@@ -155,7 +156,10 @@ pub(super) async fn serve(
         }
         Request::TellBooking(ask) => {
             let news = booking::Message::News(ask.offer, ask.news);
-            runtime.0.bookings.tell_living(ask.booking, news);
+            if !runtime.0.bookings.tell_living(ask.booking, news) {
+                let news = improve::Message::News(ask.offer, ask.news);
+                runtime.0.watches.tell_living(ask.booking, news);
+            }
             encoded(Ok(()))
         }
         Request::Wake(ask) => {

@@ -119,6 +119,7 @@ impl Shell {
     fn follow_up(&self, myself: &ActorRef<Message>, state: &mut State, trip: &Trip) {
         self.release_if_due(myself, state, trip);
         self.runtime.tell_aboard(trip);
+        self.runtime.unwatch(trip);
         if let Some(booking) = trip.replaced_by {
             // If this is lost with the node, the next leader finds the booking open.
             self.runtime.take_up_booking(booking);

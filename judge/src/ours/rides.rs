@@ -150,7 +150,7 @@ impl Run<'_, '_> {
         self.queue.push(pickup_ms, Due::Arrive(rider, leg));
         let left_ms = pickup_ms - now_ms;
         let swaps = self.street.riders[rider].swaps;
-        if let Some(in_ms) = improve::look_in_ms(self.ours.improve, left_ms, swaps) {
+        if let Some(in_ms) = improve::look_in_ms(&self.ours.policy, left_ms, swaps) {
             self.queue.push(now_ms + in_ms, Due::Improve(rider, leg));
         }
     }
@@ -175,8 +175,8 @@ impl Run<'_, '_> {
             return;
         }
         let left_ms = known.pickup_ms.saturating_sub(now_ms);
-        let improve = self.ours.improve;
-        let Some(in_ms) = improve::look_in_ms(improve, left_ms, known.swaps) else { return };
+        let policy = &self.ours.policy;
+        let Some(in_ms) = improve::look_in_ms(policy, left_ms, known.swaps) else { return };
         let radius_m = self.ours.policy.search_radii_m[1];
         let (near, ..) = self.near(now_ms, rider, radius_m, (BETTER_MAX, 0));
         let free = near.into_iter().filter(|candidate| {
@@ -185,8 +185,7 @@ impl Run<'_, '_> {
         });
         let prospects: Vec<Prospect> =
             free.map(|candidate| self.prospect(now_ms, rider, candidate)).collect();
-        let policy = &self.ours.policy;
-        let better = improve::better(policy, improve, (left_ms, known.swaps), &prospects);
+        let better = improve::better(policy, (left_ms, known.swaps), &prospects);
         let Some(new) = better.map(|prospect| car_of(prospect.candidate.driver)) else {
             self.queue.push(now_ms + in_ms, Due::Improve(rider, leg));
             return;

@@ -26,10 +26,12 @@ fn ours(patience_ms: u32) -> Ours {
         pickup_within_ms: patience_ms,
         pickup_cap_ms: patience_ms,
         soon_ms: 30_000,
+        reassign_max: 2,
+        reassign_gain_ms: 20_000,
+        reassign_left_ms: 20_000,
         ..Policy::default()
     };
-    let improve = Improve { max: 2, gain_ms: 20_000, left_ms: 20_000, ..Improve::default() };
-    Ours { policy, improve, fairness: Fairness::default(), boards: true, roads: true }
+    Ours { policy, fairness: Fairness::default(), boards: true, roads: true }
 }
 
 /// A road of junctions 100 m and 20 s apart, both ways.
@@ -112,7 +114,7 @@ fn a_car_that_ends_next_door_is_waited_for_instead_of_one_from_far_away() {
     let fetched = |soon_ms| {
         let mut street = Street::new(&network, &requests, &[19, 34]);
         let mut ours = ours(300_000);
-        (ours.policy.soon_ms, ours.improve.max) = (soon_ms, 0);
+        (ours.policy.soon_ms, ours.policy.reassign_max) = (soon_ms, 0);
         let draws = Draws { seed: 1, realism: Realism::NONE };
         super::run(&mut street, &ours, draws, &Still);
         (street.riders[1].car.unwrap(), street.riders[1].pickup_ms / 1_000)

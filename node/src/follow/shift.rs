@@ -417,9 +417,9 @@ impl Tell for Shift {
 
     fn hear(&mut self, question: &Following, answer: Followed) -> (Vec<Told>, Next) {
         let asked = |shift: &Self| {
-            shift.ask_booking().map(|asks| {
-                (shift.job().map(|job| job.booking), shift.ride.former, asks.confirm)
-            })
+            shift
+                .ask_booking()
+                .map(|asks| (shift.job().map(|job| job.booking), shift.ride.former, asks.confirm))
         };
         let (asked_before, waited) = (asked(self), !self.waiting.is_empty());
         let behind = !self.caught_up && answer.more;

@@ -235,11 +235,13 @@ impl StoryView {
             What::OfferEnded { offer, how } => {
                 Self { offer_id: Some(offer.to_string()), reason: Some(offer_end(*how)), ..told }
             }
-            What::BookingAssigned { driver, trip } | What::BookingReassigned { driver, trip } => Self {
-                driver_id: Some(driver.to_string()),
-                trip_id: Some(trip.to_string()),
-                ..told
-            },
+            What::BookingAssigned { driver, trip } | What::BookingReassigned { driver, trip } => {
+                Self {
+                    driver_id: Some(driver.to_string()),
+                    trip_id: Some(trip.to_string()),
+                    ..told
+                }
+            }
             What::BookingCancelled { by } => Self { by: Some(actor(*by)), ..told },
             What::TripMoved { from, to, by } => Self {
                 from: from.map(trip_status),

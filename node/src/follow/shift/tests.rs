@@ -22,6 +22,8 @@ enum Fate {
     Refused(Why),
     /// He takes it, and it has so many steps.
     Ridden(u32),
+    /// He takes it, and its booking changes to a better driver.
+    Left,
 }
 
 /// What happens, in order, in both logs.
@@ -32,6 +34,8 @@ enum Moment {
     Steps(u64, u32),
     /// Job `n` is settled for its booking.
     Settled(u64, Why),
+    /// The booking of job `n` has a better driver.
+    Left(u64),
 }
 
 const fn driver() -> DriverId {
@@ -85,6 +89,10 @@ fn moments(n: u64, fate: Fate) -> Vec<Moment> {
             all.extend((1..=steps).map(|step| Moment::Steps(n, step)));
             all.push(ended(OfferEnd::Done));
         }
+        Fate::Left => {
+            let left = [Moment::Log(taken), Moment::Steps(n, 1), Moment::Left(n)];
+            all.extend(left.into_iter().chain([ended(OfferEnd::Done)]));
+        }
     }
     all.push(Moment::Log(What::Standing(DriverStatus::Free)));
     all
@@ -95,6 +103,7 @@ fn expected(n: u64, fate: Fate) -> Vec<Seen> {
     match fate {
         Fate::Ended(_, why) | Fate::Refused(why) => vec![Seen::Ended(n, why)],
         Fate::Ridden(steps) => (1..=steps).map(|step| Seen::Step(n, step)).collect(),
+        Fate::Left => vec![Seen::Step(n, 1), Seen::Step(n, 2)],
     }
 }
 
@@ -122,7 +131,7 @@ impl World {
         let at = (1_u64..).zip(&self.happened).filter(|(index, _)| *index > after);
         let logged = at.filter_map(|(index, moment)| match moment {
             Moment::Log(what) => Some((index, what)),
-            Moment::Steps(..) | Moment::Settled(..) => None,
+            Moment::Steps(..) | Moment::Settled(..) | Moment::Left(_) => None,
         });
         let happened = |(index, what): (u64, &What)| Happened {
             mark: Mark { index, n: 0 },
@@ -135,7 +144,7 @@ impl World {
     /// Job `n` as its booking's partition has it.
     fn ride(&self, n: u64) -> (Booking, Option<Trip>) {
         let mut ride = Booking { id: booking_id(n), ..booking(BookingState::Offering) };
-        let (mut state, mut steps) = (OfferState::Pending, 0);
+        let (mut state, mut steps, mut better) = (OfferState::Pending, 0, false);
         for moment in &self.happened {
             match moment {
                 Moment::Steps(of, so_far) if *of == n => {
@@ -151,11 +160,20 @@ impl World {
                         ride.offers.push((offer(1_000_000), OfferState::Accepted));
                     }
                 }
-                Moment::Log(_) | Moment::Steps(..) | Moment::Settled(..) => {}
+                Moment::Left(of) if *of == n => {
+                    state = OfferState::Reassigned { trip: trip(n, 2, true).id };
+                    ride.offers.push((offer(1_000_000), OfferState::Accepted));
+                    steps = 0;
+                    better = true;
+                }
+                Moment::Log(_) | Moment::Steps(..) | Moment::Settled(..) | Moment::Left(_) => {}
             }
         }
         ride.offers.push((offer(n), state));
-        let trip = (steps > 0).then(|| trip(n, steps, steps == self.steps));
+        let trip = match better {
+            true => Some(Trip { driver: DriverId::from_raw(10), ..trip(1_000_000, 1, false) }),
+            false => (steps > 0).then(|| trip(n, steps, steps == self.steps)),
+        };
         ride.trip = trip.as_ref().map(|trip| trip.id);
         (ride, trip)
     }
@@ -177,7 +195,7 @@ impl World {
                     record.current = None;
                     record.outcomes.push_back((*offer, *how));
                 }
-                Moment::Log(_) | Moment::Steps(..) | Moment::Settled(..) => {}
+                Moment::Log(_) | Moment::Steps(..) | Moment::Settled(..) | Moment::Left(_) => {}
             }
         }
         record
@@ -201,6 +219,12 @@ impl World {
             }
             Followee::Booking { booking, .. } => {
                 let ride = self.ride(booking.minted_at().0);
+                let now = Some(Now::Booking(Box::new(ride)));
+                Followed { upto, afresh, more, events, now }
+            }
+            Followee::Former { booking, .. } => {
+                let n = booking.minted_at().0;
+                let ride = (self.ride(n).0, Some(trip(n, 2, true)));
                 let now = Some(Now::Booking(Box::new(ride)));
                 Followed { upto, afresh, more, events, now }
             }
@@ -307,12 +331,13 @@ fn a_phone_that_moves_from_node_to_node_is_told_everything_once_and_in_order() {
     for seed in 0..3_000 {
         let mut dice = Dice(seed);
         let fates: Vec<Fate> = (0..6)
-            .map(|_| match dice.below(6) {
+            .map(|_| match dice.below(7) {
                 0 => Fate::Ended(OfferEnd::Expired, Why::Expired),
                 1 => Fate::Ended(OfferEnd::Declined, Why::Declined),
                 2 => Fate::Ended(OfferEnd::Taken, Why::Filled),
                 3 => Fate::Ended(OfferEnd::Taken, Why::Cancelled),
                 4 => Fate::Refused(Why::Filled),
+                5 => Fate::Left,
                 _ => Fate::Ridden(STEPS),
             })
             .collect();

@@ -11,8 +11,11 @@ use utoipa::Modify;
 const OTHERS: &str = "\n\n**A booking** is `PENDING` while it looks for a driver, then `ASSIGNED`, then \
     `COMPLETED`. It may end as `REQUEST_EXPIRED` while it looks, and as `CANCELLED` until its trip is \
     started. If its driver calls off, it is `CANCELLED` and `replaced_by` names the booking that goes \
-    on for it.\n\n**An offer** is `PENDING`, then for ever `ACCEPTED`, `DECLINED`, `EXPIRED` (nobody \
-    answered in time) or `CANCELLED` (the booking was filled or called off first).\n\n\
+    on for it. While its driver is on his way it may change to a better one, if the policy has that: then \
+    `driver_id` and `trip_id` are others, and the trip before ended as `CANCELLED` by `SYSTEM` with the \
+    reason `REASSIGNED`.\n\n**An offer** is `PENDING`, then for ever `ACCEPTED`, `DECLINED`, `EXPIRED` (nobody \
+    answered in time) or `CANCELLED` (the booking was filled or called off first); an accepted one is \
+    `REASSIGNED` where the booking went on with a better driver.\n\n\
     **A trip**, and what each step makes of it, or why not:\n\n";
 
 /// Adds them to what stands above the endpoints.
