@@ -7,7 +7,8 @@
 //! 2. **No driver has two trips at once.** By the clients: from the moment he held the 201 until
 //!    he *first asked* to end the trip (or its rider to call it off) it was certainly his. By the
 //!    final state: from the first to the last transition of each of his trips.
-//! 3. **No booking has two drivers**, by accepts or by trips that were not called off.
+//! 3. **No booking has two drivers**, by accepts or by trips that were not called off. It may leave one
+//!    who is still on his way for a better one, in the moment in which it has that one.
 //! 4. **Every booking ends**, and every rider who asked was answered.
 //! 5. **What is shown never goes back**: whoever asks after an answer sees nothing older
 //!    (`linear.rs`).
@@ -116,6 +117,15 @@ pub enum Violation {
         #[serde(serialize_with = "as_text")]
         trip: TripId,
     },
+    /// Law 3: a driver was let go for a better one, too late or without there being one.
+    LeftAlone {
+        /// Which booking.
+        #[serde(serialize_with = "as_text")]
+        booking: BookingId,
+        /// The trip that ended so.
+        #[serde(serialize_with = "as_text")]
+        trip: TripId,
+    },
     /// A record that the cluster could not show for a minute.
     Unreadable {
         /// Which.
@@ -134,6 +144,7 @@ impl Violation {
             Self::NeverAnswered { .. } => "never answered",
             Self::WentBack { .. } => "went back",
             Self::LeftBehind { .. } => "left behind",
+            Self::LeftAlone { .. } => "left alone",
             Self::Unreadable { .. } => "unreadable",
         }
     }
@@ -173,6 +184,12 @@ impl fmt::Display for Violation {
             Self::LeftBehind { driver, trip } => {
                 write!(f, "driver {driver} is still committed to trip {trip}, which is over")
             }
+            Self::LeftAlone { booking, trip } => {
+                write!(
+                    f,
+                    "booking {booking} left trip {trip} for a better driver, and there is none"
+                )
+            }
             Self::Unreadable { record } => {
                 write!(f, "{record} was not shown for a minute")
             }
@@ -192,6 +209,7 @@ pub fn judge(seen: &[Seen], at_end: &AtEnd) -> Vec<Violation> {
     nothing_acked_is_missing(&index, at_end, &mut found);
     no_driver_has_two_trips(&index, at_end, &mut found);
     no_booking_has_two_drivers(&index, at_end, &mut found);
+    nobody_is_left_for_nobody(at_end, &mut found);
     every_booking_ends(&index, at_end, &mut found);
     linear::what_is_shown_never_goes_back(seen, &mut found);
     nobody_is_left_behind(at_end, &mut found);
@@ -246,7 +264,7 @@ fn nothing_acked_is_missing(index: &Index, at_end: &AtEnd, found: &mut Vec<Viola
             found.push(Violation::Lost { acked: acked(), found: found_as });
         }
         let owner = at_end.bookings.get(booking).and_then(Read::is);
-        if let Some(BookingAtEnd { status, driver: has, trip: with }) = owner
+        if let Some(BookingAtEnd { status, driver: has, trip: with, .. }) = owner
             && record.status != TripStatus::Cancelled
             && (*has, *with) != (Some(*driver), Some(*trip))
         {
@@ -300,7 +318,11 @@ struct Span {
 fn no_driver_has_two_trips(index: &Index, at_end: &AtEnd, found: &mut Vec<Violation>) {
     let mut by_acks: BTreeMap<DriverId, Vec<Span>> = BTreeMap::new();
     for accept in &index.accepts {
-        let to_ms = index.over_from(accept.trip, accept.booking);
+        let mut to_ms = index.over_from(accept.trip, accept.booking);
+        let record = at_end.trips.get(&accept.trip).and_then(Read::is);
+        if record.is_some_and(|record| record.reassigned) {
+            to_ms = to_ms.min(index.left_from(accept));
+        }
         let span = Span { from_ms: accept.at_ms, to_ms, trip: accept.trip };
         by_acks.entry(accept.driver).or_default().push(span);
     }
@@ -367,6 +389,29 @@ fn no_booking_has_two_drivers(index: &Index, at_end: &AtEnd, found: &mut Vec<Vio
                     (who(Some(first.0), Some(first.1)), who(Some(second.0), Some(second.1)));
                 found.push(Violation::TwoDrivers { booking, first, second, evidence });
             }
+        }
+    }
+}
+
+/// A booking may leave a driver for a better one, on his way to it and not later: in the moment in which
+/// the other's trip begins. Both records are of one partition, so their stamps agree.
+fn nobody_is_left_for_nobody(at_end: &AtEnd, found: &mut Vec<Violation>) {
+    let trips = || at_end.trips.iter().filter_map(|(id, read)| Some((id, read.is()?)));
+    for (trip, left) in trips().filter(|(_, record)| record.reassigned) {
+        let on_his_way = [TripStatus::DriverAssigned, TripStatus::Cancelled];
+        let went = left.path.iter().map(|(to, _)| *to).eq(on_his_way);
+        let ended = left.path.last().map(|(_, at)| *at);
+        let next = trips().any(|(other, record)| {
+            let began = record.path.first().map(|(_, at)| *at);
+            other != trip && record.booking == left.booking && began == ended
+        });
+        // One whose accept was not answered is nobody's to read.
+        let known = trips().filter(|(_, record)| record.booking == left.booking).count();
+        let booking = at_end.bookings.get(&left.booking).and_then(Read::is);
+        let unread = booking.is_some_and(|booking| booking.changes >= known as u64);
+        if !went || !(next || unread) {
+            let (trip, booking) = (*trip, left.booking);
+            found.push(Violation::LeftAlone { booking, trip });
         }
     }
 }

@@ -33,6 +33,9 @@ impl Step {
     }
 }
 
+/// The most changes of driver that a policy allows a booking.
+const CHANGES_MAX: u64 = 8;
+
 /// An answer that showed how far a record had come: a read, or the acknowledgement of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Shown {
@@ -47,16 +50,16 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// A booking waits, is assigned, is over.
+    /// A booking waits, is assigned, to a better driver once more or several times, is over.
     pub fn booking(asked_ms: u64, id: BookingId, booking: &BookingAtEnd) -> Self {
-        let BookingAtEnd { status, driver, trip } = booking;
+        let BookingAtEnd { status, driver, trip, changes } = booking;
         let step = match status {
             BookingStatus::Pending => 0,
-            BookingStatus::Assigned => 1,
+            BookingStatus::Assigned => 1 + (*changes).min(CHANGES_MAX),
             BookingStatus::Cancelled | BookingStatus::RequestExpired | BookingStatus::Completed => {
-                2
+                2 + CHANGES_MAX
             }
-            BookingStatus::Paid => 3,
+            BookingStatus::Paid => 3 + CHANGES_MAX,
         };
         let with = match (driver, trip) {
             (Some(driver), Some(trip)) => format!(", driver {driver}, trip {trip}"),
@@ -67,7 +70,7 @@ impl Shown {
 
     /// A trip goes through its transitions.
     pub fn trip(asked_ms: u64, id: TripId, trip: &TripAtEnd) -> Self {
-        let TripAtEnd { booking, driver, status, path } = trip;
+        let TripAtEnd { booking, driver, status, path, reassigned: _ } = trip;
         let step = u64::try_from(path.len()).unwrap_or(u64::MAX);
         let state = format!("{status:?}, booking {booking}, driver {driver}");
         Self { record: format!("trip {id}"), asked_ms, step, state }

@@ -5,7 +5,9 @@ use crate::client::Client;
 use crate::dice::Dice;
 use crate::history::{Seen, What};
 use futures_util::stream::{self, StreamExt};
-use proto::client::{Booking, BookingStatus, Call, Driver, Failure, Trip, TripStatus};
+use proto::client::{
+    Actor, Booking, BookingStatus, Call, Driver, Failure, OfferStatus, Trip, TripStatus,
+};
 use proto::{BookingId, DriverId, TripId};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +43,8 @@ pub struct BookingAtEnd {
     pub driver: Option<DriverId>,
     /// Its trip.
     pub trip: Option<TripId>,
+    /// How often it changed to a better driver before the pickup.
+    pub changes: u64,
 }
 
 /// A trip at the end.
@@ -54,6 +58,13 @@ pub struct TripAtEnd {
     pub status: TripStatus,
     /// What it went through, and when by the cluster's clocks, in milliseconds since 1970.
     pub path: Vec<(TripStatus, u64)>,
+    /// It ended because its booking changed to a better driver, as it says.
+    pub reassigned: bool,
+}
+
+/// Whether a trip that ended so was left for a better driver.
+pub fn is_reassigned(by: Actor, reason: &str) -> bool {
+    by == Actor::System && reason == "REASSIGNED"
 }
 
 /// A driver at the end.
@@ -122,7 +133,9 @@ pub(crate) fn is_stuck(
 
 impl From<&Booking> for BookingAtEnd {
     fn from(booking: &Booking) -> Self {
-        Self { status: booking.status, driver: booking.driver_id, trip: booking.trip_id }
+        let left = booking.offers.iter().filter(|made| made.status == OfferStatus::Reassigned);
+        let changes = u64::try_from(left.count()).unwrap_or(u64::MAX);
+        Self { status: booking.status, driver: booking.driver_id, trip: booking.trip_id, changes }
     }
 }
 
@@ -130,7 +143,9 @@ impl From<&Trip> for TripAtEnd {
     fn from(trip: &Trip) -> Self {
         let path = trip.transitions.iter().map(|step| (step.to, step.at_ms)).collect();
         let (booking, driver, status) = (trip.booking_id, trip.driver_id, trip.status);
-        Self { booking, driver, status, path }
+        let last = trip.transitions.last();
+        let reassigned = last.is_some_and(|last| is_reassigned(last.by, &last.reason));
+        Self { booking, driver, status, path, reassigned }
     }
 }
 

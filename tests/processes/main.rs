@@ -36,6 +36,7 @@ mod policy;
 mod queues;
 mod races;
 mod readme;
+mod reassign;
 mod recover;
 mod repeats;
 mod replicas;

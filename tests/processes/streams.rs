@@ -21,7 +21,7 @@ const MOMENT: Duration = Duration::from_millis(300);
 pub(crate) struct Told {
     id: String,
     name: String,
-    data: Value,
+    pub(crate) data: Value,
 }
 
 impl Told {

@@ -19,7 +19,7 @@ use proto::{BookingId, DriverId, TripId};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sim::history::{Seen, Shown, What};
-use sim::readback::{AtEnd, BookingAtEnd, DriverAtEnd, Read, TripAtEnd};
+use sim::readback::{AtEnd, BookingAtEnd, DriverAtEnd, Read, TripAtEnd, is_reassigned};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
@@ -466,6 +466,9 @@ pub fn as_booking(value: &Value) -> BookingAtEnd {
         status: field(value, "status"),
         driver: maybe_id(value, "driver_id"),
         trip: maybe_id(value, "trip_id"),
+        changes: value["offers"].as_array().map_or(0, |offers| {
+            offers.iter().filter(|made| made["status"] == "REASSIGNED").map(|_| 1).sum()
+        }),
     }
 }
 
@@ -478,6 +481,9 @@ pub fn as_trip(value: &Value) -> TripAtEnd {
         path: value["transitions"].as_array().map_or_else(Vec::new, |steps| {
             steps.iter().map(|step| (field(step, "to"), field(step, "at_ms"))).collect()
         }),
+        reassigned: value["transitions"].as_array().and_then(|steps| steps.last()).is_some_and(
+            |last| is_reassigned(field(last, "by"), last["reason"].as_str().unwrap_or_default()),
+        ),
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Index {
     pub(super) steps: BTreeSet<(TripId, DriverId, Step)>,
     end_asked: BTreeMap<TripId, u64>,
     cancel_asked: BTreeMap<BookingId, u64>,
+    /// Who was shown an offer of a booking, first, and when.
+    offers_seen: BTreeMap<BookingId, Vec<(u64, DriverId)>>,
 }
 
 impl Index {
@@ -62,8 +64,10 @@ impl Index {
             What::StepAcked { trip, driver, step } => {
                 self.steps.insert((*trip, *driver, *step));
             }
+            What::OfferSeen { booking, driver, .. } => {
+                self.offers_seen.entry(*booking).or_default().push((at_ms, *driver));
+            }
             What::StepAsked { step: Step::Arrive | Step::Start, .. }
-            | What::OfferSeen { .. }
             | What::Shown(_)
             | What::Refused { .. }
             | What::Unsettled { .. } => {}
@@ -74,5 +78,13 @@ impl Index {
     pub(super) fn over_from(&self, trip: TripId, booking: BookingId) -> u64 {
         let asked = [self.end_asked.get(&trip), self.cancel_asked.get(&booking)];
         asked.into_iter().flatten().copied().min().unwrap_or(u64::MAX)
+    }
+
+    /// From when on the booking of a trip may have had a better driver: another one was shown it, after
+    /// this one had it.
+    pub(super) fn left_from(&self, accept: &Accept) -> u64 {
+        let seen = self.offers_seen.get(&accept.booking).into_iter().flatten();
+        let others = seen.filter(|(at_ms, who)| *at_ms >= accept.at_ms && *who != accept.driver);
+        others.map(|(at_ms, _)| *at_ms).min().unwrap_or(u64::MAX)
     }
 }

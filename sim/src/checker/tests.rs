@@ -67,7 +67,7 @@ impl Run {
 
     fn keep_booking(&mut self, b: u64, status: BookingStatus, with: Option<(u64, u64)>) {
         let (has, on) = (with.map(|with| driver(with.0)), with.map(|with| trip(with.1)));
-        let record = BookingAtEnd { status, driver: has, trip: on };
+        let record = BookingAtEnd { status, driver: has, trip: on, changes: 0 };
         self.at_end.bookings.insert(booking(b), Read::Is(record));
     }
 
@@ -79,7 +79,8 @@ impl Run {
         status: TripStatus,
         path: Vec<(TripStatus, u64)>,
     ) {
-        let record = TripAtEnd { booking: booking(b), driver: driver(d), status, path };
+        let (booking, driver, reassigned) = (booking(b), driver(d), false);
+        let record = TripAtEnd { booking, driver, status, path, reassigned };
         self.at_end.trips.insert(trip(t), Read::Is(record));
     }
 
@@ -288,6 +289,42 @@ fn a_booking_given_on_after_its_trip_was_called_off_has_one_driver() {
     let path = vec![(TripStatus::DriverAssigned, 500), (TripStatus::Cancelled, 900)];
     run.keep_trip(10, 1, 2, TripStatus::Cancelled, path);
     assert_eq!(run.verdict(), Vec::<String>::new());
+}
+
+/// Driver 2 comes for booking 1 until it changes to driver 1, who is shown it at 900; he goes on to
+/// booking 2 then.
+fn reassigned(until_ms: u64) -> Run {
+    let mut run = Run::default();
+    run.accept(500, 1, 10, 2);
+    let offer = OfferId::mint(Slot(1), WallMs(1), 11);
+    run.see(900, What::OfferSeen { offer, booking: booking(1), driver: driver(1) });
+    run.ride(1, 11, 1, 1000, 2000);
+    run.ride(2, 12, 2, 1010, 3000);
+    let path = vec![(TripStatus::DriverAssigned, 505), (TripStatus::Cancelled, until_ms)];
+    let (booking, driver, status) = (booking(1), driver(2), TripStatus::Cancelled);
+    let record = TripAtEnd { booking, driver, status, path, reassigned: true };
+    run.at_end.trips.insert(trip(10), Read::Is(record));
+    run
+}
+
+#[test]
+fn a_booking_may_leave_its_driver_in_the_moment_in_which_it_has_a_better_one() {
+    assert_eq!(reassigned(1005).verdict(), Vec::<String>::new());
+    reassigned(1004).is_guilty_of(&["left alone", &trip(10).to_string()]);
+    let mut arrived = reassigned(1005);
+    if let Some(Read::Is(record)) = arrived.at_end.trips.get_mut(&trip(10)) {
+        record.path.insert(1, (TripStatus::DriverArrived, 600));
+    }
+    arrived.is_guilty_of(&["left alone", &booking(1).to_string()]);
+}
+
+#[test]
+fn a_driver_who_was_not_left_has_two_trips_all_the_same() {
+    let mut run = reassigned(1005);
+    if let Some(Read::Is(record)) = run.at_end.trips.get_mut(&trip(10)) {
+        record.reassigned = false;
+    }
+    run.is_guilty_of(&["two trips", &driver(2).to_string(), "told"]);
 }
 
 #[test]
