@@ -260,7 +260,7 @@ impl Runtime {
 mod tests {
     use super::*;
     use proto::record::{Actor, DriverStatus, TripState};
-    use proto::{Slot, TripId};
+    use proto::{BookingId, Slot, TripId};
 
     fn page(events: Vec<(Key, What)>) -> Page {
         let logged: Vec<LoggedEvent> = (1..)
