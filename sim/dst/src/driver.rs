@@ -9,6 +9,7 @@ use proto::{BookingId, DriverId, TripId};
 use serde_json::{Value, json};
 use sim::history::{Shown, Step, What};
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::{interval, sleep, timeout};
@@ -33,6 +34,8 @@ const IGNORED_IN_STORM: u32 = 8;
 /// so can it be seen that somebody believes them free. Not in all: storms that once found something would
 /// be others.
 const GREEDY_IN: u64 = 5;
+/// Where bookings may change to a better driver they need time for it, in milliseconds.
+const ON_HIS_WAY_MS: Range<u64> = 500..3_500;
 /// Of a hundred trips in a storm so many are called off by their driver.
 const CALLED_OFF: u32 = 8;
 
@@ -190,7 +193,13 @@ impl Driver {
         let greedy = stormy && city.seed.is_multiple_of(GREEDY_IN);
         for step in [Step::Arrive, Step::Start, Step::End] {
             let hurries = stormy && (!greedy || city.is_closing());
-            let takes = phone.dice().ms(if hurries { 50..900 } else { 300..2_000 });
+            let on_his_way = step == Step::Arrive && city.plan.changes && !city.is_closing();
+            let takes = match (on_his_way, hurries) {
+                (true, _) => ON_HIS_WAY_MS,
+                (false, true) => 50..900,
+                (false, false) => 300..2_000,
+            };
+            let takes = phone.dice().ms(takes);
             sleep(takes).await;
             if greedy {
                 more.extend(take_more(city, phone, driver, answered).await);

@@ -95,6 +95,8 @@ pub struct Figures {
     pub bookings: usize,
     /// See `bookings`.
     pub carried: usize,
+    /// Trips that a better driver took over before the pickup.
+    pub changed: usize,
     /// How often two replicas were compared.
     pub compared: u64,
     /// Takeovers of leaders of which nothing else happened meanwhile, over all kinds.
@@ -178,6 +180,7 @@ impl Figures {
         self.unsettled += done.unsettled;
         self.bookings += done.bookings;
         self.carried += done.carried;
+        self.changed += done.changed;
         self.compared += outcome.compared;
     }
 
@@ -248,7 +251,13 @@ impl Figures {
                 self.ok, self.rejected, self.retry, self.unsettled
             ),
         );
-        row("bookings", format!("{}, {} carried", self.bookings, self.carried));
+        row(
+            "bookings",
+            format!(
+                "{}, {} carried, {} by a better driver",
+                self.bookings, self.carried, self.changed
+            ),
+        );
         row("replicas compared", format!("{} times", self.compared));
         row("takeover, alone", text(self.takeover));
         row("takeover, not alone, or nobody could", text(self.disturbed));

@@ -41,6 +41,20 @@ const STORMY: &[&str] = &[
     "4000",
 ];
 
+/// Bookings look often for a better driver, who need not be much better.
+const CHANGING: &[&str] = &[
+    "--reassign-max",
+    "2",
+    "--reassign-gain-ms",
+    "1000",
+    "--reassign-left-ms",
+    "1000",
+    "--reassign-rest-ms",
+    "300",
+    "--reassign-every-ms",
+    "200",
+];
+
 /// What is run.
 #[derive(Debug, Clone)]
 pub struct Job {
@@ -208,7 +222,9 @@ fn simulate(job: &Job, trace: Trace) -> Run {
         Manners::Stormy => STORMY,
     };
     let planted = job.plant.iter().flat_map(|name| ["--plant".to_owned(), name.clone()]);
-    let flags = flags.iter().map(|flag| (*flag).to_owned()).chain(planted).collect();
+    let changing = if plan.changes { CHANGING } else { &[] };
+    let flags =
+        flags.iter().chain(changing).map(|flag| (*flag).to_owned()).chain(planted).collect();
     let (founders, sync_takes) = (plan.founders, plan.sync_takes);
     let start = Plan { seed: job.seed, founders, sync_takes, flags };
     let cluster = Cluster::start(&mut sim, start);
@@ -255,6 +271,7 @@ fn outcome(job: &Job, city: &City, storm: Aftermath, took_ms: u64, trace: &Trace
         unsettled: lines.unsettled.borrow().len() as u64,
         bookings: at_end.bookings.len(),
         carried: carried.count(),
+        changed: at_end.trips.values().filter(|t| t.is().is_some_and(|t| t.reassigned)).count(),
     };
     let invalid = match job.manners {
         Manners::Quiet => Vec::new(),

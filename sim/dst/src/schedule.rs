@@ -19,6 +19,8 @@ const GAP_MS: std::ops::Range<u64> = 300..3_000;
 const LONG_GAP_MS: std::ops::Range<u64> = 5_000..9_000;
 /// Of a hundred pauses so many are long.
 const LONG_GAPS: u32 = 15;
+/// In one of so many storms bookings may change to a better driver.
+const CHANGES_IN: u64 = 4;
 /// A wall clock jumps by so much, ahead or back.
 const JUMP_MS: i64 = 3_600_000;
 
@@ -44,6 +46,8 @@ pub struct Schedule {
     pub riders: usize,
     /// Drivers, fewer than the riders would like.
     pub drivers: usize,
+    /// Whether bookings may change to a better driver before the pickup.
+    pub changes: bool,
     /// What happens, in order.
     pub faults: Vec<Due>,
     /// When everything is mended.
@@ -97,7 +101,9 @@ impl Schedule {
             at += dice.ms(gap);
         }
         let (heal, end) = (Duration::from_millis(HEAL_MS), Duration::from_millis(END_MS));
-        Self { founders, sync_takes, riders, drivers, faults, heal, end }
+        // An odd one, whose clocks are left alone.
+        let changes = seed % CHANGES_IN == 1;
+        Self { founders, sync_takes, riders, drivers, changes, faults, heal, end }
     }
 
     /// A short life with this one fault, or none, among people who are always carried.
@@ -107,7 +113,8 @@ impl Schedule {
         let at = dice.ms(5_000..12_000);
         let faults = fault.into_iter().map(|(fault, lasts)| Due { at, lasts, fault }).collect();
         let (heal, end) = (Duration::from_secs(40), Duration::from_secs(90));
-        Self { founders: 3, sync_takes, riders: 3, drivers: 4, faults, heal, end }
+        let (riders, drivers, changes) = (3, 4, false);
+        Self { founders: 3, sync_takes, riders, drivers, changes, faults, heal, end }
     }
 }
 
@@ -169,10 +176,11 @@ fn of_kind(kind: Kind, dice: &mut Dice) -> (Fault, Duration) {
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { founders, sync_takes, riders, drivers, faults, heal, end } = self;
+        let Self { founders, sync_takes, riders, drivers, changes, faults, heal, end } = self;
+        let may = if *changes { "who may be changed" } else { "who are kept" };
         writeln!(
             f,
-            "{founders} nodes, syncs of {sync_takes:?}, {riders} riders, {drivers} drivers, mended at \
+            "{founders} nodes, syncs of {sync_takes:?}, {riders} riders, {drivers} drivers {may}, mended at \
              {heal:?}, over by {end:?}"
         )?;
         for Due { at, lasts, fault } in faults {

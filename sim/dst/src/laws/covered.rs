@@ -46,6 +46,8 @@ pub struct Done {
     pub bookings: usize,
     /// Bookings carried.
     pub carried: usize,
+    /// Trips that a better driver took over before the pickup.
+    pub changed: usize,
 }
 
 /// Why a run is invalid; nothing if it isn't.
@@ -85,8 +87,15 @@ mod tests {
         Happened { kind: Kind::Crash, at_ms, whom, led, aimed, note }
     }
 
-    const BUSY: Done =
-        Done { ok: 100, rejected: 5, retry: 30, unsettled: 1, bookings: 20, carried: 12 };
+    const BUSY: Done = Done {
+        ok: 100,
+        rejected: 5,
+        retry: 30,
+        unsettled: 1,
+        bookings: 20,
+        carried: 12,
+        changed: 0,
+    };
 
     #[test]
     fn a_run_in_which_nothing_happened_or_nobody_got_anything_is_invalid() {
