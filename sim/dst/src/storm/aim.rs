@@ -1,6 +1,6 @@
 //! Whom a fault hits, and whether the cluster is in a state in which it may.
 
-use super::{Active, Storm, World};
+use super::{Storm, World};
 use crate::cluster::{MACHINES_MAX, Replicas};
 use crate::fault::{Fault, Whom};
 use proto::GroupId;
@@ -75,17 +75,21 @@ impl Storm {
         if matches!(what, Fault::Drain(_)) && cluster.running().len() <= 3 {
             return Err("three nodes can spare none".into());
         }
-        if matches!(what, Fault::Wipe(_)) {
-            if cluster.size() + 2 >= MACHINES_MAX {
-                return Err("so many machines were lost already".into());
-            }
-            let replaced =
-                |active: &Active| matches!(active.what, Fault::Wipe(_) | Fault::Blank(_));
-            if self.active.iter().any(replaced) {
+        if matches!(what, Fault::Wipe(_)) && cluster.size() + 2 >= MACHINES_MAX {
+            return Err("so many machines were lost already".into());
+        }
+        if loses_a_disk(what) {
+            if self.active.iter().any(|active| loses_a_disk(active.what)) {
                 return Err("another disk is being replaced".into());
             }
             replicas.are_whole(&cluster.wanted(), &cluster.on())?;
         }
         Ok(())
     }
+}
+
+/// Whether a disk and all that is on it are gone. Of three that hold the same, two at once are lost
+/// whatever the software does.
+const fn loses_a_disk(what: Fault) -> bool {
+    matches!(what, Fault::Wipe(_) | Fault::Blank(_))
 }
