@@ -1,6 +1,10 @@
 //! Policy: every number that dispatch may be tuned by, with its unit and default. A value here is
 //! a product decision, not a protocol timer; shortening all of them alike only speeds the city up.
 
+mod places;
+
+pub use places::{PLACES_MAX, PlaceCaps};
+
 use crate::geo::{Drive, straight_drive};
 use crate::queue::zone::QueueZones;
 use proto::Point;
@@ -41,6 +45,8 @@ pub struct Policy {
     /// Drivers farther than this from the pickup are not offered, in milliseconds of estimated
     /// driving.
     pub pickup_cap_ms: u32,
+    /// Other caps for riders who stand in these places, in milliseconds.
+    pub pickup_cap_by_cell: PlaceCaps,
     /// A driver who would reach the rider later than this after he asked is not offered, in
     /// milliseconds: what the rider's patience is taken to be. 0 is no limit.
     pub pickup_within_ms: u32,
@@ -151,6 +157,7 @@ impl Default for Policy {
             claim_window_ms: 150,
             claim_reserve_ms: 500,
             pickup_cap_ms: 300_000,
+            pickup_cap_by_cell: PlaceCaps::default(),
             pickup_within_ms: 0,
             attempt_cap_pct: [100; ATTEMPTS],
             age_weight_pct: 100,
@@ -194,6 +201,11 @@ impl Policy {
     /// What a ride over this way would cost.
     pub fn quote_drive(&self, kind: VehicleType, drive: Drive) -> Quote {
         crate::fare::quote(self.tariffs.of(kind), ONE_BP, drive.road_m, drive.seconds())
+    }
+    /// The policy as it is for a rider who stands there.
+    pub fn local(&self, pickup: Point) -> Self {
+        let cap_ms = self.pickup_cap_by_cell.at(pickup).unwrap_or(self.pickup_cap_ms);
+        Self { pickup_cap_ms: cap_ms, ..self.clone() }
     }
     /// Checks that the values fit together.
     pub fn check(&self) -> Result<(), PolicyError> {
@@ -243,6 +255,9 @@ impl Policy {
         if !of_kind.values().chain([general]).all(shares) {
             return refuse("tariff", "the tax and the platform's part are 10000 at most");
         }
+        if let Some(problem) = self.pickup_cap_by_cell.problem() {
+            return refuse("pickup_cap_by_cell", &problem);
+        }
         if let Some(problem) = self.queue_zones.problem() {
             return refuse("queue_zones", &problem);
         }
@@ -253,6 +268,17 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rider_in_a_place_of_its_own_has_its_cap_and_nothing_else_of_it() {
+        let rider = Point::from_e7(407_580_000, -739_855_000).unwrap();
+        let cell = crate::geo::cell_of(rider).to_string();
+        let caps = PlaceCaps::try_from(BTreeMap::from([(cell, 90_000)])).unwrap();
+        let policy = Policy { pickup_cap_by_cell: caps, ..Policy::default() };
+        assert_eq!(policy.local(rider), Policy { pickup_cap_ms: 90_000, ..policy.clone() });
+        let elsewhere = Point::from_e7(0, 0).unwrap();
+        assert_eq!(policy.local(elsewhere), policy);
+    }
 
     #[test]
     fn the_defaults_fit_together() {

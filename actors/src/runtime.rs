@@ -26,6 +26,7 @@ mod booking;
 mod cell;
 mod driver;
 pub mod eta;
+mod expected;
 mod explain;
 mod follow;
 mod improve;

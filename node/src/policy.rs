@@ -188,6 +188,7 @@ mod tests {
     fn a_value_that_cannot_be_meant_is_refused_by_its_name() {
         let table = [
             (json!({ "pickup_cap_ms": "soon" }), "pickup_cap_ms"),
+            (json!({ "pickup_cap_by_cell": { "midtown": 60_000 } }), "pickup_cap_by_cell"),
             (json!({ "pickup_cap_ms": -1 }), "pickup_cap_ms"),
             (json!({ "search_radii_m": [1_000, 3_000] }), "search_radii_m"),
             (json!({ "search_radii_m": [3_000, 1_000, 1_000] }), "search_radii_m"),

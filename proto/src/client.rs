@@ -90,9 +90,9 @@ pub use follow::{Follow, RideNews, Said};
 pub use patience::Patience;
 pub use views::{
     Actor, Around, Booking, BookingStatus, BookingsPage, Cluster, Counts, Down, Driven, DrivenPage,
-    Driver, DriverStatus, Fare, Fix, Lookup, Made, Member, Nearby, NewBooking, NewDriver, Offer,
-    OfferEnd, OfferStatus, Offers, Place, Position, Processed, Receipt, Recorded, Rider, Seen,
-    Story, Transition, Trip, TripStatus, Vehicle, VehicleType,
+    Driver, DriverStatus, Expected, Fare, Fix, Lookup, Made, Member, Nearby, NewBooking, NewDriver,
+    Offer, OfferEnd, OfferStatus, Offers, Place, Position, Processed, Receipt, Recorded, Rider,
+    Seen, Story, Transition, Trip, TripStatus, Vehicle, VehicleType,
 };
 pub use watch::{Came, NoAnswer, Tried, Watch};
 

@@ -34,6 +34,29 @@ async fn a_car_whose_ride_ends_next_door_is_waited_for_instead_of_one_from_far_a
         considered(&story).contains(&(json!(near), json!("GRANTED"))).then_some(())
     })
     .await;
+    // So say the maps of operators: who will stand there soon, and who waits.
+    let (lat, lng) = end;
+    let ahead = format!("/v1/nearby?lat={lat}&lng={lng}&radius_m=300&within_s=");
+    eventually("he is expected there", async || {
+        cluster.ping(&near, before).await;
+        let seen = cluster.get(cluster.any(), &format!("{ahead}120")).await.expect(200).json;
+        let soon = seen["expected"].get(0)?;
+        let drives = soon["free_in_s"].as_u64().is_some_and(|s| (1..=60).contains(&s));
+        (soon["driver_id"] == near && drives && soon["distance_m"].as_u64() < Some(20))
+            .then_some(())
+    })
+    .await;
+    let now = cluster.get(cluster.any(), &format!("{ahead}1")).await.expect(200).json;
+    assert_eq!(now["expected"], json!([]), "he has fifty metres to go");
+    assert_eq!(cluster.get(1, &format!("{ahead}601")).await.status, 400);
+    let waiting = eventually("the booking is counted where its rider waits", async || {
+        let path = format!("/v1/supply?lat={lat}&lng={lng}&rings=1");
+        let areas = cluster.get(cluster.any(), &path).await.expect(200).json["areas"].clone();
+        let counts = areas.as_array()?.iter().filter_map(|it| it["waiting_bookings"].as_u64());
+        Some(counts.sum::<u64>()).filter(|sum| *sum > 0)
+    })
+    .await;
+    assert_eq!(waiting, 1, "once, though it stands on the boards of all cells around");
     // One who is free, and three minutes away, is not asked.
     let far = cluster.free_driver_at(2, "far", beyond).await;
     let both = eventually("both are considered", async || {

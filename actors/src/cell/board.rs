@@ -167,6 +167,11 @@ impl Board {
         }
     }
 
+    /// All that wait, whoever they wait near.
+    pub fn waiting(&self, now: MonoMs) -> impl Iterator<Item = &Demand> {
+        self.living(now).map(|post| &post.demand)
+    }
+
     fn living(&self, now: MonoMs) -> impl Iterator<Item = &Post> {
         self.posts.values().filter(move |post| now.since(post.posted_at) < POST_TTL_MS)
     }

@@ -63,12 +63,16 @@ fn may_wait(policy: &Policy, prospect: &Prospect, age_ms: u32) -> bool {
 }
 
 /// How far from the end of his ride a driver may be, in straight metres, to be worth asking how long it
-/// still takes: twice as far as the policy's speed gets him in time, since roads may be faster. 0 if
-/// nobody is counted on.
+/// still takes. 0 if nobody is counted on.
 pub fn ending_m(policy: &Policy) -> u32 {
-    let Policy { soon_ms, speed_cms, detour_pct, .. } = *policy;
-    let metres =
-        2 * u64::from(soon_ms) * u64::from(speed_cms) / 1_000 / u64::from(detour_pct.max(1));
+    drives_m(policy, policy.soon_ms)
+}
+
+/// How far a driver gets in a time, in straight metres: twice as far as the policy's speed takes him,
+/// since roads may be faster.
+pub fn drives_m(policy: &Policy, ms: u32) -> u32 {
+    let Policy { speed_cms, detour_pct, .. } = *policy;
+    let metres = 2 * u64::from(ms) * u64::from(speed_cms) / 1_000 / u64::from(detour_pct.max(1));
     u32::try_from(metres).unwrap_or(u32::MAX)
 }
 

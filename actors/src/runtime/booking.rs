@@ -7,7 +7,6 @@ use super::settle::SETTLE_WITHIN;
 use super::{REDRIVE_MS, Runtime, World, count};
 use crate::booking;
 use crate::dispatch::{Dispatch, Effect, Event, Prospect, Ranked, Start};
-use crate::policy::Policy;
 use proto::code::Refusal;
 use proto::record::ask::{OfferNews, Withdraw};
 use proto::record::cell::{Candidate, Demand};
@@ -167,8 +166,8 @@ impl Shell {
             pending: booking::pending(&booking).cloned().collect(),
         };
         let mut effects = Vec::new();
-        let dispatch =
-            Dispatch::begin(now, Policy::clone(&world.policy.load()), start, &mut effects);
+        let policy = world.policy.load().local(booking.pickup.point);
+        let dispatch = Dispatch::begin(now, policy, start, &mut effects);
         let partitions = &world.partitions;
         let led = partitions.ledger().leadership();
         let term = led.borrow().get(&partitions.group(self.id.slot())).map_or(0, |term| term.0);

@@ -152,8 +152,7 @@ impl Cell {
         let mut state = self.state();
         let State { supply, board, pressure, .. } = &mut *state;
         let Some(demand) = post else {
-            let candidates = supply.search(query, now);
-            let (ending, dropped) = (Vec::new(), Vec::new());
+            let Hits { candidates, ending, dropped } = supply.find(query, now, false);
             return Found { candidates, ending, waiting: 0, dropped };
         };
         let Demand { booking, pickup, radius_m, need, age_ms, .. } = demand;
@@ -191,6 +190,12 @@ impl Cell {
         }
         for ((area, kind), bookings_5m) in state.pressure.counts(now) {
             show(area, kind, AreaCount { bookings_5m, ..AreaCount::default() });
+        }
+        // A booking stands on the boards of its whole circle; it is counted where its rider waits.
+        for Demand { pickup, need, .. } in state.board.waiting(now) {
+            if let Some(area) = self.area_of(*pickup) {
+                show(area, need.kind, AreaCount { waiting: 1, ..AreaCount::default() });
+            }
         }
     }
 

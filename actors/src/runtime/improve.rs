@@ -123,7 +123,7 @@ impl Shell {
         };
         let World { clock, policy, .. } = self.runtime.world();
         let mut effects = Vec::new();
-        let policy = Policy::clone(&policy.load());
+        let policy = policy.load().local(booking.pickup.point);
         let watch = Watch::begin(clock.mono(), policy, start, &mut effects);
         *state = Some(Running { booking, driver, trip, watch });
         self.act(myself, state, effects).await;
@@ -298,6 +298,7 @@ impl Runtime {
             free_only: true,
             max: NEAR_MAX,
             fresh_ms: None,
+            within_ms: 0,
         };
         let mut near = self.nearby(wanted).await.candidates;
         // Who stands in a queue waits his turn there.

@@ -39,6 +39,8 @@ pub struct Wanted {
     pub max: u16,
     /// Positions older than this are left out, in milliseconds; nothing for the policy's own.
     pub fresh_ms: Option<u32>,
+    /// Those are named too whose rides end there within so many milliseconds; 0 for none.
+    pub within_ms: u32,
 }
 
 /// What was found, by all owners together.
@@ -48,6 +50,8 @@ pub struct Nearby {
     pub candidates: Vec<Candidate>,
     /// Where a booking searched: those whose rides end soon, the least way to the pickup first.
     pub ending: Vec<Ending>,
+    /// Where that was wanted: those whose rides end there soon, as they will stand.
+    pub expected: Vec<Prospect>,
     /// Other bookings waiting there, as the owner with the most of them sees it.
     pub waiting: u32,
     /// Some owner did not answer in time, so there may be more.
@@ -57,7 +61,7 @@ pub struct Nearby {
 }
 
 /// An owner, which of its cells were asked, and its answer if it came in time.
-type Answered = (NodeId, Vec<u64>, Option<Result<Found, Refusal>>);
+pub(super) type Answered = (NodeId, Vec<u64>, Option<Result<Found, Refusal>>);
 
 impl Runtime {
     /// The nearest drivers, over all owners of the cells within the circle. This node's own cells
@@ -65,7 +69,7 @@ impl Runtime {
     /// other owners that still can.
     pub async fn nearby(&self, wanted: Wanted) -> Nearby {
         let world = self.world();
-        let Wanted { center, radius_m, need, free_only, max, fresh_ms } = wanted;
+        let Wanted { center, radius_m, need, free_only, max, fresh_ms, within_ms } = wanted;
         let fresh_ms = fresh_ms.unwrap_or(world.policy.load().fresh_ms);
         let ending_m = 0;
         let mut query = Query { center, radius_m, need, free_only, fresh_ms, max, ending_m };
@@ -111,8 +115,12 @@ impl Runtime {
         if partial {
             count(&self.0.tally.searches_partial);
         }
-        let (ending, dropped) = (Vec::new(), Vec::new());
-        Nearby { candidates: found, ending, waiting: 0, partial, dropped }
+        let (expected, missed) = match within_ms {
+            0 => (Vec::new(), false),
+            _ => self.expected(wanted, within_ms).await,
+        };
+        let (ending, dropped, partial) = (Vec::new(), Vec::new(), partial || missed);
+        Nearby { candidates: found, ending, expected, waiting: 0, partial, dropped }
     }
 
     /// Candidates for a booking, which from now on stands on the boards it searched.
@@ -148,7 +156,7 @@ impl Runtime {
         let asked = asked.collect();
         let mut nearby = self.merged(answers.into_iter().map(|(.., answer)| answer), asked_max);
         let queued = queue::keep_order(&policy, turn, &mut nearby);
-        let Nearby { mut candidates, ending, waiting, partial, dropped } = nearby;
+        let Nearby { mut candidates, mut ending, waiting, partial, dropped, .. } = nearby;
         candidates.truncate(max.into());
         let places: Vec<Point> = candidates.iter().map(|candidate| candidate.point).collect();
         let etas_ms = world.eta.to_one(&policy, &places, pickup);
@@ -156,15 +164,20 @@ impl Runtime {
         let mut candidates: Vec<Prospect> =
             prospects.map(|(car, eta_ms)| Prospect::free(car, eta_ms)).collect();
         if !queued {
-            candidates.extend(self.ending(&policy, ending, pickup));
+            // Who will then stand in a queue waits his turn there.
+            ending.retain(|it| policy.queue_zones.at(it.ends).is_none());
+            candidates.extend(self.riding(&policy, ending, pickup));
         }
         Findings { candidates, waiting, partial, asked, dropped, queued }
     }
 
-    /// Those whose rides end soon, with how long they still need as the roads say. Who will then stand in
-    /// a queue waits his turn there.
-    fn ending(&self, policy: &Policy, mut ending: Vec<Ending>, pickup: Point) -> Vec<Prospect> {
-        ending.retain(|it| policy.queue_zones.at(it.ends).is_none());
+    /// Those whose rides end soon, with how long they still need as the roads say.
+    pub(super) fn riding(
+        &self,
+        policy: &Policy,
+        ending: Vec<Ending>,
+        pickup: Point,
+    ) -> Vec<Prospect> {
         let eta = &self.world().eta;
         let ends: Vec<Point> = ending.iter().map(|it| it.ends).collect();
         let prospect = |(it, eta_ms): (Ending, u64)| {
@@ -177,7 +190,11 @@ impl Runtime {
     }
 
     /// Asks each owner about those of his ring keys, all at once.
-    async fn ask_owners(&self, ask: Search, owners: BTreeMap<NodeId, Vec<u64>>) -> Vec<Answered> {
+    pub(super) async fn ask_owners(
+        &self,
+        ask: Search,
+        owners: BTreeMap<NodeId, Vec<u64>>,
+    ) -> Vec<Answered> {
         let asks = owners.into_iter().map(|(node, ring_keys)| {
             let ask = Search { node, ring_keys: ring_keys.clone(), ..ask.clone() };
             async move { (node, ring_keys, self.ask_owner(ask).await) }
@@ -241,7 +258,7 @@ impl Runtime {
             self.ask_one(Search { node, post: None, ring_keys, copies: true, ..ask.clone() })
         });
         let answers = join_all(asks).await;
-        let Nearby { candidates, ending, waiting, partial, dropped } = merge(answers, ask.max);
+        let Nearby { candidates, ending, waiting, partial, dropped, .. } = merge(answers, ask.max);
         (!partial).then_some(Found { candidates, ending, waiting, dropped })
     }
 
@@ -254,7 +271,7 @@ impl Runtime {
         self.0.hedge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn merged(
+    pub(super) fn merged(
         &self,
         answers: impl IntoIterator<Item = Option<Result<Found, Refusal>>>,
         max: u16,
@@ -337,5 +354,5 @@ pub(super) fn merge(
     candidates.truncate(max.into());
     dropped.sort_by_key(|dropped: &Dropped| (dropped.distance_m, dropped.driver));
     dropped.truncate(DROPPED_MAX);
-    Nearby { candidates, ending, waiting, partial, dropped }
+    Nearby { candidates, ending, expected: Vec::new(), waiting, partial, dropped }
 }

@@ -135,7 +135,7 @@ impl Desk {
         http::within_sight(radius_m, max).map_err(|problem| problem.refusal)?;
         let need = kind.map(|kind| Need { kind, capabilities, seats });
         let fresh_ms = (fresh_ms > 0).then_some(fresh_ms);
-        let wanted = Wanted { center, radius_m, need, free_only, max, fresh_ms };
+        let wanted = Wanted { center, radius_m, need, free_only, max, fresh_ms, within_ms: 0 };
         let searched = timeout(NEAR_WITHIN, self.app.router.nearby(wanted)).await;
         let late = || Refusal::new(Code::Retry, "the search took too long");
         let Nearby { candidates, partial, .. } = searched.map_err(|_| late())??;

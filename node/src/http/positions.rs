@@ -7,7 +7,7 @@ use super::call::{Asked, Call, Id, OneOrMany, Sent};
 use super::problem::Problem;
 use super::requests::{Around, DriverFix, Fix, point};
 use super::views::{CountsView, NearbyView};
-use actors::runtime::{Nearby, Wanted};
+use actors::runtime::Wanted;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -22,6 +22,8 @@ const BATCH_MAX: usize = 1_000;
 const SHOWN_MAX: u16 = 200;
 /// How many it shows if nobody says.
 const SHOWN: u16 = 20;
+/// The farthest that it looks ahead, in seconds: ten minutes.
+const WITHIN_MAX_S: u32 = 600;
 /// How far it looks if nobody says, in metres.
 const RADIUS_M: u32 = 2_000;
 
@@ -97,7 +99,7 @@ pub(crate) fn within_sight(radius_m: u32, max: u16) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The nearest drivers around a point.
+/// The nearest drivers around a point; with `within_s` also those whose rides end there soon.
 #[utoipa::path(
     get,
     path = "/v1/nearby",
@@ -111,8 +113,13 @@ pub(super) async fn nearby(State(app): State<App>, Asked(around): Asked<Around>)
     let max = around.limit.unwrap_or(SHOWN);
     within_sight(radius_m, max)?;
     let (need, free_only) = (around.need()?, around.free_only);
-    let wanted = Wanted { center, radius_m, need, free_only, max, fresh_ms: None };
-    let Nearby { candidates, partial, .. } = app.router.nearby(wanted).await?;
-    let partial = partial || app.facts.ready().is_err();
-    Ok(Json(NearbyView::of(candidates, partial)).into_response())
+    let within_s = around.within_s.unwrap_or(0);
+    if within_s > WITHIN_MAX_S {
+        return Err(Problem::bad("within_s", format!("must be 0 to {WITHIN_MAX_S}")));
+    }
+    let (fresh_ms, within_ms) = (None, within_s * 1_000);
+    let wanted = Wanted { center, radius_m, need, free_only, max, fresh_ms, within_ms };
+    let mut nearby = app.router.nearby(wanted).await?;
+    nearby.partial |= app.facts.ready().is_err();
+    Ok(Json(NearbyView::of(nearby)).into_response())
 }

@@ -386,6 +386,9 @@ pub(super) struct Around {
     /// Only drivers who could be offered a booking now.
     #[serde(default)]
     pub(super) free_only: bool,
+    /// Name those too whose rides end there within so many seconds.
+    #[param(minimum = 0, maximum = 600)]
+    pub(super) within_s: Option<u32>,
 }
 
 impl Around {

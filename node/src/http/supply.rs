@@ -58,6 +58,8 @@ struct AreaView {
     acceptance_rate: Option<f64>,
     /// Bookings that began there within the last five minutes, as the present owner has seen them.
     bookings_5m: u32,
+    /// Bookings whose riders wait there for a driver now.
+    waiting_bookings: u32,
     /// Bookings to a driver; nothing where there is no driver.
     pressure: Option<f64>,
 }
@@ -105,7 +107,7 @@ pub(super) async fn supply(State(app): State<App>, call: Call, Asked(here): Aske
             sums.entry((area, kind)).or_insert(empty).add(&count);
         }
     }
-    let some = sums.values().filter(|count| count.drivers > 0 || count.bookings_5m > 0);
+    let some = sums.values().filter(|count| count.drivers + count.bookings_5m + count.waiting > 0);
     let areas = some.map(AreaView::of).collect();
     Ok(Json(SupplyView { areas, partial }).into_response())
 }
@@ -125,7 +127,8 @@ fn owners(view: &View, areas: &[CellIndex]) -> BTreeMap<NodeId, BTreeSet<CellInd
 
 impl AreaView {
     fn of(count: &AreaCount) -> Self {
-        let AreaCount { area, drivers, busy, accepts_pct, silent_ms, bookings_5m, .. } = *count;
+        let AreaCount { area, drivers, busy, accepts_pct, silent_ms, bookings_5m, waiting, .. } =
+            *count;
         let each = |sum: f64| (drivers > 0).then(|| sum / f64::from(drivers));
         // Sums of a city's drivers are far below where a float loses a unit.
         let whole = |sum: u64| sum as f64;
@@ -137,6 +140,7 @@ impl AreaView {
             busy_ratio: each(f64::from(busy)),
             acceptance_rate: each(whole(accepts_pct) / 100.0),
             bookings_5m,
+            waiting_bookings: waiting,
             pressure: each(f64::from(bookings_5m)),
         }
     }

@@ -7,6 +7,8 @@ pub(super) use dispatch::{AttemptView, StoryView};
 pub(super) use trip::{DrivenView, ReceiptView, TrailView, TripView, trip_status};
 
 use crate::auth::Identity;
+use actors::dispatch::Prospect;
+use actors::runtime::Nearby;
 use dispatch::MadeView;
 use proto::record::ask::Fix;
 use proto::record::booking::Offer;
@@ -321,11 +323,35 @@ struct SeenView {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct NearbyView {
     drivers: Vec<SeenView>,
+    /// Drivers whose rides end there soon, at most 8, the least way to the middle first; empty without
+    /// `within_s`.
+    expected: Vec<ExpectedView>,
     partial: bool,
 }
 
+/// A driver with a rider aboard, as he will stand when that ride is over.
+#[derive(Debug, Serialize, ToSchema)]
+struct ExpectedView {
+    driver_id: String,
+    #[serde(flatten)]
+    point: PointView,
+    distance_m: u32,
+    /// How long he still drives, as estimated from where he was seen last.
+    free_in_s: u64,
+}
+
+impl ExpectedView {
+    fn of(prospect: &Prospect) -> Self {
+        let Candidate { driver, point, distance_m, .. } = prospect.candidate;
+        let free_in_s = prospect.free_in_ms.div_ceil(1_000);
+        Self { driver_id: driver.to_string(), point: point.into(), distance_m, free_in_s }
+    }
+}
+
 impl NearbyView {
-    pub(super) fn of(candidates: Vec<Candidate>, partial: bool) -> Self {
+    pub(super) fn of(nearby: Nearby) -> Self {
+        let Nearby { candidates, expected, partial, .. } = nearby;
+        let expected = expected.iter().map(ExpectedView::of).collect();
         let seen = |candidate: Candidate| SeenView {
             driver_id: candidate.driver.to_string(),
             point: candidate.point.into(),
@@ -337,7 +363,7 @@ impl NearbyView {
             },
             seen_at_ms: candidate.at.0,
         };
-        Self { drivers: candidates.into_iter().map(seen).collect(), partial }
+        Self { drivers: candidates.into_iter().map(seen).collect(), expected, partial }
     }
 }
 

@@ -93,6 +93,9 @@ enum Command {
         /// How many at most.
         #[arg(long, value_name = "CARS")]
         limit: Option<u16>,
+        /// Cars too whose rides end there within so many seconds, 600 at most.
+        #[arg(long, value_name = "SECONDS")]
+        within: Option<u32>,
         /// Only cars that can stand in for this type.
         #[arg(long, value_name = "TYPE")]
         vehicle: Option<args::Kind>,

@@ -11,7 +11,7 @@ mod trip;
 pub use booking::{Actor, Booking, BookingStatus, BookingsPage, Made, NewBooking, OfferStatus};
 pub use cluster::{Cluster, Lookup, Member};
 pub use party::{Driver, DriverStatus, NewDriver, Rider, Vehicle, VehicleType};
-pub use position::{Around, Counts, Fix, Nearby, Place, Seen};
+pub use position::{Around, Counts, Expected, Fix, Nearby, Place, Seen};
 pub use story::{Position, Story};
 pub use trip::{
     Down, Driven, DrivenPage, Fare, Offer, OfferEnd, Offers, Processed, Receipt, Recorded,

@@ -30,6 +30,7 @@ impl Runtime {
             free_only: false,
             max: u16::try_from(SIGHTS_MAX).unwrap_or(u16::MAX),
             fresh_ms: None,
+            within_ms: 0,
         };
         let nearby = self.nearby(wanted).await;
         let sight = |Candidate { driver, point, at, status, version, .. }| {

@@ -138,8 +138,9 @@ impl Local for Constant {
     }
     fn nearby(&self, _: Wanted) -> BoxFuture<'_, Nearby> {
         Box::pin(async {
-            let (candidates, ending, dropped) = (Vec::new(), Vec::new(), Vec::new());
-            Nearby { candidates, ending, waiting: 0, partial: false, dropped }
+            let (candidates, ending, expected) = (Vec::new(), Vec::new(), Vec::new());
+            let (waiting, partial, dropped) = (0, false, Vec::new());
+            Nearby { candidates, ending, expected, waiting, partial, dropped }
         })
     }
 }

@@ -42,9 +42,9 @@ pub(super) async fn run(hand: &Hand, command: Command) -> Result<String, Trouble
             let fix = Fix::at(at, hand.clock.wall());
             hand.show(client.ping(driver, fix), tables::counts).await
         }
-        Command::Nearby { at, radius: radius_m, limit, vehicle } => {
+        Command::Nearby { at, radius: radius_m, limit, within: within_s, vehicle } => {
             let vehicle_type = vehicle.map(Into::into);
-            let around = Around { radius_m, limit, vehicle_type, ..Around::point(at) };
+            let around = Around { center: at, radius_m, limit, vehicle_type, within_s };
             hand.show(client.nearby(&around), tables::nearby).await
         }
         Command::Book { rider, wish, keyed } => {

@@ -83,7 +83,11 @@ pub(super) fn nearby(nearby: &Nearby, now: WallMs) -> String {
         let (id, away) = (seen.driver_id.to_string(), format!("{} m", seen.distance_m));
         [id, word(&seen.status), away, at(&seen.place), ago(now, seen.seen_at_ms)]
     });
-    let table = list(["driver", "status", "away", "at", "seen"], rows);
+    let expected = nearby.expected.iter().map(|soon| {
+        let (id, away) = (soon.driver_id.to_string(), format!("{} m", soon.distance_m));
+        [id, "on_trip".into(), away, at(&soon.place), format!("there in {} s", soon.free_in_s)]
+    });
+    let table = list(["driver", "status", "away", "at", "seen"], rows.chain(expected));
     let partial =
         if nearby.partial { "\nsomebody who should know did not answer in time" } else { "" };
     format!("{table}{partial}")

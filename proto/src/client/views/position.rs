@@ -82,12 +82,14 @@ pub struct Around {
     pub limit: Option<u16>,
     /// Only cars that can stand in for this type.
     pub vehicle_type: Option<VehicleType>,
+    /// Those too whose rides end there within so many seconds, 600 at most.
+    pub within_s: Option<u32>,
 }
 
 impl Around {
     /// Any cars around this point.
     pub const fn point(center: Point) -> Self {
-        Self { center, radius_m: None, limit: None, vehicle_type: None }
+        Self { center, radius_m: None, limit: None, vehicle_type: None, within_s: None }
     }
 
     pub(in crate::client) fn query(&self) -> String {
@@ -98,6 +100,9 @@ impl Around {
         }
         if let Some(limit) = self.limit {
             let _infallible = write!(query, "&limit={limit}");
+        }
+        if let Some(within_s) = self.within_s {
+            let _infallible = write!(query, "&within_s={within_s}");
         }
         if let Some(kind) = self.vehicle_type {
             let name = match kind {
@@ -117,6 +122,9 @@ impl Around {
 pub struct Nearby {
     /// Nearest first.
     pub drivers: Vec<Seen>,
+    /// Those whose rides end there soon, if that was asked.
+    #[serde(default)]
+    pub expected: Vec<Expected>,
     /// Whether somebody who should know did not answer in time.
     pub partial: bool,
 }
@@ -136,4 +144,19 @@ pub struct Seen {
     pub status: DriverStatus,
     /// When, by his phone's clock.
     pub seen_at_ms: u64,
+}
+
+/// A car with a rider aboard, as it will stand when that ride is over.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Expected {
+    /// Whose.
+    #[serde(with = "text")]
+    pub driver_id: DriverId,
+    /// Where.
+    #[serde(flatten)]
+    pub place: Place,
+    /// As the crow flies.
+    pub distance_m: u32,
+    /// How long he still drives, about.
+    pub free_in_s: u64,
 }

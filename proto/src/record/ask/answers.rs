@@ -236,23 +236,26 @@ pub struct AreaCount {
     pub silent_ms: u64,
     /// Bookings that began there within the last five minutes.
     pub bookings_5m: u32,
+    /// Bookings whose riders wait there for a driver.
+    pub waiting: u32,
 }
 
 impl Default for AreaCount {
     fn default() -> Self {
         let (area, kind, drivers, busy) = (0, VehicleType::Sedan, 0, 0);
-        Self { area, kind, drivers, busy, accepts_pct: 0, silent_ms: 0, bookings_5m: 0 }
+        Self { area, kind, drivers, busy, accepts_pct: 0, silent_ms: 0, bookings_5m: 0, waiting: 0 }
     }
 }
 
 impl AreaCount {
     /// Adds another's sums.
     pub const fn add(&mut self, other: &Self) {
-        let Self { drivers, busy, accepts_pct, silent_ms, bookings_5m, .. } = *other;
+        let Self { drivers, busy, accepts_pct, silent_ms, bookings_5m, waiting, .. } = *other;
         self.drivers += drivers;
         self.busy += busy;
         self.accepts_pct += accepts_pct;
         self.silent_ms += silent_ms;
         self.bookings_5m += bookings_5m;
+        self.waiting += waiting;
     }
 }
