@@ -323,8 +323,11 @@ fn no_driver_has_two_trips(index: &Index, at_end: &AtEnd, found: &mut Vec<Violat
         if record.is_some_and(|record| record.reassigned) {
             to_ms = to_ms.min(index.left_from(accept));
         }
-        let span = Span { from_ms: accept.at_ms, to_ms, trip: accept.trip };
-        by_acks.entry(accept.driver).or_default().push(span);
+        // Who was told yes when it was over already need not have known a moment of it.
+        if to_ms > accept.at_ms {
+            let span = Span { from_ms: accept.at_ms, to_ms, trip: accept.trip };
+            by_acks.entry(accept.driver).or_default().push(span);
+        }
     }
     overlaps(by_acks, 0, Evidence::Acks, found);
     let mut by_records: BTreeMap<DriverId, Vec<Span>> = BTreeMap::new();

@@ -81,10 +81,12 @@ impl Index {
     }
 
     /// From when on the booking of a trip may have had a better driver: another one was shown it, after
-    /// this one had it.
+    /// this one had been. His yes may be answered later than that.
     pub(super) fn left_from(&self, accept: &Accept) -> u64 {
-        let seen = self.offers_seen.get(&accept.booking).into_iter().flatten();
-        let others = seen.filter(|(at_ms, who)| *at_ms >= accept.at_ms && *who != accept.driver);
+        let seen = || self.offers_seen.get(&accept.booking).into_iter().flatten();
+        let his = seen().filter(|(_, who)| *who == accept.driver).map(|(at_ms, _)| *at_ms).min();
+        let since_ms = his.unwrap_or(u64::MAX).min(accept.at_ms);
+        let others = seen().filter(|(at_ms, who)| *at_ms >= since_ms && *who != accept.driver);
         others.map(|(at_ms, _)| *at_ms).min().unwrap_or(u64::MAX)
     }
 }

@@ -292,10 +292,10 @@ fn a_booking_given_on_after_its_trip_was_called_off_has_one_driver() {
 }
 
 /// Driver 2 comes for booking 1 until it changes to driver 1, who is shown it at 900; he goes on to
-/// booking 2 then.
-fn reassigned(until_ms: u64) -> Run {
+/// booking 2 then. His own yes is answered at `told_ms`.
+fn reassigned(told_ms: u64, until_ms: u64) -> Run {
     let mut run = Run::default();
-    run.accept(500, 1, 10, 2);
+    run.accept(told_ms, 1, 10, 2);
     let offer = OfferId::mint(Slot(1), WallMs(1), 11);
     run.see(900, What::OfferSeen { offer, booking: booking(1), driver: driver(1) });
     run.ride(1, 11, 1, 1000, 2000);
@@ -309,9 +309,9 @@ fn reassigned(until_ms: u64) -> Run {
 
 #[test]
 fn a_booking_may_leave_its_driver_in_the_moment_in_which_it_has_a_better_one() {
-    assert_eq!(reassigned(1005).verdict(), Vec::<String>::new());
-    reassigned(1004).is_guilty_of(&["left alone", &trip(10).to_string()]);
-    let mut arrived = reassigned(1005);
+    assert_eq!(reassigned(500, 1005).verdict(), Vec::<String>::new());
+    reassigned(500, 1004).is_guilty_of(&["left alone", &trip(10).to_string()]);
+    let mut arrived = reassigned(500, 1005);
     if let Some(Read::Is(record)) = arrived.at_end.trips.get_mut(&trip(10)) {
         record.path.insert(1, (TripStatus::DriverArrived, 600));
     }
@@ -319,8 +319,16 @@ fn a_booking_may_leave_its_driver_in_the_moment_in_which_it_has_a_better_one() {
 }
 
 #[test]
+fn a_driver_whose_yes_is_answered_after_another_was_asked_may_be_on_his_next_trip() {
+    let mut run = reassigned(1200, 1005);
+    let offer = OfferId::mint(Slot(1), WallMs(1), 10);
+    run.see(490, What::OfferSeen { offer, booking: booking(1), driver: driver(2) });
+    assert_eq!(run.verdict(), Vec::<String>::new());
+}
+
+#[test]
 fn a_driver_who_was_not_left_has_two_trips_all_the_same() {
-    let mut run = reassigned(1005);
+    let mut run = reassigned(500, 1005);
     if let Some(Read::Is(record)) = run.at_end.trips.get_mut(&trip(10)) {
         record.reassigned = false;
     }
