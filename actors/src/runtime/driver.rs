@@ -182,6 +182,7 @@ impl Actor for Shell {
                 reply(to, answer);
             }
             Message::HoldNext { offer, reply: to } => {
+                state.claims.count_on_no_more(offer.booking);
                 let command = Command::HoldNext { offer: Offer::clone(&offer) };
                 let answer = self.hold(&myself, state, *offer, command).await;
                 reply(to, answer);
