@@ -88,7 +88,7 @@ async fn main() -> ExitCode {
             NodeCommand { action: Some(node::tools::Action::Drain(args)), .. } => {
                 node::tools::drain(args).await
             }
-            NodeCommand { action: None, args } => node::run(args).await,
+            NodeCommand { action: None, args } => Box::pin(node::run(args)).await,
         },
         Command::Ring(args) => node::tools::ring(args).await,
         Command::Lookup(args) => node::tools::lookup(args).await,

@@ -9,10 +9,12 @@
 //!                          +--- Expire ---> expired
 //! ```
 //!
-//! While its driver is on his way, an assigned booking may change to a better one: see [`change`].
+//! While its driver is on his way, an assigned booking may change to a better one: see [`change`]. A
+//! driver who is on another ride still may be promised to it before he is assigned: see [`promise`].
 
 pub mod attempts;
 pub mod change;
+pub mod promise;
 
 use proto::record::booking::{Booking, BookingState, OFFERS_MAX, Offer, OfferState};
 use proto::record::command::OfferFate;
@@ -92,7 +94,9 @@ pub fn assign(
     }
     let (searches, has) = (booking.state.is_searching(), won.map(|(_, trip)| trip));
     let live = |(known, state): &&(Offer, OfferState)| {
-        known.id == offer && known.driver == driver && *state == OfferState::Pending
+        known.id == offer
+            && known.driver == driver
+            && matches!(state, OfferState::Pending | OfferState::Promised)
     };
     let Some((Offer { attempt, .. }, _)) = booking.offers.iter().find(live) else {
         return Err(if searches { Code::OfferExpired } else { Code::OfferTaken });
@@ -100,7 +104,9 @@ pub fn assign(
     let attempt = *attempt;
     for (known, state) in &mut booking.offers {
         *state = match (*state, has) {
-            (OfferState::Pending, _) if known.id == offer => OfferState::Accepted,
+            (OfferState::Pending | OfferState::Promised, _) if known.id == offer => {
+                OfferState::Accepted
+            }
             (OfferState::Pending, _) => OfferState::Cancelled,
             (OfferState::Accepted, Some(trip)) => OfferState::Reassigned { trip },
             (other, _) => other,
@@ -124,6 +130,7 @@ pub fn cancel(
     by: Actor,
     reason: &str,
     attempts: &[Attempt],
+    at: WallMs,
     what: &mut Vec<What>,
 ) -> Result<(), Code> {
     match booking.state {
@@ -132,14 +139,14 @@ pub fn cancel(
             return Err(Code::BookingEnded);
         }
         BookingState::Cancelled { .. } => return Ok(()),
+        BookingState::Promised { .. } => promise::lapse(booking, at),
         BookingState::Open
         | BookingState::Offering
         | BookingState::Assigned { .. }
         | BookingState::Expired
         | BookingState::Completed
-        | BookingState::Paid => {}
+        | BookingState::Paid => searching(booking)?,
     }
-    searching(booking)?;
     end_offers(booking);
     attempts::note(booking, attempts);
     attempts::called_off(booking);
@@ -228,7 +235,7 @@ pub fn touch(booking: &mut Booking, at: WallMs) {
 fn searching(booking: &Booking) -> Result<(), Code> {
     match booking.state {
         BookingState::Open | BookingState::Offering => Ok(()),
-        BookingState::Assigned { .. } => Err(Code::BookingAssigned),
+        BookingState::Assigned { .. } | BookingState::Promised { .. } => Err(Code::BookingAssigned),
         BookingState::Cancelled { .. }
         | BookingState::Expired
         | BookingState::Completed

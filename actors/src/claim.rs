@@ -100,6 +100,11 @@ impl Claims {
         ClaimAnswer::Granted
     }
 
+    /// A booking counts on him no more: his record says what it has of him.
+    pub fn count_on_no_more(&mut self, booking: BookingId) {
+        self.counted_on = self.counted_on.filter(|(holder, ..)| *holder != booking);
+    }
+
     /// Closes the window if it is over. Early or late calls are harmless.
     pub fn tick(&mut self, now: MonoMs, free: bool, policy: &Policy, out: &mut Vec<Effect>) {
         if self.collecting.is_empty() || now < self.closes_at {
@@ -195,6 +200,9 @@ mod tests {
         assert_eq!(claims.count_on(MonoMs(4), claim(2, 90, true)), Granted);
         let later = MonoMs(4).plus_ms(COUNTED_MS);
         assert_eq!(claims.count_on(later, claim(1, 99, true)), Granted);
+        assert_eq!(claims.count_on(later, claim(2, 99, true)), Lost(Some(booking(1))));
+        claims.count_on_no_more(booking(1));
+        assert_eq!(claims.count_on(later, claim(2, 99, true)), Granted, "he has the other's offer");
         assert!(claims.is_idle(later), "nobody is reserved");
     }
 

@@ -18,7 +18,8 @@
 //! A driver whose trip ends soon is claimed like a free one where he would be there first. Granted,
 //! he is *counted on*: the booking takes nobody who would come later, and looks again in a moment. He
 //! is not bound by it, nor is the booking; when he is free, whoever wants him then claims him. Binding
-//! them was tried, and made riders wait a third longer where cars were scarce (docs/matching.md).
+//! them was tried, and made riders wait a third longer where cars were scarce (docs/matching.md). The
+//! policy may have it all the same: then he is offered the booking as his next ride, like a free one.
 //!
 //! # Not done
 //! * The fan-out does not follow how often drivers say yes here.
@@ -88,6 +89,7 @@ pub struct Dispatch {
     began_at: MonoMs,
     age_before_ms: u64,
     ride_ms: u64,
+    let_down: bool,
     expires_at: MonoMs,
     steps: Steps,
     doing: Doing,
@@ -120,12 +122,16 @@ impl Dispatch {
     /// A dispatch from where the booking's record says it is: the offers that were out are put
     /// before their drivers again.
     pub fn begin(now: MonoMs, policy: Policy, start: Start, out: &mut Vec<Effect>) -> Self {
-        let Start { age_ms, ride_ms, attempt, offers_made, passed_over, pending } = start;
-        let left_ms = u64::from(policy.booking_ttl_ms).saturating_sub(age_ms);
+        let Start { age_ms, ride_ms, attempt, offers_made, passed_over, pending, waited_ms } =
+            start;
+        // It did not look for anybody while it waited.
+        let looked_ms = age_ms.saturating_sub(waited_ms.unwrap_or_default());
+        let left_ms = u64::from(policy.booking_ttl_ms).saturating_sub(looked_ms);
         let mut dispatch = Self {
             began_at: now,
             age_before_ms: age_ms,
             ride_ms,
+            let_down: waited_ms.is_some(),
             expires_at: now.plus_ms(left_ms),
             steps: Steps::begin(now, &policy, attempt),
             doing: Doing::Nothing,
@@ -203,7 +209,8 @@ impl Dispatch {
 
     fn asks(&self, now: MonoMs) -> Asks {
         let (waiting, attempt, ride_ms) = (self.waiting, self.steps.now().number, self.ride_ms);
-        Asks { age_ms: self.age_ms(now), waiting, attempt, ride_ms }
+        let let_down = self.let_down;
+        Asks { age_ms: self.age_ms(now), waiting, attempt, ride_ms, let_down }
     }
 
     /// The widest radius searched so far, in metres.

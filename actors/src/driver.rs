@@ -1,5 +1,6 @@
 //! The driver register: the only lock in the system. A driver is free, held by one offer, or
-//! taken by one; the register holds at most one, so he can't be on two trips.
+//! taken by one; the register holds at most one, so he can't be on two trips. Beside a trip it may hold
+//! a second, `next`, to follow it: that is none before the first has ended.
 //!
 //! A timer frees a driver who is *held*. Nothing but the booking's answer or the trip's end, both
 //! naming the offer, frees one who is *taken*. Every command names the offer, so one that comes
@@ -14,8 +15,8 @@
 //!     +- Release -----+-------- Release ----+----- Release -----+
 //! ```
 //!
-//! # Not done
-//! * `next`, a commitment that follows the current one, is stored but always empty.
+//! `next` goes the same way: `HoldNext`, `Accept`, and out by `ExpireHold`, `Decline`, `Release`, or by
+//! `CallOff` once the booking has let him go. Whatever ends the trip moves it up, in the same entry.
 
 use crate::fault::Faults;
 use proto::record::driver::{Commitment, Driver, Duty, OUTCOMES_MAX, OfferEnd, Vehicle};
@@ -97,9 +98,16 @@ pub fn set_duty(
 }
 
 /// Bans him or lifts it. He goes off duty: at once if he is free or only held, which declines the
-/// offer, and when his trip is over if he is on one.
+/// offer, and when his trip is over if he is on one. What he took to follow that is called off by his
+/// booking, if it is no trip by then.
 pub fn ban(driver: &mut Driver, ban: Option<Ban>, now: WallMs, what: &mut Vec<What>) {
     driver.ban = ban;
+    if is_banned(driver.ban.as_ref(), now)
+        && let Some(Commitment::Held { offer }) = &driver.next
+    {
+        let held = offer.id;
+        end_next(driver, held, OfferEnd::Declined, what);
+    }
     leave_if_banned(driver, now, what);
 }
 
@@ -133,8 +141,11 @@ fn day_of(at: WallMs) -> u32 {
 
 /// Puts an offer before him if he is on duty and free.
 pub fn hold(driver: &mut Driver, offer: &Offer, what: &mut Vec<What>) -> Result<(), Code> {
-    if let Some(current) = &driver.current {
-        return if current.offer().id == offer.id { Ok(()) } else { Err(Code::DriverBusy) };
+    if driver.commitment(offer.id).is_some() {
+        return Ok(());
+    }
+    if driver.current.is_some() {
+        return Err(Code::DriverBusy);
     }
     if outcome(driver, offer.id).is_some() {
         return Err(Code::OfferExpired);
@@ -148,8 +159,39 @@ pub fn hold(driver: &mut Driver, offer: &Offer, what: &mut Vec<What>) -> Result<
     Ok(())
 }
 
+/// Puts an offer before him that is to follow the trip that he is on; before him at once if that is over.
+pub fn hold_next(
+    driver: &mut Driver,
+    offer: &Offer,
+    now: WallMs,
+    what: &mut Vec<What>,
+) -> Result<(), Code> {
+    let rides = match &driver.current {
+        Some(Commitment::Taken { offer: current, trip: Some(_), .. }) => {
+            current.booking != offer.booking
+        }
+        Some(Commitment::Held { .. } | Commitment::Taken { .. }) | None => false,
+    };
+    if !rides || driver.is_next(offer.id) {
+        return hold(driver, offer, what);
+    }
+    if outcome(driver, offer.id).is_some() {
+        return Err(Code::OfferExpired);
+    }
+    if driver.next.is_some() || is_banned(driver.ban.as_ref(), now) {
+        return Err(Code::DriverBusy);
+    }
+    driver.next = Some(Commitment::Held { offer: offer.clone() });
+    driver.version += 1;
+    what.push(What::NextPut { offer: Box::new(offer.clone()) });
+    Ok(())
+}
+
 /// The offer's time ran out: frees him if he holds it.
 pub fn expire_hold(driver: &mut Driver, offer: OfferId, faults: Faults, what: &mut Vec<What>) {
+    if holds_next(driver, offer) {
+        return end_next(driver, offer, OfferEnd::Expired, what);
+    }
     match &driver.current {
         Some(Commitment::Held { offer: held }) if held.id == offer => {
             end(driver, offer, OfferEnd::Expired, what);
@@ -165,15 +207,13 @@ pub fn expire_hold(driver: &mut Driver, offer: OfferId, faults: Faults, what: &m
 
 /// He says no. Saying it twice is no error.
 pub fn decline(driver: &mut Driver, offer: OfferId, what: &mut Vec<What>) -> Result<(), Code> {
-    match &driver.current {
-        Some(Commitment::Held { offer: held }) if held.id == offer => {
-            end(driver, offer, OfferEnd::Declined, what);
+    match driver.commitment(offer) {
+        Some(Commitment::Held { .. }) => {
+            end_either(driver, offer, OfferEnd::Declined, what);
             return Ok(());
         }
-        Some(Commitment::Taken { offer: taken, .. }) if taken.id == offer => {
-            return Err(Code::OfferAlreadyAccepted);
-        }
-        Some(Commitment::Held { .. } | Commitment::Taken { .. }) | None => {}
+        Some(Commitment::Taken { .. }) => return Err(Code::OfferAlreadyAccepted),
+        None => {}
     }
     match outcome(driver, offer) {
         Some(OfferEnd::Declined) => Ok(()),
@@ -191,6 +231,18 @@ pub fn accept(
     key: Option<u64>,
     what: &mut Vec<What>,
 ) -> Result<(), Code> {
+    if let Some(next) = driver.next.as_mut().filter(|next| next.offer().id == offer) {
+        return match next {
+            Commitment::Held { offer } => {
+                let offer = offer.clone();
+                *next = Commitment::Taken { offer, accept_key: key, trip: None };
+                driver.version += 1;
+                Ok(())
+            }
+            Commitment::Taken { accept_key, .. } if *accept_key == key => Ok(()),
+            Commitment::Taken { .. } => Err(Code::OfferAlreadyAccepted),
+        };
+    }
     match &driver.current {
         Some(Commitment::Held { offer: held }) if held.id == offer => {
             let offer = held.clone();
@@ -234,14 +286,14 @@ pub fn release(
     now: WallMs,
     what: &mut Vec<What>,
 ) -> Option<Offer> {
-    let current = driver.current.as_ref().map(Commitment::offer);
-    let Some(left) = current.filter(|current| current.id == offer).cloned() else {
+    let Some(left) = driver.commitment(offer).map(|his| his.offer().clone()) else {
         if ended.is_none() && outcome(driver, offer).is_none() {
             remember(driver, offer, OfferEnd::Taken);
         }
         return None;
     };
-    end(driver, offer, if ended.is_some() { OfferEnd::Done } else { OfferEnd::Taken }, what);
+    let how = if ended.is_some() { OfferEnd::Done } else { OfferEnd::Taken };
+    end_either(driver, offer, how, what);
     if ended == Some(TripState::Completed) {
         driver.driven = (day_of(now), trips_today(driver, now) + 1);
     }
@@ -254,14 +306,51 @@ pub fn outcome(driver: &Driver, offer: OfferId) -> Option<OfferEnd> {
     driver.outcomes.iter().rev().find(|(id, _)| *id == offer).map(|(_, end)| *end)
 }
 
+/// He does not drive what he took as his next, and the booking has let him go.
+pub fn call_off(driver: &mut Driver, offer: OfferId, what: &mut Vec<What>) {
+    if driver.is_next(offer) {
+        end_next(driver, offer, OfferEnd::Declined, what);
+    }
+}
+
+fn holds_next(driver: &Driver, offer: OfferId) -> bool {
+    matches!(&driver.next, Some(Commitment::Held { offer: held }) if held.id == offer)
+}
+
+fn end_either(driver: &mut Driver, offer: OfferId, how: OfferEnd, what: &mut Vec<What>) {
+    if driver.is_next(offer) {
+        end_next(driver, offer, how, what);
+    } else {
+        end(driver, offer, how, what);
+    }
+}
+
+/// Ends what was to follow the trip that he is on.
+fn end_next(driver: &mut Driver, offer: OfferId, how: OfferEnd, what: &mut Vec<What>) {
+    let Some(left) = driver.next.take() else { return };
+    count(driver, how);
+    remember(driver, offer, how);
+    driver.version += 1;
+    what.push(What::NextEnded { offer, booking: left.offer().booking, how });
+}
+
+/// Ends what he is committed to. What was to follow is that now: its trip, if he has taken it, may be
+/// born from here on.
 fn end(driver: &mut Driver, offer: OfferId, how: OfferEnd, what: &mut Vec<What>) {
-    driver.current = None;
+    driver.current = driver.next.take();
+    count(driver, how);
+    remember(driver, offer, how);
+    what.push(What::OfferEnded { offer, how });
+    if let Some(next) = &driver.current {
+        what.push(What::OfferPut { offer: Box::new(next.offer().clone()) });
+    }
+    stand(driver, what);
+}
+
+fn count(driver: &mut Driver, how: OfferEnd) {
     if matches!(how, OfferEnd::Declined | OfferEnd::Expired) {
         driver.refused = driver.refused.saturating_add(1);
     }
-    remember(driver, offer, how);
-    what.push(What::OfferEnded { offer, how });
-    stand(driver, what);
 }
 
 fn remember(driver: &mut Driver, offer: OfferId, how: OfferEnd) {

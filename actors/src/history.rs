@@ -20,7 +20,10 @@ pub const LEAVE_AT_ONCE: usize = 2;
 /// had has been released.
 pub fn has_ended<'a>(booking: &Booking, trip: impl Fn(TripId) -> Option<&'a Trip>) -> bool {
     let over = match booking.state {
-        BookingState::Open | BookingState::Offering | BookingState::Assigned { .. } => false,
+        BookingState::Open
+        | BookingState::Offering
+        | BookingState::Assigned { .. }
+        | BookingState::Promised { .. } => false,
         BookingState::Cancelled { .. }
         | BookingState::Expired
         | BookingState::Completed

@@ -11,7 +11,7 @@ mod ride;
 mod stored;
 
 use crate::answers::{Answers, Party};
-use crate::booking::change;
+use crate::booking::{change, promise};
 use crate::fault::{Fault, Faults};
 use crate::{booking, driver, history, queue, rider};
 use proto::codec;
@@ -141,7 +141,17 @@ impl Machine {
             }
             Command::CancelBooking { booking, by, reason, attempts } => {
                 self.on_booking(at, booking, effects, |booking, what| {
-                    booking::cancel(booking, by, &reason, &attempts, what)
+                    booking::cancel(booking, by, &reason, &attempts, at, what)
+                })
+            }
+            Command::Promise { booking, offer, driver } => {
+                self.on_booking(at, booking, effects, |booking, what| {
+                    promise::promise(booking, offer, driver, at, what)
+                })
+            }
+            Command::EndPromise { booking, offer } => {
+                self.on_booking(at, booking, effects, |booking, what| {
+                    promise::end_promise(booking, offer, at, what)
                 })
             }
             Command::Reassign { offer, max, rest_ms } => {
@@ -177,6 +187,15 @@ impl Machine {
             Command::Hold { offer } => self.on_driver(offer.driver, effects, |driver, what| {
                 driver::hold(driver, &offer, what)
             }),
+            Command::HoldNext { offer } => self.on_driver(offer.driver, effects, |driver, what| {
+                driver::hold_next(driver, &offer, at, what)
+            }),
+            Command::CallOff { driver, offer } => {
+                self.on_driver(driver, effects, |driver, what| {
+                    driver::call_off(driver, offer, what);
+                    Ok(())
+                })
+            }
             Command::ExpireHold { driver, offer } => {
                 self.on_driver(driver, effects, |driver, what| {
                     driver::expire_hold(driver, offer, faults, what);
@@ -275,8 +294,9 @@ impl Machine {
     }
 
     fn let_rider_go(&mut self, booking: &Booking, effects: &mut Effects) {
-        let active =
-            booking.state.is_searching() || matches!(booking.state, BookingState::Assigned { .. });
+        let has =
+            matches!(booking.state, BookingState::Assigned { .. } | BookingState::Promised { .. });
+        let active = booking.state.is_searching() || has;
         if let Some(rider) = self.riders.get_mut(&booking.rider)
             && !active
             && rider.active == Some(booking.id)
@@ -290,14 +310,18 @@ impl Machine {
     fn is_open(&self, key: Key) -> bool {
         match key {
             Key::Booking(id) => self.bookings.get(&id).is_some_and(|booking| {
-                // One that has a driver and asks another waits for his answer.
-                booking.state.is_searching() || booking::pending(booking).next().is_some()
+                // One that has a driver and asks another waits for his answer; one that is promised
+                // a driver waits for him, but not for ever.
+                let promised = matches!(booking.state, BookingState::Promised { .. });
+                let asks = booking::pending(booking).next().is_some();
+                booking.state.is_searching() || promised || asks
             }),
             Key::Trip(id) => self.trips.get(&id).is_some_and(|trip| trip.release_due),
-            Key::Driver(id) => self.drivers.get(&id).is_some_and(|driver| match driver.current {
-                Some(Commitment::Held { .. }) => true,
-                Some(Commitment::Taken { trip, .. }) => trip.is_none(),
-                None => false,
+            Key::Driver(id) => self.drivers.get(&id).is_some_and(|driver| {
+                driver.commitments().any(|commitment| match commitment {
+                    Commitment::Held { .. } => true,
+                    Commitment::Taken { trip, .. } => trip.is_none(),
+                })
             }),
             Key::Queue(id) => self.queues.contains_key(&id),
             Key::Rider(_)

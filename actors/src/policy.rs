@@ -71,6 +71,12 @@ pub struct Policy {
     pub soon_ms: u32,
     /// What the end of a trip is taken to be late by, in milliseconds: the rider gets out.
     pub soon_margin_ms: u32,
+    /// Drivers whose trip ends within so many milliseconds are offered the booking as their next ride,
+    /// if they will reach it sooner than any free one: who accepts is bound. 0 binds nobody.
+    pub next_within_ms: u32,
+    /// How long a booking waits for a driver whom it has so bound, in milliseconds; then it looks on, for
+    /// free ones.
+    pub next_patience_ms: u32,
     /// What each of a driver's capabilities that the booking does not need adds to his cost, in
     /// milliseconds, so that those who can do more are kept for those who need it.
     pub spare_capability_ms: u32,
@@ -167,6 +173,8 @@ impl Default for Policy {
             crowded_cap_pct: 100,
             soon_ms: 5_000,
             soon_margin_ms: 30_000,
+            next_within_ms: 0,
+            next_patience_ms: 180_000,
             spare_capability_ms: 0,
             speed_cms: 600,
             detour_pct: 130,
@@ -244,6 +252,9 @@ impl Policy {
         if self.fresh_ms == 0 {
             return refuse("fresh_ms", "must be above 0");
         }
+        if self.next_patience_ms <= self.next_within_ms {
+            return refuse("next_patience_ms", "must be above next_within_ms");
+        }
         if self.reassign_max > REASSIGN_MOST {
             return refuse("reassign_max", "must be at most 8");
         }
@@ -289,6 +300,8 @@ mod tests {
     fn values_that_cannot_be_meant_are_named() {
         let shown = Policy { offer_shown_ms: 20_000, ..Policy::default() };
         assert_eq!(shown.check().map_err(|e| e.field), Err("offer_shown_ms"));
+        let next = Policy { next_within_ms: 180_000, ..Policy::default() };
+        assert_eq!(next.check().map_err(|e| e.field), Err("next_patience_ms"));
         let radii = Policy { search_radii_m: [3_000, 1_000, 5_000], ..Policy::default() };
         assert_eq!(radii.check().map_err(|e| e.field), Err("search_radii_m"));
     }

@@ -8,6 +8,7 @@
 //! | driver | driver id | claims, the offer timer, accepts under way | first message | idle for a while |
 //! | booking | booking id | the dispatch | creation, takeover | settled |
 //! | watch (`improve.rs`) | booking id | the search for a better driver | assignment, takeover | the driver is there or nearly |
+//! | promise | booking id | nothing: it waits for a driver on another ride | his yes, takeover | he comes, or does not |
 //! | trip | trip id | the release under way | first step, takeover | released, idle |
 //! | trail | group | points of its trips for the next batch | first point | idle |
 //! | cell | ring key | positions, the demand board | first ping or search | empty for a while, or another's |
@@ -35,6 +36,7 @@ mod loads;
 mod mirror;
 mod offer;
 mod phone;
+mod promise;
 mod queue;
 mod registry;
 mod search;
@@ -190,6 +192,7 @@ struct Inner {
     drivers: Registry<DriverId, driver::Message>,
     bookings: Registry<BookingId, booking::Message>,
     watches: Registry<BookingId, improve::Message>,
+    promises: Registry<BookingId, promise::Message>,
     trips: Registry<TripId, trip::Message>,
     trails: Registry<GroupId, trail::Message>,
     cells: cell::Cells,
@@ -221,6 +224,7 @@ impl Runtime {
             drivers: Registry::new(),
             bookings: Registry::new(),
             watches: Registry::new(),
+            promises: Registry::new(),
             trips: Registry::new(),
             trails: Registry::new(),
             cells: cell::Cells::default(),
@@ -298,6 +302,7 @@ impl Runtime {
         self.0.drivers.stop();
         self.0.bookings.stop();
         self.0.watches.stop();
+        self.0.promises.stop();
         self.0.trips.stop();
         self.0.trails.stop();
         self.0.cells.stop();
@@ -373,6 +378,7 @@ impl Runtime {
         self.0.drivers.stop_those(|driver| of(driver.slot()));
         self.0.bookings.stop_those(|booking| of(booking.slot()));
         self.0.watches.stop_those(|booking| of(booking.slot()));
+        self.0.promises.stop_those(|booking| of(booking.slot()));
         self.0.trips.stop_those(|trip| of(trip.slot()));
         self.0.trails.stop_those(|group| lost.contains(group));
         self.0.queues.stop_those(|zone| of(zone.slot()));
@@ -434,7 +440,9 @@ impl Runtime {
     /// Whether a shell lives for an entity.
     fn is_attended(&self, key: &[u8]) -> bool {
         match Key::from_bytes(key) {
-            Ok(Key::Booking(id)) => self.0.bookings.has(id) || self.0.watches.has(id),
+            Ok(Key::Booking(id)) => {
+                self.0.bookings.has(id) || self.0.watches.has(id) || self.0.promises.has(id)
+            }
             // His shell looks by itself whether it does all that it should; it lives while it does.
             Ok(Key::Driver(_)) => false,
             Ok(Key::Trip(id)) => self.0.trips.has(id),

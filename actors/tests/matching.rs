@@ -102,7 +102,7 @@ impl Town {
                     let started = Event::Started(candidate.driver, Some(offer));
                     self.send(soon, Due::Booking(n, started));
                 }
-                Effect::Hold(offer) => {
+                Effect::Hold(offer) | Effect::HoldNext(offer) => {
                     let driver = usize::try_from(offer.driver.to_raw()).unwrap();
                     assert_eq!(self.drivers[driver].2, None, "a reserved driver was given away");
                     self.drivers[driver].2 = Some(n);

@@ -1,6 +1,6 @@
 //! The saga as a model, searched exhaustively: two bookings, two drivers, two attempts each, with the
 //! design's `next` (a driver says yes to a ride that follows his current one) and `Reassign` (a
-//! booking changes to a better driver before the pickup); `next` is not built.
+//! booking changes to a better driver before the pickup).
 //!
 //! What is sent may be lost, late, repeated and out of order, and any node may crash between any two
 //! steps: a message is a *fact*, a bit that is set when a record first justifies it and never taken
@@ -125,7 +125,7 @@ struct State {
     /// `Accept` was, as a current ride, or as the next one; so an `Assign` may come, and say which.
     accepted: Offers,
     accepted_next: Offers,
-    /// A next ride became the current one, so a `Promote` may come.
+    /// A next ride became the current one, so its `Assign` may come: the design's `Promote`.
     promoted: Offers,
     /// A booking is through with an offer, so a `Release` may come.
     settled: Offers,
@@ -174,6 +174,8 @@ enum Step {
     NextAttempt(u8),
     OfferEnd(Offer),
     Cancel(u8),
+    /// A booking waits no longer for a driver on another ride.
+    EndPromise(Offer),
     PickUp(u8),
     End(u8),
     Hold(Offer),
@@ -336,6 +338,8 @@ impl Saga {
                     Slot::Current | Slot::Next => state.ride(offer),
                 }
             }
+            // What was promised is his current ride by now.
+            Phase::Waits(own) if own == offer && slot == Slot::Current => state.ride(offer),
             Phase::Waits(own) | Phase::Rides { offer: own, .. }
                 if own == offer && !self.makes(Mistake::RepeatedAssignIsRefused) => {}
             Phase::Rides { offer: old, picked_up: false }
@@ -354,14 +358,6 @@ impl Saga {
             Phase::Open | Phase::Waits(_) | Phase::Rides { .. } | Phase::Over => {
                 state.settle(offer);
             }
-        }
-    }
-
-    fn promote(self, state: &mut State, offer: Offer) {
-        match state.bookings[offer.booking()].phase {
-            Phase::Waits(own) if own == offer => state.ride(offer),
-            // Its `Assign` is still on the way, or is not for this offer.
-            Phase::Open | Phase::Waits(_) | Phase::Rides { .. } | Phase::Over => {}
         }
     }
 
@@ -398,6 +394,10 @@ impl Saga {
             Step::NextAttempt(booking) => state.bookings[booking as usize].attempt += 1,
             Step::OfferEnd(offer) => state.settle(offer),
             Step::Cancel(booking) | Step::End(booking) => Self::finish(state, booking as usize),
+            Step::EndPromise(offer) => {
+                state.settle(offer);
+                state.bookings[offer.booking()].phase = Phase::Open;
+            }
             Step::PickUp(booking) => {
                 if let Phase::Rides { picked_up, .. } = &mut state.bookings[booking as usize].phase
                 {
@@ -420,7 +420,7 @@ impl Saga {
                 }
             }
             Step::Assign(offer, slot) => self.assign(state, offer, slot),
-            Step::Promote(offer) => self.promote(state, offer),
+            Step::Promote(offer) => self.assign(state, offer, Slot::Current),
             Step::Release(offer) => {
                 state.release(offer, self.makes(Mistake::ReleaseIgnoresOffer));
             }
@@ -444,7 +444,9 @@ impl Saga {
                 }
                 steps.push(Step::Cancel(booking));
             }
-            Phase::Waits(_) => steps.push(Step::Cancel(booking)),
+            Phase::Waits(offer) => {
+                steps.extend([Step::Cancel(booking), Step::EndPromise(offer)]);
+            }
             Phase::Rides { offer, picked_up: false } => {
                 steps.extend([Step::PickUp(booking), Step::Cancel(booking)]);
                 let others = (0..DRIVERS).filter(|driver| *driver as usize != offer.driver());

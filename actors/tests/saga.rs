@@ -6,7 +6,8 @@
 //! * S2 a booking has at most one driver, and what it decided never changes, but that it may leave him
 //!   for a better one before the pickup;
 //! * S3 the driver of a trip that is not over is taken by that trip's very offer;
-//! * S4 an offer that was taken back is never before its driver again, however late his hold comes.
+//! * S4 an offer that was taken back is never before its driver again, however late his hold comes;
+//! * S5 the driver whom a booking waits for as his next ride has promised it.
 //!
 //! Several offers of one booking are out at once, to different drivers.
 #![expect(clippy::unwrap_used, reason = "a record that can't be read must fail the test")]
@@ -29,7 +30,7 @@ use proto::record::{
 use proto::{BookingId, Code, DriverId, NodeId, OfferId, Point, RiderId, Slot, TripId, WallMs};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const BOOKINGS: u64 = 3;
 const DRIVERS: u64 = 3;
@@ -54,6 +55,8 @@ struct World {
     at_once: usize,
     /// How often bookings changed to a better driver.
     changes: usize,
+    /// Offers whose bookings waited for the end of another ride.
+    waited: BTreeSet<OfferId>,
 }
 
 fn rider(n: u64) -> RiderId {
@@ -77,6 +80,7 @@ impl World {
             now: 0,
             at_once: 0,
             changes: 0,
+            waited: BTreeSet::new(),
         };
         for n in 0..BOOKINGS {
             let name = format!("rider {n}");
@@ -113,6 +117,30 @@ impl World {
             assert!(known || done, "S4: {offer} was taken back and left no mark");
         }
         // The only messages that are caused by an outcome rather than by a record.
+        match (&command, &outcome) {
+            (Command::Promise { offer, driver, .. }, Ok(Entity::Booking(booking))) => {
+                let lapsed = |(known, state): &(Offer, OfferState)| {
+                    known.id == *offer && matches!(state, OfferState::Lapsed { .. })
+                };
+                if booking.offers.iter().any(lapsed) {
+                    let (driver, offer) = (*driver, *offer);
+                    self.sent.push((To::Driver, Command::Release { driver, offer, ended: None }));
+                }
+            }
+            (
+                Command::Promise { offer, driver, .. },
+                Err(Code::OfferTaken | Code::OfferExpired),
+            ) => {
+                let (driver, offer) = (*driver, *offer);
+                self.sent.push((To::Driver, Command::Release { driver, offer, ended: None }));
+            }
+            (Command::EndPromise { offer, .. }, Ok(Entity::Booking(booking))) => {
+                let made = booking.offers.iter().find(|(known, _)| known.id == *offer);
+                let (driver, offer) = (made.unwrap().0.driver, *offer);
+                self.sent.push((To::Driver, Command::CallOff { driver, offer }));
+            }
+            _ => {}
+        }
         if let Command::Assign { offer, driver, .. } = command {
             match outcome {
                 Ok(Entity::Trip(trip)) => {
@@ -155,6 +183,15 @@ impl World {
                     all.push((To::Rider, Command::Reassign { offer, max: 2, rest_ms: 2 }));
                 }
             }
+            if let BookingState::Promised { offer, .. } = booking.state
+                && self.rng.random_bool(0.2)
+            {
+                all.push((To::Rider, Command::EndPromise { booking: id, offer }));
+                let (by, reason) = (Actor::Rider, String::new());
+                let cancel =
+                    Command::CancelBooking { booking: id, by, reason, attempts: Vec::new() };
+                all.push((To::Rider, cancel));
+            }
             for (offer, state) in booking.offers {
                 match state {
                     OfferState::Pending => {
@@ -163,21 +200,42 @@ impl World {
                         if self.rng.random_bool(0.1) {
                             all.push((To::Rider, end));
                         }
+                        all.push((To::Driver, Command::HoldNext { offer: offer.clone() }));
                         all.push((To::Driver, Command::Hold { offer }));
                     }
-                    OfferState::Cancelled => {
+                    OfferState::Cancelled | OfferState::Lapsed { .. } => {
                         let Offer { id, driver, .. } = offer;
                         all.push((To::Driver, Command::Release { driver, offer: id, ended: None }));
                     }
                     OfferState::Accepted
                     | OfferState::Declined
                     | OfferState::Expired
+                    | OfferState::Promised
                     | OfferState::Reassigned { .. } => {}
                 }
             }
         }
         for record in self.driver_records() {
             let driver = record.id;
+            match record.next {
+                Some(Commitment::Held { offer }) => {
+                    let offer = offer.id;
+                    all.push((To::Driver, Command::Accept { driver, offer, key: None }));
+                    if self.rng.random_bool(0.1) {
+                        all.push((To::Driver, Command::ExpireHold { driver, offer }));
+                        all.push((To::Driver, Command::Decline { driver, offer }));
+                    }
+                }
+                Some(Commitment::Taken { offer, .. }) => {
+                    let (booking, offer) = (offer.booking, offer.id);
+                    all.push((To::Rider, Command::Promise { booking, offer, driver }));
+                    all.push((To::Driver, Command::ExpireHold { driver, offer }));
+                    if self.rng.random_bool(0.05) {
+                        all.push((To::Rider, Command::EndPromise { booking, offer }));
+                    }
+                }
+                None => {}
+            }
             match record.current {
                 Some(Commitment::Held { offer }) => {
                     let offer = offer.id;
@@ -253,10 +311,10 @@ impl World {
             }
         }
         for record in self.driver_records() {
-            if let Some(Commitment::Held { offer }) = &record.current
-                && actors::driver::outcome(&record, offer.id).is_some()
-            {
-                return Err(format!("S4: {} holds {}, which has ended", record.id, offer.id));
+            for offer in record.commitments().map(Commitment::offer) {
+                if actors::driver::outcome(&record, offer.id).is_some() {
+                    return Err(format!("S4: {} holds {}, which has ended", record.id, offer.id));
+                }
             }
         }
         for booking in self.bookings() {
@@ -267,6 +325,14 @@ impl World {
                     return Err(format!("S2: {} changed from {before} to {offer}", booking.id));
                 }
                 self.changes += usize::from(before != offer);
+            }
+            if let BookingState::Promised { offer, driver, .. } = booking.state {
+                let bytes = self.drivers.read(&Key::Driver(driver).to_bytes()).unwrap();
+                let record: Driver = codec::decode(&bytes).unwrap();
+                self.waited.insert(offer);
+                if !matches!(record.commitment(offer), Some(Commitment::Taken { .. })) {
+                    return Err(format!("S5: {} waits for {driver}, in vain", booking.id));
+                }
             }
             let open = |it: &&Attempt| it.ended_at.is_none();
             let rows = booking.attempts.iter().filter(open).count();
@@ -378,28 +444,46 @@ fn attempts(offer: &Offer) -> Vec<Attempt> {
     }]
 }
 
-/// Runs one seed; tells the first violation, or how many trips there were, how many offers of one
-/// booking were out at once, and how often one changed its driver.
-fn run(seed: u64, steps: u32, faults: Faults) -> Result<(usize, usize, usize), String> {
+/// What happened in one run.
+#[derive(Default)]
+struct Tally {
+    trips: usize,
+    /// The most offers of one booking that were out at once.
+    at_once: usize,
+    /// How often bookings changed their drivers.
+    changes: usize,
+    /// How many trips were the next rides of their drivers.
+    nexts: usize,
+}
+
+/// Runs one seed; tells the first violation, or what happened.
+fn run(seed: u64, steps: u32, faults: Faults) -> Result<Tally, String> {
     let mut world = World::new(seed, faults);
     for n in 0..steps {
         world.step();
         world.check().map_err(|violation| format!("seed {seed} step {n}: {violation}"))?;
     }
-    Ok((world.trips().len(), world.at_once, world.changes))
+    let trips = world.trips();
+    let nexts = trips.iter().filter(|trip| world.waited.contains(&trip.offer)).count();
+    let World { at_once, changes, .. } = world;
+    Ok(Tally { trips: trips.len(), at_once, changes, nexts })
 }
 
 #[test]
 fn no_order_of_messages_puts_a_driver_on_two_trips() {
-    let (mut trips, mut at_once, mut changes) = (0, 0, 0);
+    let mut all = Tally::default();
     for seed in 0..200 {
-        let (some, out, changed) = run(seed, 600, Faults::default()).unwrap();
-        (trips, at_once, changes) = (trips + some, at_once.max(out), changes + changed);
+        let Tally { trips, at_once, changes, nexts } = run(seed, 600, Faults::default()).unwrap();
+        all.at_once = all.at_once.max(at_once);
+        all.trips += trips;
+        all.changes += changes;
+        all.nexts += nexts;
     }
-    assert_eq!(at_once, 3, "offers of one booking out at once");
+    assert_eq!(all.at_once, 3, "offers of one booking out at once");
     // A saga in which nothing happens is safe too: make sure that things happened.
-    assert!(trips > 100, "only {trips} trips in all");
-    assert!(changes > 20, "only {changes} changes in all");
+    assert!(all.trips > 100, "only {} trips in all", all.trips);
+    assert!(all.changes > 20, "only {} changes in all", all.changes);
+    assert!(all.nexts > 20, "only {} next rides in all", all.nexts);
 }
 
 #[cfg(feature = "plant")]

@@ -234,6 +234,7 @@ impl Run<'_, '_> {
             offers_made: shell.offers.len(),
             passed_over: offered.map(|offer| offer.driver).collect(),
             pending: Vec::new(),
+            waited_ms: None,
         };
         let mut out = Vec::new();
         let policy = self.ours.policy.clone();
@@ -267,7 +268,10 @@ impl Run<'_, '_> {
                     let heard_ms = at_ms + self.delay_ms(rider);
                     self.queue.push(heard_ms, Due::Step(rider, life, started));
                 }
-                Effect::Hold(offer) => self.queue.push(at_ms, Due::Hold(rider, life, offer)),
+                // Nobody is bound here: who has a rider aboard is busy.
+                Effect::Hold(offer) | Effect::HoldNext(offer) => {
+                    self.queue.push(at_ms, Due::Hold(rider, life, offer))
+                }
                 Effect::Release(driver, offer) => {
                     let desk = &mut self.desks[car_of(driver)];
                     if desk.held == Some(offer) {

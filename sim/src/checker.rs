@@ -12,7 +12,8 @@
 //! 4. **Every booking ends**, and every rider who asked was answered.
 //! 5. **What is shown never goes back**: whoever asks after an answer sees nothing older
 //!    (`linear.rs`).
-//! 6. **Nobody is left behind**: no driver is still committed to a trip that is over.
+//! 6. **Nobody is left behind**: no driver is still committed to a trip that is over, nor to a booking
+//!    that he was to serve next.
 //!
 //! The intervals of law 2 are the shortest that the evidence allows, so a correct cluster can't be
 //! accused because an answer was slow; a real overlap lasts for a ride and is seen all the same.
@@ -23,7 +24,7 @@ mod linear;
 mod tests;
 
 use crate::history::{Seen, Step};
-use crate::readback::{AtEnd, BookingAtEnd, Read, TripAtEnd, is_stuck};
+use crate::readback::{AtEnd, BookingAtEnd, Read, TripAtEnd, is_bound_to_an_end, is_stuck};
 use index::Index;
 use proto::client::text::serialize as as_text;
 use proto::client::{BookingStatus, TripStatus};
@@ -117,6 +118,15 @@ pub enum Violation {
         #[serde(serialize_with = "as_text")]
         trip: TripId,
     },
+    /// Law 6, of a ride that was to follow another.
+    LeftBound {
+        /// Who.
+        #[serde(serialize_with = "as_text")]
+        driver: DriverId,
+        /// The booking that he is still to serve next.
+        #[serde(serialize_with = "as_text")]
+        booking: BookingId,
+    },
     /// Law 3: a driver was let go for a better one, too late or without there being one.
     LeftAlone {
         /// Which booking.
@@ -144,6 +154,7 @@ impl Violation {
             Self::NeverAnswered { .. } => "never answered",
             Self::WentBack { .. } => "went back",
             Self::LeftBehind { .. } => "left behind",
+            Self::LeftBound { .. } => "left bound",
             Self::LeftAlone { .. } => "left alone",
             Self::Unreadable { .. } => "unreadable",
         }
@@ -183,6 +194,9 @@ impl fmt::Display for Violation {
             ),
             Self::LeftBehind { driver, trip } => {
                 write!(f, "driver {driver} is still committed to trip {trip}, which is over")
+            }
+            Self::LeftBound { driver, booking } => {
+                write!(f, "driver {driver} is still to serve booking {booking}, which is over")
             }
             Self::LeftAlone { booking, trip } => {
                 write!(
@@ -441,6 +455,11 @@ fn nobody_is_left_behind(at_end: &AtEnd, found: &mut Vec<Violation>) {
             && is_stuck(read, &at_end.trips)
         {
             found.push(Violation::LeftBehind { driver: *driver, trip });
+        }
+        if let Some(booking) = read.is().and_then(|record| record.next)
+            && is_bound_to_an_end(read, &at_end.bookings)
+        {
+            found.push(Violation::LeftBound { driver: *driver, booking });
         }
     }
 }

@@ -35,6 +35,8 @@ impl Step {
 
 /// The most changes of driver that a policy allows a booking.
 const CHANGES_MAX: u64 = 8;
+/// How often a booking may wait in vain for a driver who is on another ride.
+const LAPSES_MAX: u64 = 1;
 
 /// An answer that showed how far a record had come: a read, or the acknowledgement of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -50,16 +52,19 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// A booking waits, is assigned, to a better driver once more or several times, is over.
+    /// A booking waits, may wait for a driver on another ride, and in vain; is assigned, to a better
+    /// driver once more or several times, is over.
     pub fn booking(asked_ms: u64, id: BookingId, booking: &BookingAtEnd) -> Self {
-        let BookingAtEnd { status, driver, trip, changes } = booking;
+        let BookingAtEnd { status, driver, trip, changes, lapses } = booking;
+        let waits = 2 * (*lapses).min(LAPSES_MAX);
         let step = match status {
-            BookingStatus::Pending => 0,
-            BookingStatus::Assigned => 1 + (*changes).min(CHANGES_MAX),
+            BookingStatus::Pending => waits,
+            BookingStatus::Promised => 1 + waits,
+            BookingStatus::Assigned => 2 + 2 * LAPSES_MAX + (*changes).min(CHANGES_MAX),
             BookingStatus::Cancelled | BookingStatus::RequestExpired | BookingStatus::Completed => {
-                2 + CHANGES_MAX
+                3 + 2 * LAPSES_MAX + CHANGES_MAX
             }
-            BookingStatus::Paid => 3 + CHANGES_MAX,
+            BookingStatus::Paid => 4 + 2 * LAPSES_MAX + CHANGES_MAX,
         };
         let with = match (driver, trip) {
             (Some(driver), Some(trip)) => format!(", driver {driver}, trip {trip}"),

@@ -45,6 +45,8 @@ pub struct BookingAtEnd {
     pub trip: Option<TripId>,
     /// How often it changed to a better driver before the pickup.
     pub changes: u64,
+    /// How often it waited in vain for a driver who was on another ride.
+    pub lapses: u64,
 }
 
 /// A trip at the end.
@@ -74,6 +76,8 @@ pub struct DriverAtEnd {
     pub trip: Option<TripId>,
     /// The booking that he is committed to.
     pub booking: Option<BookingId>,
+    /// The booking that he is to serve next.
+    pub next: Option<BookingId>,
 }
 
 /// Everything at the end.
@@ -110,8 +114,11 @@ pub(crate) async fn read_back(client: &Client, seen: &[Seen], seed: u64) -> AtEn
     let unknown: BTreeSet<TripId> = unknown.filter(|trip| !trips.contains_key(trip)).collect();
     trips.extend(read_all(client, seed, unknown, trip, |it| (&it).into()).await);
     for _ in 0..LOOKS_AGAIN {
+        let is_stuck = |read: &Read<DriverAtEnd>| {
+            is_stuck(read, &trips) || is_bound_to_an_end(read, &bookings)
+        };
         let stuck: BTreeSet<DriverId> =
-            drivers.iter().filter(|(_, read)| is_stuck(read, &trips)).map(|(id, _)| *id).collect();
+            drivers.iter().filter(|(_, read)| is_stuck(read)).map(|(id, _)| *id).collect();
         if stuck.is_empty() {
             break;
         }
@@ -131,11 +138,29 @@ pub(crate) fn is_stuck(
     trip.is_some_and(|trip| trip.status.is_over())
 }
 
+/// Whether a driver is to serve a booking next that is over.
+pub(crate) fn is_bound_to_an_end(
+    driver: &Read<DriverAtEnd>,
+    bookings: &BTreeMap<BookingId, Read<BookingAtEnd>>,
+) -> bool {
+    let next = driver.is().and_then(|driver| driver.next);
+    let booking = next.and_then(|next| bookings.get(&next)).and_then(Read::is);
+    booking.is_some_and(|booking| booking.status.is_terminal())
+}
+
 impl From<&Booking> for BookingAtEnd {
     fn from(booking: &Booking) -> Self {
-        let left = booking.offers.iter().filter(|made| made.status == OfferStatus::Reassigned);
-        let changes = u64::try_from(left.count()).unwrap_or(u64::MAX);
-        Self { status: booking.status, driver: booking.driver_id, trip: booking.trip_id, changes }
+        let count = |status| {
+            let such = booking.offers.iter().filter(|made| made.status == status);
+            u64::try_from(such.count()).unwrap_or(u64::MAX)
+        };
+        Self {
+            status: booking.status,
+            driver: booking.driver_id,
+            trip: booking.trip_id,
+            changes: count(OfferStatus::Reassigned),
+            lapses: count(OfferStatus::Lapsed),
+        }
     }
 }
 
@@ -150,7 +175,11 @@ impl From<&Trip> for TripAtEnd {
 }
 
 fn driver_at_end(driver: Driver) -> DriverAtEnd {
-    DriverAtEnd { trip: driver.current_trip_id, booking: driver.current_booking_id }
+    DriverAtEnd {
+        trip: driver.current_trip_id,
+        booking: driver.current_booking_id,
+        next: driver.next_booking_id,
+    }
 }
 
 /// Every id in the history.

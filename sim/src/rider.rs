@@ -36,7 +36,7 @@ pub(crate) async fn ride(world: Arc<World>, rider: RiderId, request: Request, mu
             world.tally.ended.up();
             return;
         }
-        assigned = status == BookingStatus::Assigned;
+        assigned = matches!(status, BookingStatus::Assigned | BookingStatus::Promised);
         if !assigned && world.client.mono().since(asked) >= gives_up_ms {
             // Done, ended before, or assigned this very moment: the next look tells.
             call_off(&world, rider, booking, &mut dice).await;

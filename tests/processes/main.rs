@@ -28,6 +28,7 @@ mod join;
 mod kill;
 mod load;
 mod moves;
+mod next;
 mod nodes;
 mod offers;
 mod people;

@@ -53,6 +53,13 @@ pub(super) fn won(booking: &mut Booking, number: u16) {
     }
 }
 
+/// The driver whom it found in this attempt does not come.
+pub(super) fn go_on(booking: &mut Booking, number: u16) {
+    if let Some(row) = booking.attempts.iter_mut().rfind(|row| row.number == number) {
+        (row.status, row.error, row.ended_at) = (AttemptStatus::OffersSent, None, None);
+    }
+}
+
 /// The booking was called off.
 pub(super) fn called_off(booking: &mut Booking) {
     booking.attempts.iter_mut().for_each(|row| end(row, AttemptStatus::Cancelled, None));

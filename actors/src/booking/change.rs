@@ -69,7 +69,9 @@ pub fn former(booking: &Booking) -> impl Iterator<Item = (OfferId, TripId)> {
         | OfferState::Accepted
         | OfferState::Declined
         | OfferState::Expired
-        | OfferState::Cancelled => None,
+        | OfferState::Cancelled
+        | OfferState::Promised
+        | OfferState::Lapsed { .. } => None,
     })
 }
 

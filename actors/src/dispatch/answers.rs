@@ -80,13 +80,15 @@ impl Dispatch {
             cost::fits(&self.policy, prospect, self.asks(now))?;
         }
         let awaited = self.awaited.get(&driver);
+        let binds = cost::binds(&self.policy, prospect, self.asks(now));
+        let awaited = awaited.filter(|_| !binds);
         if prospect.free_in_ms > 0 && awaited.is_some_and(|since| self.was_due(now, *since)) {
             return Err(Filter::Busy);
         }
         let arrival_ms = cost::arrival_ms(&self.policy, prospect);
         let eta_s = u32::try_from(arrival_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
         let (cost_ms, soon) = (cost::cost_ms(&self.policy, prospect), prospect.free_in_ms > 0);
-        Ok(Ranked { driver, rank: 1, distance_m, eta_s, cost_ms, soon })
+        Ok(Ranked { driver, rank: 1, distance_m, eta_s, cost_ms, soon, binds })
     }
 
     /// Whether a driver who was counted on since then should have been free by now.
@@ -110,7 +112,7 @@ impl Dispatch {
             None => Fate::Silent,
         };
         self.trace.fate(driver, fate);
-        if candidate.soon {
+        if candidate.soon && !(candidate.binds && fate == Fate::Granted) {
             if fate == Fate::Granted {
                 // He will be there before anybody else could: nobody farther is asked meanwhile.
                 self.candidates.clear();
@@ -122,7 +124,7 @@ impl Dispatch {
             return;
         }
         if fate == Fate::Granted {
-            self.flight.start(driver);
+            self.flight.start(&candidate);
             out.push(Effect::Start { candidate, attempt: self.steps.now().number });
             return;
         }
@@ -144,9 +146,7 @@ impl Dispatch {
         offer: Option<Offer>,
         out: &mut Vec<Effect>,
     ) {
-        if !self.flight.started(driver) {
-            return;
-        }
+        let Some(binds) = self.flight.started(driver) else { return };
         // A refusal means the booking was settled, and that event is on its way.
         let Some(offer) = offer else {
             self.next_search_at = self.rebid_at(now, REBID_MS);
@@ -159,7 +159,8 @@ impl Dispatch {
         self.trace.offered(driver, offer.id);
         self.flight.hold(offer.id);
         self.out(now, &offer);
-        out.push(Effect::Hold(Box::new(offer)));
+        let offer = Box::new(offer);
+        out.push(if binds { Effect::HoldNext(offer) } else { Effect::Hold(offer) });
     }
 
     pub(super) fn held(

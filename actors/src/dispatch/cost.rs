@@ -32,6 +32,15 @@ pub struct Asks {
     pub attempt: u16,
     /// How long its ride will be, in milliseconds.
     pub ride_ms: u64,
+    /// It waited in vain for a driver who was on another ride.
+    pub let_down: bool,
+}
+
+/// Whether he would be bound: he has a rider aboard for so short a time that the policy lets him be
+/// offered his next ride. Nobody waits in vain twice.
+pub fn binds(policy: &Policy, prospect: &Prospect, asks: Asks) -> bool {
+    let within = 1..=u64::from(policy.next_within_ms);
+    within.contains(&prospect.free_in_ms) && !asks.let_down
 }
 
 /// Whether he may be offered to a booking, or counted on by it.
@@ -39,7 +48,8 @@ pub fn fits(policy: &Policy, prospect: &Prospect, asks: Asks) -> Result<(), Filt
     let Asks { age_ms, waiting, attempt, .. } = asks;
     let counted_on =
         prospect.free_in_ms <= policy.soon_ms.into() && may_wait(policy, prospect, age_ms);
-    if prospect.free_in_ms > 0 && !counted_on {
+    // Who is bound to come stops the booking's clock.
+    if prospect.free_in_ms > 0 && !counted_on && !binds(policy, prospect, asks) {
         return Err(Filter::Busy);
     }
     let crowd_pct = if crowded(policy, waiting) { policy.crowded_cap_pct } else { 100 };
@@ -63,9 +73,9 @@ fn may_wait(policy: &Policy, prospect: &Prospect, age_ms: u32) -> bool {
 }
 
 /// How far from the end of his ride a driver may be, in straight metres, to be worth asking how long it
-/// still takes. 0 if nobody is counted on.
+/// still takes. 0 if nobody is counted on or bound.
 pub fn ending_m(policy: &Policy) -> u32 {
-    drives_m(policy, policy.soon_ms)
+    drives_m(policy, policy.soon_ms.max(policy.next_within_ms))
 }
 
 /// How far a driver gets in a time, in straight metres: twice as far as the policy's speed takes him,
@@ -124,7 +134,7 @@ mod tests {
     }
 
     fn asks(age_ms: u32, waiting: u32) -> Asks {
-        Asks { age_ms, waiting, attempt: 1, ride_ms: 0 }
+        Asks { age_ms, waiting, attempt: 1, ride_ms: 0, let_down: false }
     }
 
     #[test]
@@ -147,6 +157,17 @@ mod tests {
         assert_eq!(fits(&policy, &soon(30_001), asks(0, 0)), Err(Filter::Busy));
         // 6 m/s with 30 % of detour are 138 m in half a minute.
         assert_eq!(ending_m(&policy), 276);
+    }
+
+    #[test]
+    fn one_who_may_be_bound_fits_however_late_the_booking_is_unless_it_was_let_down() {
+        let policy = Policy { soon_ms: 0, next_within_ms: 60_000, ..Policy::default() };
+        let next = |free_in_ms| Prospect { free_in_ms, ..prospect(40_000) };
+        assert_eq!(fits(&policy, &next(60_000), asks(59_000, 0)), Ok(()));
+        assert_eq!(fits(&policy, &next(60_001), asks(0, 0)), Err(Filter::Busy));
+        let let_down = Asks { let_down: true, ..asks(0, 0) };
+        assert_eq!(fits(&policy, &next(60_000), let_down), Err(Filter::Busy));
+        assert_eq!(ending_m(&policy), 553);
     }
 
     #[test]

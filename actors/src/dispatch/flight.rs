@@ -18,7 +18,8 @@ pub(super) struct Out {
 #[derive(Debug, Default)]
 pub(super) struct Flight {
     claiming: BTreeMap<DriverId, Ranked>,
-    starting: BTreeSet<DriverId>,
+    /// And whether he would be bound.
+    starting: BTreeMap<DriverId, bool>,
     holding: BTreeSet<OfferId>,
     out: BTreeMap<OfferId, Out>,
 }
@@ -42,7 +43,7 @@ impl Flight {
 
     /// Whether a driver is claimed or about to be offered it.
     pub(super) fn asks(&self, driver: DriverId) -> bool {
-        self.claiming.contains_key(&driver) || self.starting.contains(&driver)
+        self.claiming.contains_key(&driver) || self.starting.contains_key(&driver)
     }
 
     pub(super) fn claim(&mut self, candidate: Ranked) {
@@ -54,12 +55,12 @@ impl Flight {
         self.claiming.remove(&driver)
     }
 
-    pub(super) fn start(&mut self, driver: DriverId) {
-        self.starting.insert(driver);
+    pub(super) fn start(&mut self, candidate: &Ranked) {
+        self.starting.insert(candidate.driver, candidate.binds);
     }
 
-    /// The recording of an offer was answered; says whether it was waited for.
-    pub(super) fn started(&mut self, driver: DriverId) -> bool {
+    /// The recording of an offer was answered; says, once, whether its driver would be bound.
+    pub(super) fn started(&mut self, driver: DriverId) -> Option<bool> {
         self.starting.remove(&driver)
     }
 

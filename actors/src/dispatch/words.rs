@@ -21,8 +21,10 @@ pub struct Ranked {
     pub eta_s: u32,
     /// What the matcher orders by, in milliseconds.
     pub cost_ms: i64,
-    /// He is on a trip that ends soon: he can't be offered anything yet, only counted on.
+    /// He is on a trip that ends soon: he can be counted on, or bound.
     pub soon: bool,
+    /// He is offered it as his next ride, not only counted on.
+    pub binds: bool,
 }
 
 /// A driver as a search or a board names him, with what the shell knows of him beside.
@@ -78,6 +80,8 @@ pub struct Start {
     pub passed_over: BTreeSet<DriverId>,
     /// Offers that were out when the last shell died.
     pub pending: Vec<Offer>,
+    /// How long it waited in vain for drivers on other rides, in milliseconds; nothing if it never did.
+    pub waited_ms: Option<u64>,
 }
 
 /// What happened.
@@ -127,6 +131,8 @@ pub enum Effect {
     },
     /// Put a recorded offer before its driver. Answered by `Held`.
     Hold(Box<Offer>),
+    /// Put it before a driver with a rider aboard, as his next ride. Answered by `Held`.
+    HoldNext(Box<Offer>),
     /// Record that an offer ended.
     EndOffer(OfferId, OfferFate),
     /// Free the driver of an offer that can no longer become a trip.

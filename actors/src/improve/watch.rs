@@ -177,6 +177,7 @@ impl Watch {
                     eta_s: u32::try_from(best.eta_ms.div_ceil(1_000)).unwrap_or(u32::MAX),
                     cost_ms: cost::cost_ms(&self.policy, best),
                     soon: false,
+                    binds: false,
                 };
                 self.doing = Doing::Claims(candidate);
                 out.push(Effect::Claim(candidate));

@@ -3,7 +3,7 @@
 use super::Machine;
 use crate::booking::{self, change};
 use crate::history;
-use proto::record::{BookingState, TripState};
+use proto::record::{BookingState, Commitment, OfferState, TripState};
 
 impl Machine {
     /// Asserts what must hold between the registers after every command.
@@ -16,7 +16,10 @@ impl Machine {
                 let booking = &self.bookings[&active];
                 assert_eq!(booking.rider, rider.id, "{active} is another rider's");
                 let over = !booking.state.is_searching()
-                    && !matches!(booking.state, BookingState::Assigned { .. });
+                    && !matches!(
+                        booking.state,
+                        BookingState::Assigned { .. } | BookingState::Promised { .. }
+                    );
                 assert!(!over, "{} holds {active}, which has ended", rider.id);
             }
         }
@@ -25,6 +28,14 @@ impl Machine {
             let assigned = matches!(booking.state, BookingState::Assigned { .. });
             let offers = booking.state == BookingState::Offering;
             assert!(assigned || offers == (pending > 0), "{booking:?}");
+            let promised = booking.offers.iter().filter(|(_, it)| *it == OfferState::Promised);
+            let promised: Vec<_> = promised.map(|(offer, _)| (offer.id, offer.driver)).collect();
+            if let BookingState::Promised { offer, driver, .. } = booking.state {
+                assert_eq!(promised, [(offer, driver)], "{booking:?}");
+                assert_eq!(booking.trip, None, "{booking:?} waits, and has a trip");
+            } else {
+                assert_eq!(promised, [], "{booking:?}");
+            }
             for trip in change::former(booking).map(|(_, trip)| &self.trips[&trip]) {
                 assert_eq!(trip.state, TripState::Cancelled, "{booking:?} has left {trip:?}");
                 assert_eq!(trip.booking, booking.id, "{trip:?}");
@@ -37,6 +48,10 @@ impl Machine {
                 assert!(pending <= 1, "{booking:?} asks several to come instead");
                 assert!(!asks || born.state == TripState::Assigned, "{trip} is kept: {booking:?}");
             }
+        }
+        for driver in self.drivers.values() {
+            let rides = matches!(driver.current, Some(Commitment::Taken { trip: Some(_), .. }));
+            assert!(driver.next.is_none() || rides, "{driver:?} has a next ride, and none before");
         }
         for queue in self.queues.values() {
             crate::queue::check_invariants(queue);

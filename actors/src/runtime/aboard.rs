@@ -80,6 +80,7 @@ impl Runtime {
 
     /// Without that nobody has to know who has a rider aboard.
     fn counts_on_anybody(&self) -> bool {
-        self.world().policy.load().soon_ms > 0
+        let policy = self.world().policy.load();
+        policy.soon_ms.max(policy.next_within_ms) > 0
     }
 }

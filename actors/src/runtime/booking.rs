@@ -5,7 +5,7 @@
 use super::offer::TAKEN_UP_MS;
 use super::settle::SETTLE_WITHIN;
 use super::{REDRIVE_MS, Runtime, World, count};
-use crate::booking;
+use crate::booking::{self, promise};
 use crate::dispatch::{Dispatch, Effect, Event, Prospect, Ranked, Start};
 use proto::code::Refusal;
 use proto::record::ask::{OfferNews, Withdraw};
@@ -90,6 +90,7 @@ impl Actor for Shell {
                 Ok(booking) => {
                     // One that has its driver may have asked a better one.
                     self.runtime.watch_booking(&booking);
+                    self.runtime.tend_promise(&booking);
                     self.runtime.0.bookings.retire(self.id, &myself);
                 }
                 Err(refusal) if refusal.code == Code::NotOwner => {
@@ -164,6 +165,7 @@ impl Shell {
             offers_made: booking.offers.len(),
             passed_over: offered.chain(booking.passed_over.iter().copied()).collect(),
             pending: booking::pending(&booking).cloned().collect(),
+            waited_ms: promise::waited_ms(&booking),
         };
         let mut effects = Vec::new();
         let policy = world.policy.load().local(booking.pickup.point);
@@ -212,6 +214,7 @@ impl Shell {
                     let known = booking::pending(&running.booking).any(|out| out.id == offer.id);
                     self.hold(myself, *offer, if known { TAKEN_UP_MS } else { 0 });
                 }
+                Effect::HoldNext(offer) => self.hold_next(myself, *offer),
                 Effect::EndOffer(offer, fate) => {
                     let command = Command::OfferEnd { booking: self.id, offer, fate };
                     let ended = self.runtime.propose_booking(self.id.slot(), None, command).await;
@@ -316,6 +319,16 @@ impl Shell {
         });
     }
 
+    /// Puts an offer before a driver with a rider aboard.
+    fn hold_next(&self, myself: &ActorRef<Message>, offer: Offer) {
+        let (runtime, myself) = (self.runtime.clone(), myself.clone());
+        tokio::spawn(async move {
+            let id = offer.id;
+            let answer = runtime.put_next(offer).await;
+            let _shell_gone = myself.cast(Message::Happened(Event::Held(id, answer)));
+        });
+    }
+
     /// Records that nobody was found, however often that takes. If a driver got in first, the
     /// outcome says so, and either way the booking is settled.
     async fn expire(&self, myself: &ActorRef<Message>, state: &mut State) {
@@ -325,7 +338,9 @@ impl Shell {
         match self.runtime.propose_booking(self.id.slot(), None, command).await {
             Ok(booking) => {
                 let won = match booking.state {
-                    BookingState::Assigned { offer, .. } => Some(offer),
+                    BookingState::Assigned { offer, .. } | BookingState::Promised { offer, .. } => {
+                        Some(offer)
+                    }
                     BookingState::Open
                     | BookingState::Offering
                     | BookingState::Cancelled { .. }

@@ -4,17 +4,22 @@
 
 mod accepts;
 mod claims;
+mod next;
 mod offers;
 
 use super::phone::Phone;
 use super::{REDRIVE_MS, Runtime};
 use crate::claim::Claims;
+use accepts::{Asks, Decision};
+use next::has_next;
 use proto::code::{Code, Refusal};
-use proto::record::ask::{ClaimAnswer, HoldAnswer, OfferNews, Push, Restand, TellBooking};
+use proto::record::ask::{
+    Accepted, ClaimAnswer, HoldAnswer, OfferNews, Push, Restand, TellBooking,
+};
 use proto::record::command::{Command, Idempotency};
 use proto::record::driver::DriverStatus;
 use proto::record::trip::Ended;
-use proto::record::{Commitment, Driver, Offer, Trip};
+use proto::record::{Commitment, Driver, Offer};
 use proto::{BookingId, DriverId, OfferId};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::collections::BTreeMap;
@@ -41,10 +46,15 @@ pub(super) enum Message {
         offer: Box<Offer>,
         reply: Reply<HoldAnswer>,
     },
+    /// The same, to follow the trip that he is on.
+    HoldNext {
+        offer: Box<Offer>,
+        reply: Reply<HoldAnswer>,
+    },
     Accept {
         offer: OfferId,
         idempotency: Option<Idempotency>,
-        reply: Reply<Trip>,
+        reply: Reply<Accepted>,
     },
     Decline {
         offer: OfferId,
@@ -68,7 +78,15 @@ pub(super) enum Message {
     /// The booking gave its definite answer to an accepted offer.
     Decided {
         offer: OfferId,
-        decision: Box<Result<Trip, Refusal>>,
+        decision: Box<Result<Decision, Refusal>>,
+    },
+    /// The booking was asked to let him go from what he took as his next ride.
+    LetGo {
+        offer: OfferId,
+        idempotency: Option<Idempotency>,
+        answer: Result<(), Refusal>,
+        /// Nobody waits where it was not he who asked.
+        reply: Option<Reply<Driver>>,
     },
     /// An offer's time is up.
     OfferDue(OfferId),
@@ -90,7 +108,9 @@ pub(super) struct State {
     claimants: BTreeMap<u64, Reply<ClaimAnswer>>,
     next_ticket: u64,
     /// The accept that the booking is being asked about, and who waits for it.
-    deciding: Option<(OfferId, Vec<Reply<Trip>>)>,
+    deciding: Option<(OfferId, Vec<Reply<Accepted>>)>,
+    /// What he took as his next ride, once the booking has said that it waits for him.
+    promised: Option<OfferId>,
     phone: Phone,
     /// The offer whose time this shell watches.
     timed: Option<OfferId>,
@@ -118,6 +138,7 @@ impl Actor for Shell {
             claimants: BTreeMap::new(),
             next_ticket: 0,
             deciding: None,
+            promised: None,
             phone: Phone::default(),
             timed: None,
             busy_since_idle: false,
@@ -156,7 +177,14 @@ impl Actor for Shell {
             }
             Message::ClaimsDue => self.close_claims(&myself, state),
             Message::Hold { offer, reply: to } => {
-                let answer = self.hold(&myself, state, *offer).await;
+                let command = Command::Hold { offer: Offer::clone(&offer) };
+                let answer = self.hold(&myself, state, *offer, command).await;
+                reply(to, answer);
+            }
+            Message::HoldNext { offer, reply: to } => {
+                state.claims.count_on_no_more(offer.booking);
+                let command = Command::HoldNext { offer: Offer::clone(&offer) };
+                let answer = self.hold(&myself, state, *offer, command).await;
                 reply(to, answer);
             }
             Message::OfferDue(offer) => self.offer_due(&myself, state, offer).await,
@@ -166,13 +194,19 @@ impl Actor for Shell {
             Message::Decided { offer, decision } => {
                 self.decided(&myself, state, offer, *decision).await;
             }
+            Message::Decline { offer, idempotency, reply } if has_next(state, offer) => {
+                self.call_off(&myself, state, offer, idempotency, Some(reply));
+            }
+            Message::LetGo { offer, idempotency, answer, reply } => {
+                self.let_go(state, offer, idempotency, answer, reply).await;
+            }
             Message::Decline { offer, idempotency, reply: to } => {
                 let answer = self.decline(state, offer, idempotency).await;
                 reply(to, answer);
             }
             Message::Release { offer, ended, reply: to } => {
                 let nothing_came = ended.is_none();
-                let answer = self.release(state, offer, ended).await;
+                let answer = self.release(&myself, state, offer, ended).await;
                 if nothing_came {
                     // Whoever took the offer back wants to know that he sees nothing more of it.
                     let quiet = state.phone.quiet();
@@ -187,6 +221,7 @@ impl Actor for Shell {
             Message::SetDuty { command, idempotency, reply: to } => {
                 let answer = self.set_duty(state, *command, idempotency).await;
                 reply(to, answer);
+                self.leave_next_if_banned(&myself, state);
             }
             Message::TakeUp => {
                 self.refresh(state).await;
@@ -202,14 +237,19 @@ impl Actor for Shell {
 fn refuse(message: Message, refusal: Refusal) {
     match message {
         Message::Claim { reply: to, .. } => reply(to, Err(refusal)),
-        Message::Hold { reply: to, .. } => reply(to, Err(refusal)),
+        Message::Hold { reply: to, .. } | Message::HoldNext { reply: to, .. } => {
+            reply(to, Err(refusal));
+        }
         Message::Accept { reply: to, .. } => reply(to, Err(refusal)),
-        Message::Decline { reply: to, .. } | Message::SetDuty { reply: to, .. } => {
+        Message::Decline { reply: to, .. }
+        | Message::SetDuty { reply: to, .. }
+        | Message::LetGo { reply: Some(to), .. } => {
             reply(to, Err(refusal));
         }
         Message::Release { reply: to, .. } => reply(to, Err(refusal)),
         Message::TakeUp
         | Message::Decided { .. }
+        | Message::LetGo { reply: None, .. }
         | Message::OfferDue(_)
         | Message::ClaimsDue
         | Message::Idle => debug!(%refusal, "a message to a driver nobody can read"),
@@ -239,14 +279,14 @@ impl Shell {
         command: Command,
         idempotency: Option<Idempotency>,
     ) -> Result<Driver, Refusal> {
-        let held = state.driver.as_ref().and_then(|driver| driver.current.as_ref());
-        let held = held.map(|current| (current.offer().booking, current.offer().id));
+        let had = state.driver.iter().flat_map(Driver::commitments);
+        let had: Vec<_> = had.map(|it| (it.offer().booking, it.offer().id)).collect();
         self.propose(state, idempotency, command).await?;
         let driver = state.driver.clone().ok_or(Code::DriverNotFound)?;
-        if let Some((booking, offer)) = held
-            && driver.current.is_none()
-        {
-            self.tell_booking(booking, offer, OfferNews::Declined);
+        for (booking, offer) in had {
+            if driver.commitment(offer).is_none() {
+                self.tell_booking(booking, offer, OfferNews::Declined);
+            }
         }
         Ok(driver)
     }
@@ -254,26 +294,44 @@ impl Shell {
     /// Does what his record asks for and nobody does yet: goes on where the last leader of this
     /// partition stopped, or with what happened unnoticed.
     fn take_up(&self, myself: &ActorRef<Message>, state: &mut State) {
-        let Some(driver) = &state.driver else { return };
-        match driver.current.clone() {
-            Some(Commitment::Held { offer }) if state.timed != Some(offer.id) => {
-                // The timer starts over: a hold lasts at most its time once per leader.
-                watch(myself, state, &offer);
-                state.phone.push(&self.runtime, self.id, Push::Offer(offer));
-            }
-            Some(Commitment::Taken { offer, trip: None, .. }) => {
-                let deciding = state.deciding.as_ref().map(|(deciding, _)| *deciding);
-                if deciding == Some(offer.id) {
-                    return;
+        let Some(driver) = state.driver.clone() else { return };
+        for commitment in driver.commitments() {
+            match commitment {
+                Commitment::Held { offer } if state.timed != Some(offer.id) => {
+                    // The timer starts over: a hold lasts at most its time once per leader.
+                    watch(myself, state, offer);
+                    if !driver.is_next(offer.id) {
+                        state.phone.push(&self.runtime, self.id, Push::Offer(offer.clone()));
+                    }
                 }
-                self.decide(myself, offer.booking, offer.id, driver.card());
-                // Who waits for another offer's end is answered by asking again.
-                let waiters = state.deciding.replace((offer.id, Vec::new()));
-                for to in waiters.into_iter().flat_map(|(_, waiters)| waiters) {
-                    reply(to, Err(Code::Retry.into()));
+                Commitment::Taken { offer, trip: None, .. } => {
+                    self.have_decided(myself, state, &driver, offer);
                 }
+                Commitment::Held { .. } | Commitment::Taken { .. } => {}
             }
-            Some(Commitment::Held { .. } | Commitment::Taken { .. }) | None => {}
+        }
+        self.leave_next_if_banned(myself, state);
+    }
+
+    /// Asks the booking of an offer that he has accepted, unless that is under way or answered.
+    fn have_decided(
+        &self,
+        myself: &ActorRef<Message>,
+        state: &mut State,
+        driver: &Driver,
+        offer: &Offer,
+    ) {
+        let deciding = state.deciding.as_ref().map(|(deciding, _)| *deciding);
+        let next = driver.is_next(offer.id);
+        if deciding == Some(offer.id) || (next && state.promised == Some(offer.id)) {
+            return;
+        }
+        let asks = if next { Asks::Promise } else { Asks::Trip(driver.card()) };
+        self.decide(myself, offer.booking, offer.id, asks);
+        // Who waits for another offer's end is answered by asking again.
+        let waiters = state.deciding.replace((offer.id, Vec::new()));
+        for to in waiters.into_iter().flat_map(|(_, waiters)| waiters) {
+            reply(to, Err(Code::Retry.into()));
         }
     }
 
@@ -347,8 +405,7 @@ fn take_up_later(myself: &ActorRef<Message>) {
 
 /// Whether he holds or has taken this very offer.
 fn holds(state: &State, offer: OfferId) -> bool {
-    let current = state.driver.as_ref().and_then(|driver| driver.current.as_ref());
-    current.is_some_and(|current| current.offer().id == offer)
+    state.driver.as_ref().is_some_and(|driver| driver.commitment(offer).is_some())
 }
 
 /// The booking whose offer he holds or has taken.

@@ -4,7 +4,7 @@
 use super::{REDRIVE_MS, Runtime};
 use crate::dispatch::Ranked;
 use proto::BookingId;
-use proto::record::ask::{Claim, ClaimAnswer, HoldAnswer, HoldDriver};
+use proto::record::ask::{Claim, ClaimAnswer, HoldAnswer, HoldDriver, HoldNext};
 use proto::record::{Booking, Offer};
 use std::time::Duration;
 
@@ -73,5 +73,11 @@ impl Runtime {
             }
             tokio::time::sleep(Duration::from_millis(REDRIVE_MS.0)).await;
         }
+    }
+
+    /// Puts an offer before a driver with a rider aboard, as his next ride; nothing if nobody answered.
+    pub(super) async fn put_next(&self, offer: Offer) -> Option<HoldAnswer> {
+        let context = self.background().within_ms(HOLD_MS);
+        self.world().router.ask(HoldNext { offer }, context).await.ok()
     }
 }

@@ -5,14 +5,17 @@ use super::inlet::Groups;
 use super::search::{Nearby, merge};
 use super::store::Stands;
 use super::world::Context;
-use super::{Runtime, booking, cell, driver, improve};
+use super::{Runtime, booking, cell, driver, improve, promise};
 use crate::cell::index::Query;
 use crate::trip::Mover;
 use futures_util::future::join_all;
 use proto::code::{Code, Refusal};
 use proto::codec;
 use proto::pings::{BadPing, PingBatch};
-use proto::record::ask::{Found, Moved, Push, Request, Search, Session, Stand, Standings};
+use proto::record::ask::{
+    Accept, Accepted, Found, Moved, PromiseBooking, Push, Request, Search, Session, Stand,
+    Standings, Take,
+};
 use proto::record::cell::{Ping, PingFate, PingFates};
 use proto::record::command::Command;
 use proto::record::{Actor, Commitment, Driver};
@@ -73,13 +76,26 @@ pub(super) async fn serve(
             let message = |reply| driver::Message::Hold { offer: Box::new(ask.offer), reply };
             encoded(runtime.ask_driver(driver, message).await)
         }
+        Request::HoldNext(ask) => {
+            let driver = ask.offer.driver;
+            let message = |reply| driver::Message::HoldNext { offer: Box::new(ask.offer), reply };
+            encoded(runtime.ask_driver(driver, message).await)
+        }
         Request::Accept(ask) => {
-            let message = |reply| driver::Message::Accept {
-                offer: ask.offer,
-                idempotency: ask.idempotency,
-                reply,
-            };
-            encoded(runtime.ask_driver(ask.driver, message).await)
+            let Accept { driver, offer, idempotency } = ask;
+            let message = |reply| driver::Message::Accept { offer, idempotency, reply };
+            encoded(match runtime.ask_driver(driver, message).await {
+                Ok(Accepted::Trip(trip)) => Ok(*trip),
+                Ok(Accepted::Next { .. }) => {
+                    Err(Refusal::new(Code::Retry, "his, when the ride before it has ended"))
+                }
+                Err(refusal) => Err(refusal),
+            })
+        }
+        Request::Take(ask) => {
+            let Take { driver, offer, idempotency } = ask;
+            let message = |reply| driver::Message::Accept { offer, idempotency, reply };
+            encoded(runtime.ask_driver(driver, message).await)
         }
         Request::Decline(ask) => {
             let message = |reply| driver::Message::Decline {
@@ -151,9 +167,16 @@ pub(super) async fn serve(
                 runtime.watch_trip(trip);
                 let settled = booking::Message::Settled(Some(offer));
                 runtime.0.bookings.tell_living(booking, settled);
+                runtime.0.promises.tell_living(booking, promise::Message::Look);
             }
             encoded(assigned)
         }
+        Request::PromiseBooking(ask) => {
+            let PromiseBooking { booking, offer, driver } = ask;
+            let command = Command::Promise { booking, offer, driver };
+            encoded(runtime.promise(command, booking, offer).await)
+        }
+        Request::EndPromise(ask) => encoded(runtime.end_promise(ask).await),
         Request::TellBooking(ask) => {
             let news = booking::Message::News(ask.offer, ask.news);
             if !runtime.0.bookings.tell_living(ask.booking, news) {

@@ -5,7 +5,7 @@
 //! A cancel is acknowledged only when every offer that was out at the cancel is settled so, and what
 //! was sent to the drivers' phones has been written. After that no phone shows an offer of it.
 
-use super::{REDRIVE_MS, Runtime, booking};
+use super::{REDRIVE_MS, Runtime, booking, promise};
 use futures_util::future::join_all;
 use proto::code::{Code, Refusal};
 use proto::record::ask::{CancelBooking, ReleaseDriver};
@@ -38,6 +38,7 @@ impl Runtime {
         let command = Command::CancelBooking { booking: id, by: Actor::Rider, reason, attempts };
         let cancelled = self.propose_booking(id.slot(), idempotency, command).await?;
         self.0.bookings.tell_living(id, booking::Message::Settled(None));
+        self.0.promises.tell_living(id, promise::Message::Look);
         match timeout(SETTLE_WITHIN, self.settle_all(&cancelled)).await {
             Ok(()) => Ok(cancelled),
             Err(_) => {
@@ -51,10 +52,11 @@ impl Runtime {
     /// An offer that ran out may be on its way too, if nobody answered when he was to hold it.
     pub(super) async fn settle_all(&self, booking: &Booking) {
         let unsettled = booking.offers.iter().filter(|(_, state)| match state {
-            OfferState::Cancelled | OfferState::Expired => true,
+            OfferState::Cancelled | OfferState::Expired | OfferState::Lapsed { .. } => true,
             OfferState::Pending
             | OfferState::Accepted
             | OfferState::Declined
+            | OfferState::Promised
             | OfferState::Reassigned { .. } => false,
         });
         join_all(unsettled.map(|(offer, _)| self.settle(offer.driver, offer.id))).await;

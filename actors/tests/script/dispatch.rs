@@ -41,6 +41,17 @@ impl Stage {
                 let start = Start { offers_made, ..Start::default() };
                 self.dispatch = Some(Dispatch::begin(now, policy, start, &mut out));
             }
+            // Of a policy that binds drivers; the booking may have waited for one in vain.
+            ["binds", within, waited @ ..] => {
+                let next_within_ms =
+                    within.strip_suffix('s').unwrap().parse::<u32>().unwrap() * 1_000;
+                let policy = Policy { next_within_ms, ..Policy::default() };
+                let waited_ms =
+                    waited.first().map(|it| it.strip_suffix("ms").unwrap().parse().unwrap());
+                let age_ms = waited_ms.unwrap_or_default();
+                let start = Start { age_ms, waited_ms, ..Start::default() };
+                self.dispatch = Some(Dispatch::begin(now, policy, start, &mut out));
+            }
             ["take-up", age_ms, id, to] => {
                 let start = Start {
                     age_ms: age_ms.strip_suffix("ms").unwrap().parse().unwrap(),
@@ -49,6 +60,7 @@ impl Stage {
                     offers_made: 1,
                     passed_over: BTreeSet::from([driver(to)]),
                     pending: vec![offer(id, "b1", to, 2)],
+                    waited_ms: None,
                 };
                 self.dispatch = Some(Dispatch::begin(now, Policy::default(), start, &mut out));
             }
@@ -179,6 +191,7 @@ fn say(effect: &Effect) -> String {
             )
         }
         Effect::Hold(offer) => format!("hold {} for {}", offer.driver, offer.id),
+        Effect::HoldNext(offer) => format!("hold {} next for {}", offer.driver, offer.id),
         Effect::Search { radius_m } => format!("search {radius_m}m"),
         Effect::EndOffer(offer, fate) => format!("end {offer} {fate:?}"),
         Effect::Release(driver, offer) => format!("release {driver} from {offer}"),

@@ -142,6 +142,15 @@ fn parse(
         },
         ["released", name] => Command::Released { trip: trip(name) },
         ["hold", id] => Command::Hold { offer: held(id) },
+        ["hold-next", id] => Command::HoldNext { offer: held(id) },
+        ["promise", id] => {
+            let Offer { id, booking, driver, .. } = held(id);
+            Command::Promise { booking, offer: id, driver }
+        }
+        ["end-promise", id] => {
+            Command::EndPromise { booking: held(id).booking, offer: offer_id(id) }
+        }
+        ["let-go", id] => Command::CallOff { driver: held(id).driver, offer: offer_id(id) },
         ["expire-hold", id] => Command::ExpireHold { driver: held(id).driver, offer: offer_id(id) },
         ["decline", id] => Command::Decline { driver: held(id).driver, offer: offer_id(id) },
         ["accept", id] => Command::Accept {
@@ -244,14 +253,16 @@ fn brief(entity: &Entity) -> String {
     match entity {
         Entity::Rider(rider) => format!("{} active {:?}", rider.id, rider.active),
         Entity::Driver(driver) => {
-            let current = match &driver.current {
-                None => "free".into(),
-                Some(Commitment::Held { offer }) => format!("held {}", offer.id),
-                Some(Commitment::Taken { offer, trip, .. }) => {
+            let say = |commitment: &Commitment| match commitment {
+                Commitment::Held { offer } => format!("held {}", offer.id),
+                Commitment::Taken { offer, trip, .. } => {
                     format!("taken {} trip {trip:?}", offer.id)
                 }
             };
-            format!("{} {:?} {current} v{}", driver.id, driver.duty, driver.version)
+            let current = driver.current.as_ref().map_or("free".into(), say);
+            let next = driver.next.as_ref().map(say).map(|next| format!(" next {next}"));
+            let next = next.unwrap_or_default();
+            format!("{} {:?} {current}{next} v{}", driver.id, driver.duty, driver.version)
         }
         Entity::Booking(booking) => {
             let offers: Vec<String> = booking

@@ -82,6 +82,10 @@ policy_args! {
     soon_ms: u32, "HANSOM_SOON_MS";
     /// How long a rider takes to get out, in milliseconds [default: 30000]
     soon_margin_ms: u32, "HANSOM_SOON_MARGIN_MS";
+    /// Drivers with so much left to drive with their riders are offered a booking as their next ride, and bound if they accept, in milliseconds; 0 is nobody [default: 0]
+    next_within_ms: u32, "HANSOM_NEXT_WITHIN_MS";
+    /// How long a booking waits for such a driver before it looks on, in milliseconds [default: 180000]
+    next_patience_ms: u32, "HANSOM_NEXT_PATIENCE_MS";
     /// What each capability that a booking does not need adds to a driver's cost, in milliseconds [default: 0]
     spare_capability_ms: u32, "HANSOM_SPARE_CAPABILITY_MS";
     /// The speed that estimates assume, in centimetres a second [default: 600]

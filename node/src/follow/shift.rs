@@ -55,6 +55,8 @@ pub(crate) enum Why {
     Declined,
     /// The booking was called off.
     Cancelled,
+    /// The booking that he was to serve next goes without him.
+    Withdrawn,
 }
 
 /// What goes down.
@@ -64,6 +66,8 @@ pub(crate) enum News {
     Hello { afresh: bool },
     /// An offer to answer.
     Offer(Box<Offer>),
+    /// An offer of a ride to follow his trip, to answer; or what he answered yes to before it began.
+    Next { offer: Box<Offer>, accepted: bool },
     /// An offer that ended without a trip of his.
     OfferEnded { offer: OfferId, booking: BookingId, why: Why },
     /// His trip moved.
@@ -117,6 +121,8 @@ pub(super) struct Shift {
     ride: Ride,
     /// The offer before him, not shown before it is known that his log does not end it.
     unshown: Option<Box<Offer>>,
+    /// The same of a ride to follow his trip.
+    unshown_next: Option<Box<Offer>>,
     /// Offers that are not to be shown (any more).
     shown: VecDeque<OfferId>,
 }
@@ -132,6 +138,7 @@ impl Shift {
             waiting: VecDeque::new(),
             ride: Ride::default(),
             unshown: None,
+            unshown_next: None,
             shown: VecDeque::new(),
         };
         if let Some(Place { job, ahead, .. }) = place {
@@ -182,7 +189,10 @@ impl Shift {
 
     /// Where he is, though nothing happened: a place that is too old can't be gone on from.
     pub(super) fn still(&self) -> Option<Told> {
-        let rests = self.begun && self.waiting.is_empty() && self.unshown.is_none();
+        let rests = self.begun
+            && self.waiting.is_empty()
+            && self.unshown.is_none()
+            && self.unshown_next.is_none();
         rests.then(|| self.told(News::Still))
     }
 
@@ -242,6 +252,12 @@ impl Shift {
             if !taken {
                 told.push(self.told(News::Offer(Box::new(offer.clone()))));
             }
+        }
+        if let Some(next) = &driver.next {
+            let offer = Box::new(next.offer().clone());
+            self.note_shown(offer.id);
+            let accepted = matches!(next, Commitment::Taken { .. });
+            told.push(self.told(News::Next { offer, accepted }));
         }
         told
     }
@@ -319,6 +335,13 @@ impl Shift {
             self.note_shown(offer.id);
             told.push(self.told(News::Offer(offer)));
         }
+        if self.caught_up
+            && let Some(offer) = self.unshown_next.take()
+            && !self.shown.contains(&offer.id)
+        {
+            self.note_shown(offer.id);
+            told.push(self.told(News::Next { offer, accepted: false }));
+        }
     }
 
     fn move_to(&mut self, mark: Option<Mark>) {
@@ -339,8 +362,22 @@ impl Shift {
                     place.job = Some(Job { offer, booking, told: None });
                     self.ride = Ride::default();
                 }
-                self.unshown = Some(offer);
+                (self.unshown, self.unshown_next) = (Some(offer), None);
                 Step::Nothing
+            }
+            What::NextPut { offer } => {
+                self.unshown_next = Some(offer);
+                Step::Nothing
+            }
+            What::NextEnded { offer, booking, how } => {
+                self.unshown_next = None;
+                self.note_shown(offer);
+                let why = match how {
+                    OfferEnd::Expired => Why::Expired,
+                    OfferEnd::Declined => Why::Declined,
+                    OfferEnd::Taken | OfferEnd::Done => Why::Withdrawn,
+                };
+                Step::Tell(News::OfferEnded { offer, booking, why })
             }
             What::Standing(DriverStatus::Taken) => {
                 self.unshown = None;
@@ -378,6 +415,8 @@ impl Shift {
             | What::BookingCompleted
             | What::BookingReplaced { .. }
             | What::BookingReassigned { .. }
+            | What::BookingPromised { .. }
+            | What::PromiseEnded { .. }
             | What::TripMoved { .. } => Step::Nothing,
         }
     }
@@ -390,7 +429,13 @@ fn why(booking: &Booking, offer: OfferId) -> Option<Why> {
         Some(OfferState::Pending) => return None,
         Some(OfferState::Expired) => return Some(Why::Expired),
         Some(OfferState::Declined) => return Some(Why::Declined),
-        Some(OfferState::Accepted | OfferState::Cancelled | OfferState::Reassigned { .. })
+        Some(OfferState::Promised) => return None,
+        Some(
+            OfferState::Accepted
+            | OfferState::Cancelled
+            | OfferState::Reassigned { .. }
+            | OfferState::Lapsed { .. },
+        )
         | None => {}
     }
     let filled = booking.offers.iter().any(|(_, state)| *state == OfferState::Accepted);

@@ -120,7 +120,10 @@ impl Tell for Story {
 
 fn has_ended((booking, _): &Records) -> bool {
     match booking.state {
-        BookingState::Open | BookingState::Offering | BookingState::Assigned { .. } => false,
+        BookingState::Open
+        | BookingState::Offering
+        | BookingState::Assigned { .. }
+        | BookingState::Promised { .. } => false,
         BookingState::Cancelled { .. }
         | BookingState::Expired
         | BookingState::Completed

@@ -17,10 +17,19 @@ pub(super) fn show<T, V: Serialize>(
     served: Served<T>,
     view: impl FnOnce(T) -> V,
 ) -> Reply {
+    show_as(served, |value| (status, view(value)))
+}
+
+/// The same, where the status is part of the answer.
+pub(super) fn show_as<T, V: Serialize>(
+    served: Served<T>,
+    view: impl FnOnce(T) -> (StatusCode, V),
+) -> Reply {
     let Served { result, by, hops } = served;
     match result {
         Ok(value) => {
-            let mut response = (status, Json(view(value))).into_response();
+            let (status, shown) = view(value);
+            let mut response = (status, Json(shown)).into_response();
             mark_served(&mut response, by, hops);
             Ok(response)
         }

@@ -133,7 +133,8 @@ struct PositionView {
 /// from the pickup or, after the start, the destination. `end`: nothing more will come. `replaced`:
 /// the same, and the booking of `booking_id` goes on for this one, because its driver called off;
 /// follow that. `REASSIGNED` says that the booking goes on with a better driver, who comes with the
-/// trip of `trip_id`; the one before has ended. A stream is closed after a minute, and when its rider opens a ninth at this node; come
+/// trip of `trip_id`; the one before has ended. `PROMISED` says that a driver comes when the ride that he
+/// is on has ended, and `LOOKS_ON` that he does not. A stream is closed after a minute, and when its rider opens a ninth at this node; come
 /// back with the last `id`, to any node, and nothing is missed.
 #[utoipa::path(
     get,
@@ -242,6 +243,13 @@ impl StoryView {
                     ..told
                 }
             }
+            What::BookingPromised { driver, offer } | What::PromiseEnded { driver, offer } => {
+                Self {
+                    driver_id: Some(driver.to_string()),
+                    offer_id: Some(offer.to_string()),
+                    ..told
+                }
+            }
             What::BookingCancelled { by } => Self { by: Some(actor(*by)), ..told },
             What::TripMoved { from, to, by } => Self {
                 from: from.map(trip_status),
@@ -253,6 +261,8 @@ impl StoryView {
             What::Registered
             | What::Standing(_)
             | What::OfferPut { .. }
+            | What::NextPut { .. }
+            | What::NextEnded { .. }
             | What::BookingCreated
             | What::BookingExpired
             | What::BookingCompleted => told,
@@ -275,5 +285,9 @@ const fn name(what: &What) -> &'static str {
         What::BookingReplaced { .. } => "REPLACED_BY",
         What::OfferPut { .. } => "OFFER_PUT",
         What::BookingReassigned { .. } => "REASSIGNED",
+        What::NextPut { .. } => "NEXT_PUT",
+        What::NextEnded { .. } => "NEXT_ENDED",
+        What::BookingPromised { .. } => "PROMISED",
+        What::PromiseEnded { .. } => "LOOKS_ON",
     }
 }

@@ -29,11 +29,21 @@ pub(super) enum Down {
         #[serde(skip_serializing_if = "Option::is_none")]
         cursor: Option<String>,
     },
+    /// An offer of a ride to follow the one that he is on, to answer the same way.
+    NextOffer {
+        #[serde(flatten)]
+        offer: Box<OfferView>,
+        /// He has said yes; it is told again because the stream begins with how things are.
+        accepted: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor: Option<String>,
+    },
     /// An offer that can't be answered any more. It may never have been shown.
     OfferEnded {
         offer_id: String,
         booking_id: String,
-        /// `FILLED_BY_ANOTHER_DRIVER`, `EXPIRED`, `DECLINED` or `CANCELLED`.
+        /// `FILLED_BY_ANOTHER_DRIVER`, `EXPIRED`, `DECLINED` or `CANCELLED`; of a ride that was to
+        /// follow his own, `WITHDRAWN` where the booking goes without him.
         reason: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         cursor: Option<String>,
@@ -75,6 +85,10 @@ impl Down {
                 let offer = Box::new(OfferView::at(now, &offer));
                 Self::Offer { offer, cursor }
             }
+            News::Next { offer, accepted } => {
+                let offer = Box::new(OfferView::at(now, &offer));
+                Self::NextOffer { offer, accepted, cursor }
+            }
             News::OfferEnded { offer, booking, why } => Self::OfferEnded {
                 offer_id: offer.to_string(),
                 booking_id: booking.to_string(),
@@ -103,6 +117,7 @@ const fn reason(why: Why) -> &'static str {
         Why::Expired => "EXPIRED",
         Why::Declined => "DECLINED",
         Why::Cancelled => "CANCELLED",
+        Why::Withdrawn => "WITHDRAWN",
     }
 }
 

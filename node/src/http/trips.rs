@@ -1,34 +1,46 @@
 //! A driver's answers to offers, and the steps of a trip.
 
 use super::App;
-use super::answer::{Reply, show};
+use super::answer::{Reply, show, show_as};
 use super::api;
 use super::call::{Call, Id, Sent};
 use super::requests::{AcceptIn, CancelIn, EndIn, Nothing, StartIn};
-use super::views::{DriverView, TripView};
+use super::views::{AcceptedView, DriverView, NextView, TripView};
 use axum::extract::State;
 use axum::http::StatusCode;
 use proto::record::Actor;
-use proto::record::ask::{Accept, Decline, DriverStep, OperatorStep, RiderStep};
+use proto::record::ask::{Accept, Decline, DriverStep, OperatorStep, RiderStep, Take};
 use proto::record::command::{Idempotency, TripStep};
 use proto::{OfferId, TripId};
 
-/// The driver says yes. The answer comes when the booking has decided: the trip, or why not.
+/// The driver says yes. The answer comes when the booking has decided: the trip, or why not. Of a ride
+/// that is to follow the one that he is on there is no trip yet: it is his when that has ended, unless
+/// the booking is called off or does not wait so long, which his stream says.
 #[utoipa::path(
     post,
     path = "/v1/trips/accept",
     tag = "offers",
     params(api::ByDriver, api::Keyed),
     request_body = AcceptIn,
-    responses((status = 201, description = "The trip", body = TripView), api::Accept),
+    responses(
+        (status = 201, description = "The trip", body = TripView),
+        (status = 202, description = "His next ride", body = NextView),
+        api::Accept,
+    ),
 )]
 pub(super) async fn accept(State(app): State<App>, call: Call, sent: Sent<AcceptIn>) -> Reply {
     let (driver, idempotency) = (call.driver()?, call.idempotency(&sent));
-    let ask = Accept { driver, offer: sent.value.offer_id, idempotency };
+    let offer = sent.value.offer_id;
+    if app.policy.now().load().next_within_ms > 0 {
+        let ask = Take { driver, offer, idempotency };
+        return show_as(app.router.served(ask, call.context()).await, AcceptedView::of);
+    }
+    // A node of an earlier build, which does not know the other, binds nobody.
+    let ask = Accept { driver, offer, idempotency };
     show(StatusCode::CREATED, app.router.served(ask, call.context()).await, TripView::from)
 }
 
-/// The driver says no.
+/// The driver says no; also to a ride that he has taken to follow the one that he is on.
 #[utoipa::path(
     post,
     path = "/v1/offers/{id}/decline",

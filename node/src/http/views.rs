@@ -9,8 +9,9 @@ pub(super) use trip::{DrivenView, ReceiptView, TrailView, TripView, trip_status}
 use crate::auth::Identity;
 use actors::dispatch::Prospect;
 use actors::runtime::Nearby;
+use axum::http::StatusCode;
 use dispatch::MadeView;
-use proto::record::ask::Fix;
+use proto::record::ask::{Accepted, Fix};
 use proto::record::booking::Offer;
 use proto::record::cell::Candidate;
 use proto::record::driver::{Capabilities, Commitment, DriverStatus};
@@ -92,6 +93,12 @@ pub(super) struct DriverView {
     current_offer_id: Option<String>,
     current_booking_id: Option<String>,
     current_trip_id: Option<String>,
+    /// The offer before him of a ride that is to follow his trip.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_offer_id: Option<String>,
+    /// The booking that he serves when his trip has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_booking_id: Option<String>,
     phone: Option<String>,
     /// If it is in the past, it holds no more.
     banned_until_ms: Option<u64>,
@@ -108,6 +115,14 @@ impl From<Driver> for DriverView {
             Some(Commitment::Taken { offer: taken, trip: of, .. }) => {
                 booking = Some(taken.booking.to_string());
                 trip = of.map(|trip| trip.to_string());
+            }
+            None => {}
+        }
+        let (mut next_offer, mut next_booking) = (None, None);
+        match &driver.next {
+            Some(Commitment::Held { offer }) => next_offer = Some(offer.id.to_string()),
+            Some(Commitment::Taken { offer, .. }) => {
+                next_booking = Some(offer.booking.to_string());
             }
             None => {}
         }
@@ -132,6 +147,8 @@ impl From<Driver> for DriverView {
             current_offer_id: offer,
             current_booking_id: booking,
             current_trip_id: trip,
+            next_offer_id: next_offer,
+            next_booking_id: next_booking,
         }
     }
 }
@@ -200,6 +217,39 @@ impl OfferView {
     }
 }
 
+/// A ride that a driver has when the one that he is on has ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct NextView {
+    offer_id: String,
+    booking_id: String,
+    /// `PROMISED`.
+    status: &'static str,
+}
+
+/// What a driver's yes came to.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum AcceptedView {
+    Trip(Box<TripView>),
+    Next(NextView),
+}
+
+impl AcceptedView {
+    /// With the status that says which it is.
+    pub(super) fn of(accepted: Accepted) -> (StatusCode, Self) {
+        match accepted {
+            Accepted::Trip(trip) => {
+                (StatusCode::CREATED, Self::Trip(Box::new(TripView::from(*trip))))
+            }
+            Accepted::Next { offer, booking } => {
+                let (offer_id, booking_id) = (offer.to_string(), booking.to_string());
+                let next = NextView { offer_id, booking_id, status: "PROMISED" };
+                (StatusCode::ACCEPTED, Self::Next(next))
+            }
+        }
+    }
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct OffersView {
     offers: Vec<OfferView>,
@@ -208,7 +258,7 @@ pub(super) struct OffersView {
 impl OffersView {
     /// What is before a driver at `now`.
     pub(super) fn of(now: WallMs, driver: &Driver) -> Self {
-        let held = driver.current.iter().filter_map(|commitment| match commitment {
+        let held = driver.commitments().filter_map(|commitment| match commitment {
             Commitment::Held { offer } => Some(OfferView::at(now, offer)),
             Commitment::Taken { .. } => None,
         });
@@ -278,8 +328,10 @@ impl BookingView {
             BookingState::Expired => ("REQUEST_EXPIRED", None),
             BookingState::Completed => ("COMPLETED", None),
             BookingState::Paid => ("PAID", None),
+            BookingState::Promised { .. } => ("PROMISED", None),
         };
-        let won = booking.offers.iter().find(|(_, state)| *state == OfferState::Accepted);
+        let has = |state: &OfferState| matches!(state, OfferState::Accepted | OfferState::Promised);
+        let won = booking.offers.iter().find(|(_, state)| has(state));
         Self {
             booking_id: booking.id.to_string(),
             rider_id: booking.rider.to_string(),

@@ -4,8 +4,8 @@
 mod answers;
 
 pub use answers::{
-    AreaCount, ClaimAnswer, Fix, Followed, Followee, Following, Found, Happened, HoldAnswer, Mark,
-    Now, OfferNews, Push, Session, Stand, Turn,
+    Accepted, AreaCount, ClaimAnswer, Fix, Followed, Followee, Following, Found, Happened,
+    HoldAnswer, Mark, Now, OfferNews, Push, Session, Stand, Turn,
 };
 
 use super::booking::Need;
@@ -514,4 +514,37 @@ asks! {
         /// Whether they are under way.
         aboard: bool,
     } -> (), |ask| Route::Slot(ask.driver.slot());
+
+    // Next rides.
+    /// Puts an offer before a driver who is on a trip, to follow it.
+    HoldNext {
+        /// The offer; names the driver.
+        offer: Offer,
+    } -> HoldAnswer, |ask| Route::Slot(ask.offer.driver.slot());
+    /// The driver says yes. The answer is the trip, or that it follows the one that he is on. `Accept` is
+    /// answered `RETRY` until there is a trip.
+    Take {
+        /// Who.
+        driver: DriverId,
+        /// Which offer.
+        offer: OfferId,
+        /// The client's key.
+        idempotency: Option<Idempotency>,
+    } -> Accepted, |ask| Route::Slot(ask.driver.slot());
+    /// A driver accepted an offer as his next: decide. A refusal is final and frees the driver.
+    PromiseBooking {
+        /// Which.
+        booking: BookingId,
+        /// The accepted offer.
+        offer: OfferId,
+        /// Who accepted.
+        driver: DriverId,
+    } -> Booking, |ask| Route::Slot(ask.booking.slot());
+    /// A driver does not come after his ride: the booking looks on. A refusal says that it is his trip.
+    EndPromise {
+        /// Which.
+        booking: BookingId,
+        /// The offer.
+        offer: OfferId,
+    } -> Booking, |ask| Route::Slot(ask.booking.slot());
 }

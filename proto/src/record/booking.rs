@@ -70,6 +70,13 @@ pub enum OfferState {
         /// The trip that it left.
         trip: TripId,
     },
+    /// The driver comes when the ride that he is on has ended.
+    Promised,
+    /// He was to come after his ride, and did not: the booking went on without him, or was called off.
+    Lapsed {
+        /// How long it had waited for him, in milliseconds.
+        waited_ms: u32,
+    },
 }
 
 /// Where a booking stands.
@@ -101,6 +108,15 @@ pub enum BookingState {
     Completed,
     /// The trip is paid.
     Paid,
+    /// A driver with a rider aboard comes next. There is no trip before that ride has ended.
+    Promised {
+        /// The offer that he took.
+        offer: OfferId,
+        /// Who.
+        driver: DriverId,
+        /// Since when.
+        since: WallMs,
+    },
 }
 
 impl BookingState {

@@ -278,6 +278,38 @@ pub enum Command {
         /// How long it must have had the one that it has, in milliseconds.
         rest_ms: u32,
     },
+
+    /// Puts an offer before a driver who is on a trip, to follow it; like `Hold` if he is free by now.
+    HoldNext {
+        /// The offer; names the driver.
+        offer: Offer,
+    },
+    /// Decides for a driver who accepted an offer as his next: the booking waits for him. His `Assign`,
+    /// when he is through with the ride that he is on, makes it a trip.
+    Promise {
+        /// Which.
+        booking: BookingId,
+        /// The accepted offer.
+        offer: OfferId,
+        /// Who accepted.
+        driver: DriverId,
+    },
+    /// Ends what `Promise` decided, or the offer if that has not come: the booking looks on. Refused once
+    /// there is a trip.
+    EndPromise {
+        /// Which.
+        booking: BookingId,
+        /// The offer.
+        offer: OfferId,
+    },
+    /// A driver does not drive what he accepted as his next; of the driver's partition, once the booking
+    /// has let him go.
+    CallOff {
+        /// Who.
+        driver: DriverId,
+        /// Which offer.
+        offer: OfferId,
+    },
 }
 
 /// What starts a trip.
@@ -305,13 +337,15 @@ impl Command {
             Self::OfferEnd { booking, .. }
             | Self::ExpireBooking { booking, .. }
             | Self::CancelBooking { booking, .. }
-            | Self::Assign { booking, .. } => Key::Booking(*booking),
+            | Self::Assign { booking, .. }
+            | Self::Promise { booking, .. }
+            | Self::EndPromise { booking, .. } => Key::Booking(*booking),
             Self::StepTrip { trip, .. } | Self::Released { trip } => Key::Trip(*trip),
             // None are never proposed; they would be nobody's.
             Self::TrailBatch { pieces } => {
                 Key::Trip(pieces.first().map_or(TripId::from_raw(0), |(trip, ..)| *trip))
             }
-            Self::Hold { offer } => Key::Driver(offer.driver),
+            Self::Hold { offer } | Self::HoldNext { offer } => Key::Driver(offer.driver),
             Self::RegisterDriver { driver, .. }
             | Self::SetDuty { driver, .. }
             | Self::ExpireHold { driver, .. }
@@ -319,7 +353,8 @@ impl Command {
             | Self::Accept { driver, .. }
             | Self::Confirm { driver, .. }
             | Self::Release { driver, .. }
-            | Self::BanDriver { driver, .. } => Key::Driver(*driver),
+            | Self::BanDriver { driver, .. }
+            | Self::CallOff { driver, .. } => Key::Driver(*driver),
             Self::MoveQueue { zone, .. } => Key::Queue(*zone),
         }
     }

@@ -4,7 +4,7 @@ use super::CityId;
 use super::booking::Offer;
 use super::party::{Ban, Profile};
 use super::trip::DriverCard;
-use crate::ids::{BookingId, DriverId, OfferId, TripId};
+use crate::ids::{DriverId, OfferId, TripId};
 use crate::units::Point;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -140,7 +140,7 @@ pub struct Driver {
     pub duty: Duty,
     /// The one offer or trip he is committed to.
     pub current: Option<Commitment>,
-    /// A commitment to follow the current one. Always empty until on-trip matching exists.
+    /// A commitment to follow the current one, which is a trip then. It is none before the other has ended.
     pub next: Option<Commitment>,
     /// The last offers that ended, oldest first, at most [`OUTCOMES_MAX`].
     pub outcomes: VecDeque<(OfferId, OfferEnd)>,
@@ -197,7 +197,9 @@ impl Driver {
     pub fn standing_aboard(&self, aboard: Option<OfferId>) -> Standing {
         let standing = self.standing();
         match &self.current {
-            Some(Commitment::Taken { offer, trip: Some(_), .. }) if aboard == Some(offer.id) => {
+            Some(Commitment::Taken { offer, trip: Some(_), .. })
+                if aboard == Some(offer.id) && self.next.is_none() =>
+            {
                 Standing {
                     ends: Some(offer.destination),
                     seats_free: self.vehicle.seats,
@@ -246,11 +248,16 @@ impl Driver {
         let (name, phone) = (name.clone(), profile.phone.clone());
         DriverCard { name, phone, vehicle: vehicle.clone() }
     }
-    /// The booking he accepted, if any.
-    pub fn taken_booking(&self) -> Option<BookingId> {
-        match &self.current {
-            Some(Commitment::Taken { offer, .. }) => Some(offer.booking),
-            Some(Commitment::Held { .. }) | None => None,
-        }
+    /// What he is committed to, the one after the other.
+    pub fn commitments(&self) -> impl Iterator<Item = &Commitment> {
+        self.current.iter().chain(&self.next)
+    }
+    /// What he is committed to by this offer, now or next.
+    pub fn commitment(&self, offer: OfferId) -> Option<&Commitment> {
+        self.commitments().find(|commitment| commitment.offer().id == offer)
+    }
+    /// Whether this offer is to follow the ride that he is on.
+    pub fn is_next(&self, offer: OfferId) -> bool {
+        self.next.as_ref().is_some_and(|next| next.offer().id == offer)
     }
 }

@@ -84,4 +84,32 @@ pub enum What {
         /// With which trip.
         trip: TripId,
     },
+    /// An offer of a ride to follow the one that he is on was put before the driver.
+    NextPut {
+        /// All of it.
+        offer: Box<Offer>,
+    },
+    /// Such an offer ended before that ride did.
+    NextEnded {
+        /// Which.
+        offer: OfferId,
+        /// Of which booking.
+        booking: BookingId,
+        /// How.
+        how: OfferEnd,
+    },
+    /// A booking has a driver who comes when the ride that he is on has ended.
+    BookingPromised {
+        /// Who.
+        driver: DriverId,
+        /// By which offer.
+        offer: OfferId,
+    },
+    /// He does not come, and the booking looks on.
+    PromiseEnded {
+        /// Who.
+        driver: DriverId,
+        /// By which offer.
+        offer: OfferId,
+    },
 }

@@ -340,6 +340,7 @@ impl City {
             let read = record(read, |value| DriverAtEnd {
                 trip: maybe_id(value, "current_trip_id"),
                 booking: maybe_id(value, "current_booking_id"),
+                next: maybe_id(value, "next_booking_id"),
             });
             at_end.drivers.insert(driver, read);
         }
@@ -462,13 +463,16 @@ pub fn maybe_id<T: FromStr<Err: Debug>>(value: &Value, name: &str) -> Option<T> 
 
 /// A booking as an answer shows it.
 pub fn as_booking(value: &Value) -> BookingAtEnd {
+    let count = |status: &str| {
+        let offers = value["offers"].as_array().into_iter().flatten();
+        offers.filter(|made| made["status"] == status).map(|_| 1).sum()
+    };
     BookingAtEnd {
         status: field(value, "status"),
         driver: maybe_id(value, "driver_id"),
         trip: maybe_id(value, "trip_id"),
-        changes: value["offers"].as_array().map_or(0, |offers| {
-            offers.iter().filter(|made| made["status"] == "REASSIGNED").map(|_| 1).sum()
-        }),
+        changes: count("REASSIGNED"),
+        lapses: count("LAPSED"),
     }
 }
 

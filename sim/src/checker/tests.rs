@@ -2,7 +2,7 @@
 //! that must not be taken for crimes.
 
 use super::*;
-use crate::history::What;
+use crate::history::{Shown, What};
 use crate::readback::DriverAtEnd;
 use proto::{OfferId, Slot, WallMs};
 
@@ -61,13 +61,13 @@ impl Run {
     }
 
     fn keep_driver(&mut self, d: u64, on: Option<u64>) {
-        let record = DriverAtEnd { trip: on.map(trip), booking: None };
+        let record = DriverAtEnd { trip: on.map(trip), booking: None, next: None };
         self.at_end.drivers.insert(driver(d), Read::Is(record));
     }
 
     fn keep_booking(&mut self, b: u64, status: BookingStatus, with: Option<(u64, u64)>) {
         let (has, on) = (with.map(|with| driver(with.0)), with.map(|with| trip(with.1)));
-        let record = BookingAtEnd { status, driver: has, trip: on, changes: 0 };
+        let record = BookingAtEnd { status, driver: has, trip: on, changes: 0, lapses: 0 };
         self.at_end.bookings.insert(booking(b), Read::Is(record));
     }
 
@@ -356,6 +356,38 @@ fn a_driver_committed_to_a_trip_that_is_over_was_left_behind() {
     let mut run = clean();
     run.keep_driver(2, Some(13));
     run.is_guilty_of(&["left behind", &driver(2).to_string(), &trip(13).to_string()]);
+}
+
+#[test]
+fn a_driver_bound_to_a_booking_that_is_over_was_left_behind() {
+    let mut run = clean();
+    let bound = |b| Read::Is(DriverAtEnd { trip: None, booking: None, next: Some(booking(b)) });
+    run.at_end.drivers.insert(driver(2), bound(1));
+    run.is_guilty_of(&["left bound", &driver(2).to_string(), &booking(1).to_string()]);
+}
+
+#[test]
+fn a_booking_that_is_promised_a_driver_at_the_end_has_not_ended() {
+    let mut run = clean();
+    run.keep_booking(4, BookingStatus::Promised, None);
+    run.is_guilty_of(&["not ended", &booking(4).to_string(), "Promised"]);
+}
+
+#[test]
+fn a_booking_may_wait_for_a_driver_in_vain_once_and_what_is_shown_goes_on_from_there() {
+    let shown = |status, lapses| {
+        let booking_at_end = BookingAtEnd { status, driver: None, trip: None, changes: 0, lapses };
+        Shown::booking(0, booking(1), &booking_at_end).step
+    };
+    let steps = [
+        shown(BookingStatus::Pending, 0),
+        shown(BookingStatus::Promised, 0),
+        shown(BookingStatus::Pending, 1),
+        shown(BookingStatus::Assigned, 1),
+        shown(BookingStatus::Completed, 1),
+    ];
+    assert!(steps.is_sorted_by(|before, after| before < after), "{steps:?}");
+    assert_eq!(shown(BookingStatus::Assigned, 0), shown(BookingStatus::Assigned, 1));
 }
 
 #[test]

@@ -4,11 +4,11 @@
 use super::{Message, Reply, Shell, State, holds, reply, take_up_later};
 use crate::runtime::REDRIVE_MS;
 use proto::code::{Code, Refusal};
-use proto::record::Trip;
-use proto::record::ask::{AssignBooking, Push};
+use proto::record::ask::{Accepted, AssignBooking, PromiseBooking, Push};
 use proto::record::command::{Command, Idempotency};
 use proto::record::driver::OfferEnd;
 use proto::record::trip::DriverCard;
+use proto::record::{Booking, Offer, OfferState, Trip};
 use proto::{BookingId, OfferId};
 use ractor::ActorRef;
 use std::time::Duration;
@@ -17,6 +17,30 @@ use tracing::warn;
 /// How many callers may wait for one accept: a phone that retries, from a few nodes.
 const WAITERS_MAX: usize = 16;
 
+/// What a booking is asked for by whoever has accepted.
+pub(super) enum Asks {
+    /// The trip, for this driver.
+    Trip(DriverCard),
+    /// To wait for him: he is on another.
+    Promise,
+}
+
+/// What it says.
+#[derive(Clone)]
+pub(in crate::runtime) enum Decision {
+    Trip(Box<Trip>),
+    Promise(Box<Booking>),
+}
+
+impl Decision {
+    fn accepted(self, offer: OfferId) -> Accepted {
+        match self {
+            Self::Trip(trip) => Accepted::Trip(trip),
+            Self::Promise(booking) => Accepted::Next { offer, booking: booking.id },
+        }
+    }
+}
+
 impl Shell {
     pub(super) async fn accept(
         &self,
@@ -24,7 +48,7 @@ impl Shell {
         state: &mut State,
         offer: OfferId,
         idempotency: Option<Idempotency>,
-        to: Reply<Trip>,
+        to: Reply<Accepted>,
     ) {
         let driver = self.id;
         let key = idempotency.map(|asked| asked.key);
@@ -41,10 +65,11 @@ impl Shell {
                 return reply(to, Err(refusal));
             }
         };
-        let card = accepted.card();
+        let next = accepted.is_next(offer);
+        let asks = if next { Asks::Promise } else { Asks::Trip(accepted.card()) };
         let first_time =
             state.driver.as_ref().is_some_and(|known| known.version < accepted.version);
-        let Some(booking) = accepted.taken_booking() else {
+        let Some(booking) = accepted.commitment(offer).map(|his| his.offer().booking) else {
             return reply(to, Err(Refusal::new(Code::Retry, "accepted, but nothing is taken")));
         };
         if first_time {
@@ -64,7 +89,7 @@ impl Shell {
             }
             None => {
                 state.deciding = Some((offer, vec![to]));
-                self.decide(myself, booking, offer, card);
+                self.decide(myself, booking, offer, asks);
             }
         }
     }
@@ -75,14 +100,25 @@ impl Shell {
         myself: &ActorRef<Message>,
         booking: BookingId,
         offer: OfferId,
-        card: DriverCard,
+        asks: Asks,
     ) {
         let (runtime, driver, myself) = (self.runtime.clone(), self.id, myself.clone());
         tokio::spawn(async move {
             let mut pause_ms = REDRIVE_MS.0;
             loop {
-                let ask = AssignBooking { booking, offer, driver, card: card.clone() };
-                let decision = runtime.world().router.ask(ask, runtime.background()).await;
+                let (router, context) = (&runtime.world().router, runtime.background());
+                let decision = match &asks {
+                    Asks::Trip(card) => {
+                        let ask = AssignBooking { booking, offer, driver, card: card.clone() };
+                        let answer = router.ask(ask, context).await;
+                        answer.map(|trip| Decision::Trip(Box::new(trip)))
+                    }
+                    Asks::Promise => {
+                        let ask = PromiseBooking { booking, offer, driver };
+                        let answer = router.ask(ask, context).await;
+                        answer.map(|booking| Decision::Promise(Box::new(booking)))
+                    }
+                };
                 let definite = match &decision {
                     Ok(_) => true,
                     // Only the booking's own words free a driver who has accepted.
@@ -111,16 +147,26 @@ impl Shell {
         myself: &ActorRef<Message>,
         state: &mut State,
         offer: OfferId,
-        decision: Result<Trip, Refusal>,
+        decision: Result<Decision, Refusal>,
     ) {
         let driver = self.id;
+        // Who was promised to it once may be so no more; he said yes to that all the same.
+        let stands = match &decision {
+            Ok(Decision::Trip(_)) => true,
+            Ok(Decision::Promise(booking)) => !has_lapsed(booking, offer),
+            Err(_) => false,
+        };
         let command = match &decision {
-            Ok(trip) => Command::Confirm { driver, offer, trip: trip.id },
-            Err(_) => Command::Release { driver, offer, ended: None },
+            Ok(Decision::Trip(trip)) => Some(Command::Confirm { driver, offer, trip: trip.id }),
+            Ok(Decision::Promise(_)) if stands => None,
+            Ok(_) | Err(_) => Some(Command::Release { driver, offer, ended: None }),
         };
         // The booking may have released him already, and told his phone.
         let his = holds(state, offer);
-        let stored = self.propose(state, None, command).await;
+        let stored = match command {
+            Some(command) => self.propose(state, None, command).await,
+            None => Ok(()),
+        };
         let waiters = match state.deciding.take() {
             Some((deciding, waiters)) if deciding == offer => waiters,
             other => {
@@ -138,18 +184,30 @@ impl Shell {
             return;
         }
         match &decision {
-            Ok(trip) => {
+            Ok(Decision::Trip(trip)) => {
                 let born = Push::Trip { trip: trip.id, state: trip.state };
                 state.phone.push(&self.runtime, driver, born);
             }
-            Err(_) if his => {
+            Ok(Decision::Promise(_)) if stands => state.promised = Some(offer),
+            Ok(_) | Err(_) if his => {
                 let ended = Push::OfferEnded { offer, how: OfferEnd::Taken };
                 state.phone.push(&self.runtime, driver, ended);
             }
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
         for to in waiters {
-            reply(to, decision.clone());
+            reply(to, decision.clone().map(|decision| decision.accepted(offer)));
+        }
+        if matches!(decision, Ok(Decision::Promise(_))) {
+            // He may have come to the end of the ride before while the booking was asked.
+            self.take_up(myself, state);
         }
     }
+}
+
+/// Whether a booking waits for the driver of an offer no more.
+fn has_lapsed(booking: &Booking, offer: OfferId) -> bool {
+    let his = |(known, _): &&(Offer, OfferState)| known.id == offer;
+    let state = booking.offers.iter().find(his).map(|(_, state)| *state);
+    matches!(state, None | Some(OfferState::Lapsed { .. }))
 }

@@ -20,6 +20,7 @@ impl Shell {
         myself: &ActorRef<Message>,
         state: &mut State,
         offer: Offer,
+        command: Command,
     ) -> Result<HoldAnswer, Refusal> {
         let tally = &self.runtime.0.tally;
         count(&tally.holds);
@@ -29,12 +30,15 @@ impl Shell {
             count(&tally.holds_refused);
             return Ok(HoldAnswer::Busy);
         }
-        let held = self.propose(state, None, Command::Hold { offer: offer.clone() }).await;
+        let held = self.propose(state, None, command).await;
         state.claims.settle(booking);
         match held {
             Ok(()) => {
                 watch(myself, state, &offer);
-                state.phone.push(&self.runtime, self.id, Push::Offer(offer));
+                // What is to follow his trip stands in his log; nothing is lost if he sees it a little later.
+                if !state.driver.as_ref().is_some_and(|driver| driver.is_next(offer.id)) {
+                    state.phone.push(&self.runtime, self.id, Push::Offer(offer));
+                }
                 Ok(HoldAnswer::Held)
             }
             Err(refusal) => {
@@ -62,14 +66,14 @@ impl Shell {
         offer: OfferId,
     ) {
         let driver = self.id;
-        let booking = match state.driver.as_ref().and_then(|driver| driver.current.as_ref()) {
-            Some(Commitment::Held { offer: held }) if held.id == offer => held.booking,
+        let booking = match state.driver.as_ref().and_then(|driver| driver.commitment(offer)) {
+            Some(Commitment::Held { offer: held }) => held.booking,
             Some(Commitment::Taken { offer: taken, .. })
-                if taken.id == offer && self.runtime.world().faults.ttl_frees_taken() =>
+                if self.runtime.world().faults.ttl_frees_taken() =>
             {
                 taken.booking
             }
-            Some(Commitment::Held { .. } | Commitment::Taken { .. }) | None => return,
+            Some(Commitment::Taken { .. }) | None => return,
         };
         if let Err(refusal) = self.propose(state, None, Command::ExpireHold { driver, offer }).await
         {
@@ -78,7 +82,7 @@ impl Shell {
             myself.send_after(pause, move || Message::OfferDue(offer));
             return;
         }
-        if state.driver.as_ref().is_some_and(|driver| driver.current.is_none()) {
+        if !holds(state, offer) {
             self.tell_booking(booking, offer, OfferNews::Expired);
             let ended = Push::OfferEnded { offer, how: OfferEnd::Expired };
             state.phone.push(&self.runtime, driver, ended);
@@ -92,9 +96,8 @@ impl Shell {
         idempotency: Option<Idempotency>,
     ) -> Result<Driver, Refusal> {
         let driver = self.id;
-        let booking = state.driver.as_ref().and_then(|driver| driver.current.as_ref());
-        let booking =
-            booking.filter(|current| current.offer().id == offer).map(|c| c.offer().booking);
+        let booking = state.driver.as_ref().and_then(|driver| driver.commitment(offer));
+        let booking = booking.map(|his| his.offer().booking);
         self.propose(state, idempotency, Command::Decline { driver, offer }).await?;
         if let Some(booking) = booking {
             self.tell_booking(booking, offer, OfferNews::Declined);
@@ -104,12 +107,14 @@ impl Shell {
 
     pub(super) async fn release(
         &self,
+        myself: &ActorRef<Message>,
         state: &mut State,
         offer: OfferId,
         ended: Option<Ended>,
     ) -> Result<(), Refusal> {
         let driver = self.id;
         let his = holds(state, offer);
+        let had_next = state.driver.as_ref().is_some_and(|driver| driver.next.is_some());
         let known = |known: &Driver| driver::outcome(known, offer).is_some();
         if !his && state.driver.as_ref().is_some_and(known) {
             return Ok(()); // An end is for ever, however old the record that knows of it.
@@ -121,6 +126,10 @@ impl Shell {
         };
         if his {
             state.phone.push(&self.runtime, driver, push);
+        }
+        if had_next {
+            // What was to follow is what he drives now.
+            self.take_up(myself, state);
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use proto::{Slot, WallMs};
 enum Seen {
     Offer(u64),
     Ended(u64, Why),
+    Next(u64),
     Step(u64, u32),
 }
 
@@ -114,7 +115,7 @@ fn check_offers(seen: &[Seen], what: &str) {
         let Seen::Offer(n) = offer else { continue };
         assert!(!seen[at + 1..].contains(offer), "twice, {what}");
         let job = |seen: &Seen| match seen {
-            Seen::Offer(n) | Seen::Ended(n, _) | Seen::Step(n, _) => *n,
+            Seen::Offer(n) | Seen::Ended(n, _) | Seen::Next(n) | Seen::Step(n, _) => *n,
         };
         assert!(seen[..at].iter().all(|seen| job(seen) < *n), "late, {what}");
     }
@@ -155,6 +156,7 @@ impl World {
                         Why::Filled | Why::Cancelled => OfferState::Cancelled,
                         Why::Expired => OfferState::Expired,
                         Why::Declined => OfferState::Declined,
+                        Why::Withdrawn => OfferState::Lapsed { waited_ms: 1 },
                     };
                     if *why == Why::Filled {
                         ride.offers.push((offer(1_000_000), OfferState::Accepted));
@@ -292,6 +294,7 @@ impl Phone {
                 News::Trip { trip, step, .. } => {
                     self.seen.push(Seen::Step(trip.minted_at().0, step.sequence));
                 }
+                News::Next { offer, .. } => self.seen.push(Seen::Next(number(offer.id))),
                 News::Hello { .. } | News::Still => {}
             }
         }
@@ -422,6 +425,22 @@ fn an_offer_whose_end_was_pushed_is_not_shown_by_an_answer_from_before() {
     world.happened = moments(1, Fate::Ended(OfferEnd::Taken, Why::Cancelled));
     phone.catch_up(&world);
     assert_eq!(phone.seen, [Seen::Ended(1, Why::Cancelled)]);
+}
+
+#[test]
+fn an_offer_of_a_next_ride_leaves_the_trip_as_it_is_and_is_shown_unless_it_has_ended() {
+    let mut world = world(Vec::new());
+    let mut phone = begun(&world);
+    let put = |n| Moment::Log(What::NextPut { offer: Box::new(offer(n)) });
+    let ended =
+        |n, how| Moment::Log(What::NextEnded { offer: offer_id(n), booking: booking_id(n), how });
+    world.happened = vec![put(1), ended(1, OfferEnd::Expired), put(2)];
+    phone.catch_up(&world);
+    assert_eq!(phone.seen, [Seen::Ended(1, Why::Expired), Seen::Next(2)]);
+    assert_eq!(phone.cursor.and_then(|place| place.job), None);
+    world.happened.push(ended(2, OfferEnd::Taken));
+    phone.catch_up(&world);
+    assert_eq!(phone.seen[2..], [Seen::Ended(2, Why::Withdrawn)]);
 }
 
 #[test]

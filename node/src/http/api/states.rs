@@ -13,9 +13,12 @@ const OTHERS: &str = "\n\n**A booking** is `PENDING` while it looks for a driver
     started. If its driver calls off, it is `CANCELLED` and `replaced_by` names the booking that goes \
     on for it. While its driver is on his way it may change to a better one, if the policy has that: then \
     `driver_id` and `trip_id` are others, and the trip before ended as `CANCELLED` by `SYSTEM` with the \
-    reason `REASSIGNED`.\n\n**An offer** is `PENDING`, then for ever `ACCEPTED`, `DECLINED`, `EXPIRED` (nobody \
+    reason `REASSIGNED`. If the policy has that, it may be `PROMISED` to a driver who has a rider aboard: \
+    `driver_id` comes when that ride has ended, and then it is `ASSIGNED`; or it is `PENDING` again, if he \
+    does not come in time.\n\n**An offer** is `PENDING`, then for ever `ACCEPTED`, `DECLINED`, `EXPIRED` (nobody \
     answered in time) or `CANCELLED` (the booking was filled or called off first); an accepted one is \
-    `REASSIGNED` where the booking went on with a better driver.\n\n\
+    `REASSIGNED` where the booking went on with a better driver. One that its driver took as his next ride is \
+    `PROMISED`, then `ACCEPTED`, or `LAPSED` where nothing came of it.\n\n\
     **A trip**, and what each step makes of it, or why not:\n\n";
 
 /// Adds them to what stands above the endpoints.

@@ -29,7 +29,11 @@ impl MadeView {
     /// All offers of a booking, as `asker` may see them.
     pub(super) fn all(booking: &Booking, asker: Identity) -> Vec<Self> {
         let made = |(offer, state): &(Offer, OfferState)| {
-            let named = matches!(state, OfferState::Accepted | OfferState::Reassigned { .. })
+            let comes = matches!(
+                state,
+                OfferState::Accepted | OfferState::Reassigned { .. } | OfferState::Promised
+            );
+            let named = comes
                 || match asker {
                     Identity::Believed | Identity::Gateway | Identity::Operator => true,
                     Identity::Driver(own) => own == offer.driver,
@@ -60,6 +64,8 @@ const fn offer_status(state: OfferState) -> &'static str {
         OfferState::Expired => "EXPIRED",
         OfferState::Cancelled => "CANCELLED",
         OfferState::Reassigned { .. } => "REASSIGNED",
+        OfferState::Promised => "PROMISED",
+        OfferState::Lapsed { .. } => "LAPSED",
     }
 }
 

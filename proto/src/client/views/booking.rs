@@ -61,13 +61,15 @@ pub enum BookingStatus {
     Completed,
     /// Carried and paid.
     Paid,
+    /// A driver comes when the ride that he is on has ended.
+    Promised,
 }
 
 impl BookingStatus {
     /// Whether nothing more can happen to it that the rider waits for.
     pub const fn is_terminal(self) -> bool {
         match self {
-            Self::Pending | Self::Assigned => false,
+            Self::Pending | Self::Assigned | Self::Promised => false,
             Self::Cancelled | Self::RequestExpired | Self::Completed | Self::Paid => true,
         }
     }
@@ -76,7 +78,11 @@ impl BookingStatus {
     pub const fn is_served(self) -> bool {
         match self {
             Self::Completed | Self::Paid => true,
-            Self::Pending | Self::Assigned | Self::Cancelled | Self::RequestExpired => false,
+            Self::Pending
+            | Self::Assigned
+            | Self::Cancelled
+            | Self::RequestExpired
+            | Self::Promised => false,
         }
     }
 }
@@ -97,6 +103,10 @@ pub enum OfferStatus {
     Cancelled,
     /// He came for the rider, until the booking changed to a better driver.
     Reassigned,
+    /// He comes when the ride that he is on has ended.
+    Promised,
+    /// He was to come so, and nothing came of it.
+    Lapsed,
 }
 
 /// Who did something.

@@ -97,6 +97,9 @@ pub struct Driver {
     /// The trip that he is committed to.
     #[serde(default, deserialize_with = "text::maybe::deserialize")]
     pub current_trip_id: Option<TripId>,
+    /// The booking that he serves when his trip has ended.
+    #[serde(default, deserialize_with = "text::maybe::deserialize")]
+    pub next_booking_id: Option<BookingId>,
 }
 
 #[cfg(test)]

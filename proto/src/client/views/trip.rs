@@ -251,6 +251,8 @@ pub enum OfferEnd {
     FilledByAnotherDriver,
     /// The booking was called off.
     Cancelled,
+    /// The booking that he was to serve next goes without him.
+    Withdrawn,
     /// Something newer than this client.
     #[serde(other)]
     Unknown,

@@ -32,6 +32,20 @@ impl ClaimAnswer {
     }
 }
 
+/// What a driver's yes came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Accepted {
+    /// His trip.
+    Trip(Box<Trip>),
+    /// It is his when the ride that he is on has ended.
+    Next {
+        /// Which offer.
+        offer: OfferId,
+        /// Of which booking.
+        booking: BookingId,
+    },
+}
+
 /// What the driver's record says to a hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HoldAnswer {
