@@ -19,6 +19,7 @@
 //! | `reads` | linearizable reads, many to a round of confirmation |
 //! | `offline` | what an operator asks of a directory that nobody has open |
 //! | `handover` | how long a group has no leader while its leadership goes back |
+//! | `hints` | who leads a group, as far as this node can know |
 //! | `tend` | what a node does for its groups in turn: heartbeats, snapshots, members, leaders |
 
 pub(crate) mod archive;
@@ -30,6 +31,7 @@ mod founding;
 #[cfg(test)]
 mod fuzz;
 mod handover;
+mod hints;
 mod image;
 mod journal;
 mod keeper;
@@ -573,38 +575,10 @@ impl Ledger for Replicated {
     }
 
     fn leader(&self, group: GroupId) -> Option<NodeId> {
-        if self.0.leadership.borrow().contains_key(&group) {
-            return Some(self.0.me());
-        }
-        if let Some(here) = self.here(group)
-            && !here.replica.members().voters.is_empty()
-        {
-            let heard = self.0.heard().get(&group).copied();
-            let heard = heard.filter(|leader| *leader != self.0.me());
-            let known = self.0.known();
-            let wanted = known.plan.get(&group).is_some_and(|it| it.contains(&self.0.me()));
-            // A replica knows; while it does not, nobody here should guess, unless it was
-            // dismissed and will never hear again.
-            if heard.is_some() || wanted {
-                return heard;
-            }
-        }
-        let (living, known) = ((self.0.living)(), self.0.known());
-        let hint = self.0.heard().get(&group).copied();
-        let planned = known.plan.get(&group).into_iter().flatten().copied();
-        let mut candidates = hint.into_iter().chain(planned);
-        candidates.find(|node| *node != self.0.me() && living.contains(node))
+        self.probable_leader(group)
     }
 
     fn heard(&self, group: GroupId, leader: Option<NodeId>) {
-        let replica =
-            self.here(group).is_some_and(|here| !here.replica.members().voters.is_empty());
-        if !replica {
-            let mut heard = self.0.heard();
-            match leader {
-                Some(leader) => heard.insert(group, leader),
-                None => heard.remove(&group),
-            };
-        }
+        self.hear_of(group, leader);
     }
 }
