@@ -72,7 +72,11 @@ policy_args! {
     age_weight_pct: u16, "HANSOM_AGE_WEIGHT_PCT";
     /// How much the time of a ride counts against it where several bookings want one driver, in percent [default: 10]
     ride_weight_pct: u16, "HANSOM_RIDE_WEIGHT_PCT";
-    /// From so many others waiting nearby on, the two values for a crowd count; 0 is never [default: 200]
+    /// The last part of a booking's time, in percent of it, where it may not find another driver [default: 33]
+    last_chance_pct: u16, "HANSOM_LAST_CHANCE_PCT";
+    /// How much speaks for a booking there, in percent of how far it is into that part [default: 200]
+    last_chance_weight_pct: u16, "HANSOM_LAST_CHANCE_WEIGHT_PCT";
+    /// From so many others waiting nearby on, the two values for a crowd count; 0 is never [default: 250]
     crowded_from: u16, "HANSOM_CROWDED_FROM";
     /// How much waiting counts in a crowd, in percent [default: 20]
     crowded_age_weight_pct: u16, "HANSOM_CROWDED_AGE_WEIGHT_PCT";
