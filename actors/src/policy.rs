@@ -156,7 +156,7 @@ impl Default for Policy {
             offer_shown_ms: 10_000,
             booking_ttl_ms: 60_000,
             attempt_ms: 20_000,
-            search_radii_m: [1_000, 3_000, 5_000],
+            search_radii_m: [1_000, 3_000, 8_000],
             max_offers_per_attempt: 1,
             claim_window_ms: 150,
             claim_reserve_ms: 500,

@@ -230,4 +230,15 @@ mod tests {
             assert!(error.contains(setting), "{error}");
         }
     }
+
+    #[test]
+    fn only_those_who_are_named_run_and_all_where_nobody_is() {
+        let runs = |words: &str| {
+            let words = ["judge"].into_iter().chain(words.split_whitespace());
+            let args = Command::try_parse_from(words).unwrap().args;
+            Who::ALL.map(|who| args.runs(who))
+        };
+        assert_eq!(runs(""), [true; 4]);
+        assert_eq!(runs("--only ours,batch"), [true, false, false, true]);
+    }
 }

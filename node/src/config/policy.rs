@@ -12,7 +12,7 @@ macro_rules! policy_args {
         #[command(next_help_heading = "Policy")]
         pub struct PolicyArgs {
             $($(#[doc = $doc])* #[arg(long, env = $env, value_name = "N")] pub $field: Option<$type>,)*
-            /// The radius of each of the three attempts, in metres, not shrinking [default: 1000,3000,5000]
+            /// The radius of each of the three attempts, in metres, not shrinking [default: 1000,3000,8000]
             #[arg(long, env = "HANSOM_SEARCH_RADII_M", value_name = "M,M,M")]
             pub search_radii_m: Option<String>,
             /// The pickup cap of each of them, in percent of the cap [default: 100,100,100]
@@ -111,7 +111,7 @@ impl PolicyArgs {
     pub(super) fn into_policy(self) -> Result<Policy, ConfigError> {
         let mut policy = self.over(Policy::default());
         if let Some(list) = &self.search_radii_m {
-            policy.search_radii_m = three(list, "search-radii-m", "1000,3000,5000")?;
+            policy.search_radii_m = three(list, "search-radii-m", "1000,3000,8000")?;
         }
         if let Some(list) = &self.attempt_cap_pct {
             policy.attempt_cap_pct = three(list, "attempt-cap-pct", "40,70,100")?;
