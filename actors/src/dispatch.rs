@@ -55,8 +55,10 @@ pub const REBID_MS: u64 = 1_000;
 pub const REBID_MAX_MS: u64 = 2_000;
 /// How many candidates one search brings, where few offers are out at once.
 pub const CANDIDATES: u16 = 32;
-/// The most that one search brings: as many as there can be offers of a booking.
-pub const CANDIDATES_MAX: u16 = 64;
+/// The most that one search brings. Of those near in a straight line few may be near by road: at the widest
+/// radius in Manhattan half of the searches that some free car could reach did not find it among 32. At
+/// some 60 bytes each an answer stays below 8 KB.
+pub const CANDIDATES_MAX: u16 = 128;
 /// Lost claims before the booking steps back for a moment, for each offer that may be out at once.
 pub const CLAIM_ROUNDS: u32 = 3;
 /// Claims, records and holds under way at once. The widest fan-out takes two rounds of them: some
@@ -66,8 +68,12 @@ pub const UNDER_WAY_MAX: usize = 32;
 /// answer, even a late one, normally arrives first.
 pub const OFFER_GRACE_MS: u64 = 2_000;
 
-/// How many candidates a search should bring under a policy: twice as many as are asked at once.
-pub fn candidates_max(policy: &Policy) -> u16 {
+/// How many candidates a search of this radius should bring under a policy: twice as many as are asked at
+/// once, and the most where nobody was there at once.
+pub fn candidates_max(policy: &Policy, radius_m: u32) -> u16 {
+    if radius_m >= policy.search_radii_m[1] {
+        return CANDIDATES_MAX;
+    }
     policy.max_offers_per_attempt.saturating_mul(2).clamp(CANDIDATES, CANDIDATES_MAX)
 }
 
@@ -202,9 +208,10 @@ impl Dispatch {
         u32::try_from(age_ms).unwrap_or(u32::MAX)
     }
 
-    /// What speaks for this booking where several want the same driver, in milliseconds of pickup time.
-    pub fn favour_ms(&self, now: MonoMs) -> i64 {
-        cost::favour_ms(&self.policy, self.asks(now))
+    /// What speaks for this booking where several want the same driver, in milliseconds of pickup time, if
+    /// he is there so long from now.
+    pub fn favour_ms(&self, now: MonoMs, arrival_ms: u64) -> i64 {
+        cost::favour_ms(&self.policy, self.asks(now), arrival_ms)
     }
 
     fn asks(&self, now: MonoMs) -> Asks {
@@ -271,7 +278,6 @@ impl Dispatch {
 
     /// Claims the best candidates, as many as there is room for.
     fn claim_next(&mut self, now: MonoMs, out: &mut Vec<Effect>) {
-        let favour_ms = self.favour_ms(now);
         let contended = self.contended;
         while self.room() > 0
             && self.flight.under_way() < UNDER_WAY_MAX
@@ -279,6 +285,7 @@ impl Dispatch {
             && let Some(next) = self.candidates.iter().position(|it| !self.flight.asks(it.driver))
         {
             let candidate = self.candidates.remove(next);
+            let favour_ms = self.favour_ms(now, u64::from(candidate.eta_s) * 1_000);
             self.flight.claim(candidate);
             self.trace.fate(candidate.driver, Fate::Asked);
             out.push(Effect::Claim { candidate, favour_ms, contended });

@@ -22,6 +22,9 @@ const REASSIGN_MOST: u16 = 8;
 /// booking whose driver is on his way.
 const REASSIGN_LEAST_MS: u32 = 100;
 
+/// The most that a last chance may weigh, in percent: more than ten times its time is "whoever else waits".
+const LAST_CHANCE_WEIGHT_MOST: u16 = 1_000;
+
 /// The values in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -59,6 +62,13 @@ pub struct Policy {
     /// How much the time of the ride counts against a booking where several want one driver, in percent
     /// of it: where cars are scarce, short rides first serve more riders.
     pub ride_weight_pct: u16,
+    /// The last part of a booking's time, in percent of it: one that a driver would reach only then, or that
+    /// has only that left to look for one, may not find another. Its time is `pickup_within_ms`, or
+    /// `booking_ttl_ms` where that is off. 0 is no such part.
+    pub last_chance_pct: u16,
+    /// How much speaks for a booking there that drivers are wanted for by others too, in percent of how
+    /// far it is into that part; in a crowd nothing does.
+    pub last_chance_weight_pct: u16,
     /// From so many other bookings waiting nearby on, `crowded_age_weight_pct` counts instead and
     /// the pickup cap is `crowded_cap_pct` of itself; 0 is never.
     pub crowded_from: u16,
@@ -158,7 +168,7 @@ impl Default for Policy {
             offer_shown_ms: 10_000,
             booking_ttl_ms: 60_000,
             attempt_ms: 20_000,
-            search_radii_m: [1_000, 3_000, 5_000],
+            search_radii_m: [1_000, 3_000, 8_000],
             max_offers_per_attempt: 1,
             claim_window_ms: 150,
             claim_reserve_ms: 500,
@@ -168,7 +178,9 @@ impl Default for Policy {
             attempt_cap_pct: [100; ATTEMPTS],
             age_weight_pct: 100,
             ride_weight_pct: 10,
-            crowded_from: 200,
+            last_chance_pct: 33,
+            last_chance_weight_pct: 200,
+            crowded_from: 250,
             crowded_age_weight_pct: 20,
             crowded_cap_pct: 100,
             soon_ms: 5_000,
@@ -242,9 +254,14 @@ impl Policy {
         {
             return refuse("crowded_cap_pct, attempt_cap_pct", "must be 1 to 100");
         }
-        if self.age_weight_pct.max(self.crowded_age_weight_pct).max(self.ride_weight_pct) > 100 {
-            let weights = "age_weight_pct, crowded_age_weight_pct, ride_weight_pct";
+        let shares = [self.age_weight_pct, self.crowded_age_weight_pct, self.ride_weight_pct];
+        if shares.into_iter().any(|pct| pct > 100) || self.last_chance_pct > 100 {
+            let weights =
+                "age_weight_pct, crowded_age_weight_pct, ride_weight_pct, last_chance_pct";
             return refuse(weights, "must be at most 100");
+        }
+        if self.last_chance_weight_pct > LAST_CHANCE_WEIGHT_MOST {
+            return refuse("last_chance_weight_pct", "must be at most 1000");
         }
         if self.speed_cms == 0 || self.detour_pct < 100 {
             return refuse("speed_cms, detour_pct", "must be above 0 and at least 100");

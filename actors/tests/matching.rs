@@ -144,7 +144,7 @@ impl Town {
             })
             .collect();
         candidates.sort_by_key(|candidate| (candidate.distance_m, candidate.driver));
-        candidates.truncate(dispatch::candidates_max(&self.policy).into());
+        candidates.truncate(dispatch::candidates_max(&self.policy, radius_m).into());
         let others =
             self.got.iter().enumerate().filter(|(other, got)| *other != n && got.is_none());
         let waiting = u32::try_from(others.count()).unwrap();

@@ -2,7 +2,7 @@
 
 mod plot;
 
-use crate::compare::{BATCH, OURS, PLAIN, Row, SERVING, Swept, TUNED, Table};
+use crate::compare::{Role, Row, Swept, Table};
 use crate::contest::FAMILIES;
 use crate::score::{Difference, Score};
 use comfy_table::presets::ASCII_MARKDOWN;
@@ -68,7 +68,6 @@ impl Report {
     fn section(&self, table: &Table, out: &mut String) {
         // Writing to a string can't fail.
         let _infallible = writeln!(out, "\n## {} cars, {}\n", table.cars, table.world);
-        let of = |row: usize| &table.rows[row];
         let mut grid = comfy_table::Table::new();
         grid.load_preset(ASCII_MARKDOWN).set_header([
             "policy",
@@ -91,22 +90,24 @@ impl Report {
         for row in &table.rows {
             let Row { policy, mean, share, .. } = row;
             let Score { wait_mean_s, wait_p50_s, wait_p95_s, deadhead_km, swaps, gini, .. } = mean;
-            let against = |than: usize| {
-                let difference = &row.penalised[than];
-                let pct = difference.mean * 100.0 / of(than).mean.penalised_s;
-                format!("{} ({pct:+.1} %)", points(difference, 1.0))
+            let against = |than: Role| {
+                let known = row.penalised.get(&than).zip(table.row(than));
+                known.map_or_else(String::new, |(difference, other)| {
+                    let pct = difference.mean * 100.0 / other.mean.penalised_s;
+                    format!("{} ({pct:+.1} %)", points(difference, 1.0))
+                })
             };
             grid.add_row([
                 policy.clone(),
                 format!("{:.2}", mean.share * 100.0),
-                points(share, 100.0),
+                share.as_ref().map_or_else(String::new, |it| points(it, 100.0)),
                 format!("{wait_mean_s:.1}"),
                 format!("{wait_p50_s:.1}"),
                 format!("{wait_p95_s:.1}"),
                 format!("{:.1}", mean.penalised_s),
-                against(BATCH),
-                against(TUNED),
-                against(SERVING),
+                against(Role::Batch),
+                against(Role::Tuned),
+                against(Role::Serving),
                 format!("{deadhead_km:.3}"),
                 format!("{:.2}", mean.deadhead_share * 100.0),
                 format!("{:.1}", mean.idle_share * 100.0),
@@ -116,32 +117,45 @@ impl Report {
             ]);
         }
         let _infallible = writeln!(out, "{grid}\n");
-        for than in [BATCH, TUNED, SERVING] {
-            let (against, other) = (&of(OURS).penalised[than], of(than));
-            let verdict = verdict(against, other.mean.penalised_s);
-            let less = (of(OURS).mean.share - other.mean.share) * 100.0;
-            let name = &other.policy;
-            let _infallible = writeln!(
-                out,
-                "* ours against {name}: penalised wait {verdict}; {less:+.1} points of riders served."
-            );
+        if let Some(ours) = table.row(Role::Ours) {
+            against(table, ours, out);
         }
-        let _infallible = writeln!(out, "* ours against batch: {}.", served(&of(OURS).share));
         for other in self.references.iter().filter(|it| it.fleet as usize == table.cars) {
             let Published { policy, served_share, wait_mean_s, .. } = other;
             let share = served_share * 100.0;
             let _infallible =
                 writeln!(out, "* elsewhere, {policy}: {share:.2} % served, wait {wait_mean_s} s");
         }
-        if let Some(bound_min) = table.bound_min {
-            costs(table, bound_min, out);
+        if let Some((bound_min, plain)) = table.bound_min.zip(table.row(Role::Plain)) {
+            costs(table, bound_min, plain.mean.cost_min, out);
         }
-        sweep(table, out);
+        if !table.swept.is_empty() {
+            sweep(table, out);
+        }
+    }
+}
+
+/// Ours against those that it is judged by, in words.
+fn against(table: &Table, ours: &Row, out: &mut String) {
+    for than in [Role::Batch, Role::Tuned, Role::Serving] {
+        let Some((against, other)) = ours.penalised.get(&than).zip(table.row(than)) else {
+            continue;
+        };
+        let verdict = verdict(against, other.mean.penalised_s);
+        let less = (ours.mean.share - other.mean.share) * 100.0;
+        let name = &other.policy;
+        let _infallible = writeln!(
+            out,
+            "* ours against {name}: penalised wait {verdict}; {less:+.1} points of riders served."
+        );
+    }
+    if let Some(share) = &ours.share {
+        let _infallible = writeln!(out, "* ours against batch: {}.", served(share));
     }
 }
 
 /// The published runs' cost of each policy, beside what no policy can beat.
-fn costs(table: &Table, bound_min: f64, out: &mut String) {
+fn costs(table: &Table, bound_min: f64, plain: f64, out: &mut String) {
     let mut grid = comfy_table::Table::new();
     grid.load_preset(ASCII_MARKDOWN).set_header([
         "policy",
@@ -151,7 +165,6 @@ fn costs(table: &Table, bound_min: f64, out: &mut String) {
         "cost min",
         "vs plain nearest",
     ]);
-    let plain = table.rows[PLAIN].mean.cost_min;
     for Row { policy, mean, cost, .. } in &table.rows {
         grid.add_row([
             policy.clone(),
@@ -159,7 +172,9 @@ fn costs(table: &Table, bound_min: f64, out: &mut String) {
             format!("{:.0}", mean.driving_min),
             format!("{:.0}", mean.late_min),
             format!("{:.0}", mean.cost_min),
-            format!("{} ({:+.2} %)", points(cost, 1.0), cost.mean * 100.0 / plain),
+            cost.as_ref().map_or_else(String::new, |cost| {
+                format!("{} ({:+.2} %)", points(cost, 1.0), cost.mean * 100.0 / plain)
+            }),
         ]);
     }
     let least = (bound_min / plain - 1.0) * 100.0;

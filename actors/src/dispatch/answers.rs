@@ -1,8 +1,8 @@
 //! What a dispatch makes of the answers that come: of a search, a claim, a record, a hold, a board.
 
 use super::{
-    Dispatch, Doing, Effect, Findings, OFFER_GRACE_MS, Prospect, REBID_MAX_MS, REBID_MS, Ranked,
-    candidates_max, cost,
+    CANDIDATES_MAX, Dispatch, Doing, Effect, Findings, OFFER_GRACE_MS, Prospect, REBID_MAX_MS,
+    REBID_MS, Ranked, cost,
 };
 use crate::policy::Policy;
 use proto::record::Offer;
@@ -199,7 +199,7 @@ impl Dispatch {
             self.rounds_lost = 0;
             let place = self.candidates.partition_point(|known| known.cost_ms <= ranked.cost_ms);
             self.candidates.insert(place, ranked);
-            self.candidates.truncate(candidates_max(&self.policy).into());
+            self.candidates.truncate(CANDIDATES_MAX.into());
             self.trace.woken(&ranked);
         }
     }

@@ -103,16 +103,35 @@ impl Fairness {
 }
 
 /// What speaks for a booking where several want the same driver, in milliseconds of pickup time: a share
-/// of its waiting, less a share of its ride. Where cars are scarce, one that is sent on a long ride is
-/// missing for as long elsewhere.
-pub fn favour_ms(policy: &Policy, asks: Asks) -> i64 {
+/// of its waiting, less a share of its ride, and more where he may be its last chance. Where cars are
+/// scarce, one that is sent on a long ride is missing for as long elsewhere.
+pub fn favour_ms(policy: &Policy, asks: Asks, arrival_ms: u64) -> i64 {
     let weight = match crowded(policy, asks.waiting) {
         true => policy.crowded_age_weight_pct,
         false => policy.age_weight_pct,
     };
-    let share =
-        |ms: u64, pct: u16| i64::try_from(ms.saturating_mul(pct.into()) / 100).unwrap_or(i64::MAX);
     share(asks.age_ms.into(), weight) - share(asks.ride_ms, policy.ride_weight_pct)
+        + last_chance_ms(policy, asks, arrival_ms)
+}
+
+/// What speaks for a booking that has hardly time for another driver than one who is there so long from
+/// now. In a crowd nothing: somebody goes without, and whoever has just asked waits less for the same car.
+fn last_chance_ms(policy: &Policy, asks: Asks, arrival_ms: u64) -> i64 {
+    if crowded(policy, asks.waiting) {
+        return 0;
+    }
+    let age_ms = u64::from(asks.age_ms);
+    let (time_ms, over_ms) = match policy.pickup_within_ms {
+        0 => (policy.booking_ttl_ms, age_ms),
+        within_ms => (within_ms, age_ms.saturating_add(arrival_ms)),
+    };
+    let last_ms = u64::from(time_ms) * u64::from(policy.last_chance_pct) / 100;
+    let left_ms = u64::from(time_ms).saturating_sub(over_ms);
+    share(last_ms.saturating_sub(left_ms), policy.last_chance_weight_pct)
+}
+
+fn share(ms: u64, pct: u16) -> i64 {
+    i64::try_from(ms.saturating_mul(pct.into()) / 100).unwrap_or(i64::MAX)
 }
 
 fn crowded(policy: &Policy, waiting: u32) -> bool {
@@ -172,10 +191,36 @@ mod tests {
 
     #[test]
     fn waiting_speaks_for_a_booking_and_a_long_ride_against_it() {
-        let policy = Policy { age_weight_pct: 50, ride_weight_pct: 10, ..Policy::default() };
-        let favour = |age_ms, ride_ms| favour_ms(&policy, Asks { ride_ms, ..asks(age_ms, 3) });
+        let policy = Policy {
+            age_weight_pct: 50,
+            ride_weight_pct: 10,
+            last_chance_pct: 0,
+            ..Policy::default()
+        };
+        let favour = |age_ms, ride_ms| favour_ms(&policy, Asks { ride_ms, ..asks(age_ms, 3) }, 0);
         assert_eq!([favour(60_000, 0), favour(0, 600_000)], [30_000, -60_000]);
         assert_eq!(favour(60_000, 600_000), -30_000);
+    }
+
+    #[test]
+    fn a_last_chance_speaks_for_a_booking_the_more_the_less_is_left_but_not_in_a_crowd() {
+        let policy = Policy {
+            pickup_within_ms: 300_000,
+            last_chance_pct: 33,
+            last_chance_weight_pct: 200,
+            crowded_from: 10,
+            ..Policy::default()
+        };
+        let speaks = |age_ms, arrival_ms| last_chance_ms(&policy, asks(age_ms, 9), arrival_ms);
+        // Of 300 s the last 99 count, and each second twice.
+        assert_eq!([speaks(0, 201_000), speaks(100_000, 101_000)], [0, 0]);
+        assert_eq!([speaks(0, 202_000), speaks(100_000, 150_000)], [2_000, 98_000]);
+        assert_eq!([speaks(0, 300_000), speaks(400_000, 0)], [198_000, 198_000]);
+        assert_eq!(last_chance_ms(&policy, asks(100_000, 10), 150_000), 0, "in a crowd");
+        // Where pickups have no limit, its time is that to look for a driver in.
+        let policy = Policy { pickup_within_ms: 0, booking_ttl_ms: 60_000, ..policy };
+        let speaks = |age_ms| last_chance_ms(&policy, asks(age_ms, 9), 500_000);
+        assert_eq!([speaks(40_200), speaks(50_200), speaks(60_000)], [0, 20_000, 39_600]);
     }
 
     #[test]
@@ -215,10 +260,11 @@ mod tests {
             crowded_cap_pct: 50,
             attempt_cap_pct: [40, 100, 100],
             age_weight_pct: 100,
+            last_chance_pct: 0,
             ..Policy::default()
         };
-        assert_eq!(favour_ms(&policy, asks(100_000, 9)), 100_000);
-        assert_eq!(favour_ms(&policy, asks(100_000, 10)), 5_000);
+        assert_eq!(favour_ms(&policy, asks(100_000, 9), 0), 100_000);
+        assert_eq!(favour_ms(&policy, asks(100_000, 10), 0), 5_000);
         let fits = |eta_ms, waiting, attempt| {
             fits(&policy, &prospect(eta_ms), Asks { attempt, ..asks(0, waiting) })
         };

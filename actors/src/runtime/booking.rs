@@ -253,7 +253,8 @@ impl Shell {
         let (runtime, myself) = (self.runtime.clone(), myself.clone());
         let (pickup, need) = (running.booking.pickup.point, running.booking.need);
         let now = runtime.world().clock.mono();
-        let (age_ms, favour_ms) = (running.dispatch.age_ms(now), running.dispatch.favour_ms(now));
+        let (age_ms, favour_ms) =
+            (running.dispatch.age_ms(now), running.dispatch.favour_ms(now, 0));
         let passed_over = running.dispatch.passed_over().iter().copied().collect();
         let demand = Demand { booking: self.id, pickup, need, age_ms, radius_m, favour_ms };
         tokio::spawn(async move {

@@ -127,7 +127,7 @@ impl Runtime {
     pub(super) async fn candidates(&self, demand: Demand, passed_over: Vec<DriverId>) -> Findings {
         let world = self.world();
         let policy = world.policy.load_full();
-        let (me, max) = (world.node, dispatch::candidates_max(&policy));
+        let (me, max) = (world.node, dispatch::candidates_max(&policy, demand.radius_m));
         // Those who wait in a queue nearby are left out of what comes back.
         let asked_max = queue::more_than_wait(&policy, &demand, max);
         let Demand { pickup, radius_m, need, .. } = demand;

@@ -22,11 +22,11 @@ impl Run<'_, '_> {
         let age_ms = now_ms - self.street.requests[rider].at_ms;
         let age_ms = u32::try_from(age_ms).unwrap_or(u32::MAX);
         let dispatch = self.shells[rider].dispatch.as_ref();
-        let favour_ms = dispatch.map_or(0, |dispatch| dispatch.favour_ms(MonoMs(now_ms)));
+        let favour_ms = dispatch.map_or(0, |dispatch| dispatch.favour_ms(MonoMs(now_ms), 0));
         let (booking, need) = (booking(rider), need());
         let demand = Demand { booking, pickup, need, age_ms, radius_m, favour_ms };
         let waiting = self.cells.post(demand, MonoMs(now_ms));
-        let max = dispatch::candidates_max(&self.ours.policy);
+        let max = dispatch::candidates_max(&self.ours.policy, radius_m);
         let ending_m = cost::ending_m(&self.ours.policy);
         let (near, ending, partial) = self.near(now_ms, rider, radius_m, (max, ending_m));
         let mut candidates: Vec<Prospect> =

@@ -122,3 +122,24 @@ fn a_car_that_ends_next_door_is_waited_for_instead_of_one_from_far_away() {
     assert_eq!(fetched(30_000), (0, 80));
     assert_eq!(fetched(0), (1, 340), "without counting on him the far one is sent");
 }
+
+#[test]
+fn the_last_chance_of_one_rider_goes_before_one_of_many() {
+    let network = line(60);
+    // Two rides keep both cars busy, until 80 s at 21 and until 160 s at 20. Whoever waits at 32 has been
+    // waiting for 60 s when the first car comes free, and no other could be there in time; who waits at
+    // 24 is nearer to it, and to the second as well.
+    let asks = |at_ms, from, to| Request { at_ms, from, to };
+    let requests = [asks(0, 20, 21), asks(0, 15, 20), asks(20_000, 32, 33), asks(50_000, 24, 25)];
+    let served = |last_chance_pct| {
+        let mut street = Street::new(&network, &requests, &[20, 15]);
+        let mut ours = ours(300_000);
+        (ours.policy.soon_ms, ours.policy.reassign_max) = (0, 0);
+        ours.policy.last_chance_pct = last_chance_pct;
+        let draws = Draws { seed: 1, realism: Realism::NONE };
+        super::run(&mut street, &ours, draws, &Still);
+        street.riders.iter().map(|rider| rider.served).collect::<Vec<_>>()
+    };
+    assert_eq!(served(Policy::default().last_chance_pct), [true; 4]);
+    assert_eq!(served(0), [true, true, false, true], "the nearer one has the first car");
+}

@@ -12,7 +12,7 @@ macro_rules! policy_args {
         #[command(next_help_heading = "Policy")]
         pub struct PolicyArgs {
             $($(#[doc = $doc])* #[arg(long, env = $env, value_name = "N")] pub $field: Option<$type>,)*
-            /// The radius of each of the three attempts, in metres, not shrinking [default: 1000,3000,5000]
+            /// The radius of each of the three attempts, in metres, not shrinking [default: 1000,3000,8000]
             #[arg(long, env = "HANSOM_SEARCH_RADII_M", value_name = "M,M,M")]
             pub search_radii_m: Option<String>,
             /// The pickup cap of each of them, in percent of the cap [default: 100,100,100]
@@ -72,7 +72,11 @@ policy_args! {
     age_weight_pct: u16, "HANSOM_AGE_WEIGHT_PCT";
     /// How much the time of a ride counts against it where several bookings want one driver, in percent [default: 10]
     ride_weight_pct: u16, "HANSOM_RIDE_WEIGHT_PCT";
-    /// From so many others waiting nearby on, the two values for a crowd count; 0 is never [default: 200]
+    /// The last part of a booking's time, in percent of it, where it may not find another driver [default: 33]
+    last_chance_pct: u16, "HANSOM_LAST_CHANCE_PCT";
+    /// How much speaks for a booking there, in percent of how far it is into that part [default: 200]
+    last_chance_weight_pct: u16, "HANSOM_LAST_CHANCE_WEIGHT_PCT";
+    /// From so many others waiting nearby on, the two values for a crowd count; 0 is never [default: 250]
     crowded_from: u16, "HANSOM_CROWDED_FROM";
     /// How much waiting counts in a crowd, in percent [default: 20]
     crowded_age_weight_pct: u16, "HANSOM_CROWDED_AGE_WEIGHT_PCT";
@@ -111,7 +115,7 @@ impl PolicyArgs {
     pub(super) fn into_policy(self) -> Result<Policy, ConfigError> {
         let mut policy = self.over(Policy::default());
         if let Some(list) = &self.search_radii_m {
-            policy.search_radii_m = three(list, "search-radii-m", "1000,3000,5000")?;
+            policy.search_radii_m = three(list, "search-radii-m", "1000,3000,8000")?;
         }
         if let Some(list) = &self.attempt_cap_pct {
             policy.attempt_cap_pct = three(list, "attempt-cap-pct", "40,70,100")?;

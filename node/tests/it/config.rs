@@ -69,7 +69,7 @@ fn a_secret_is_never_shown() {
 #[test]
 fn what_is_printed_says_what_is_used() {
     let shown = config("--single --offer-ttl-ms 1234 --offer-shown-ms 5").unwrap().to_string();
-    for line in ["single = true", "offer-ttl-ms = 1234", "search-radii-m = 1000,3000,5000"] {
+    for line in ["single = true", "offer-ttl-ms = 1234", "search-radii-m = 1000,3000,8000"] {
         assert!(shown.lines().any(|l| l == line), "no `{line}` in\n{shown}");
     }
 }
