@@ -206,7 +206,14 @@ impl Replicated {
         let ledger = Self(core);
         let groups: BTreeSet<GroupId> = tails.keys().chain(kept.keys()).copied().collect();
         for group in groups {
-            let (tail, kept) = (tails.remove(&group).unwrap_or_default(), kept.remove(&group));
+            let (tail, mut kept) = (tails.remove(&group).unwrap_or_default(), kept.remove(&group));
+            let snapshots = &ledger.0.means.snapshots;
+            if snapshots.newest(group).is_some_and(|index| tail.outlived(index)) {
+                tracing::info!(%group, "the removal of a replica is finished");
+                let forgotten = snapshots.forget(group).await;
+                forgotten.map_err(|_| OpenReplicatedError::Journal)?;
+                kept = None;
+            }
             if kept.is_none() && tail.is_left() {
                 ledger.0.left().insert(group, tail);
                 continue;

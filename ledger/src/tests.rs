@@ -6,6 +6,7 @@ mod history;
 mod joins;
 mod levels;
 mod log_store;
+mod removed;
 mod splits;
 mod storm;
 pub(crate) mod toy;

@@ -149,6 +149,12 @@ impl Tail {
         self.gone.is_some()
     }
 
+    /// Whether a snapshot that goes so far is what the removed replica left, which died before it had
+    /// taken it down. Nothing may begin from there: it lacks what the replica had acknowledged.
+    pub(crate) fn outlived(&self, snapshot: u64) -> bool {
+        self.is_left() && self.gone.as_ref().is_some_and(|gone| gone.index >= snapshot)
+    }
+
     /// The highest level stamped into an entry.
     pub(crate) fn level(&self) -> Option<Level> {
         let stamped = |entry: &Entry| match &entry.payload {

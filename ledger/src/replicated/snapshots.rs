@@ -196,7 +196,9 @@ impl Snapshots {
             all.drain(..surplus).collect::<Vec<_>>()
         };
         for one in old {
-            self.take_down(group, one).await?;
+            let mut batch = Batch::default();
+            take_down(group, &one, &mut batch);
+            self.journal.write_lazily(batch).await?;
         }
         Ok(())
     }
@@ -230,22 +232,20 @@ impl Snapshots {
         self.shelf().get(&group)?.last().map(|newest| newest.index)
     }
 
-    /// Takes down all snapshots of a group that lives here no more.
+    /// Takes down all snapshots of a group that lives here no more, durably: one that came back with the
+    /// power would be a replica that lacks what it had acknowledged.
     pub(crate) async fn forget(&self, group: GroupId) -> Result<(), JournalFailed> {
         let all = self.shelf().remove(&group).unwrap_or_default();
-        for one in all {
-            self.take_down(group, one).await?;
-        }
-        Ok(())
-    }
-
-    /// The manifest goes first: chunks without one are nobody's.
-    async fn take_down(&self, group: GroupId, one: OnShelf) -> Result<(), JournalFailed> {
         let mut batch = Batch::default();
-        batch.delete(key(MANIFEST, group, one.number));
-        for chunk in 0..one.chunks {
-            batch.delete(chunk_key(group, one.number, chunk));
-        }
-        self.journal.write_lazily(batch).await
+        all.iter().for_each(|one| take_down(group, one, &mut batch));
+        self.journal.write_through(batch).await
+    }
+}
+
+/// The manifest goes first: chunks without one are nobody's.
+fn take_down(group: GroupId, one: &OnShelf, batch: &mut Batch) {
+    batch.delete(key(MANIFEST, group, one.number));
+    for chunk in 0..one.chunks {
+        batch.delete(chunk_key(group, one.number, chunk));
     }
 }
