@@ -2,7 +2,6 @@
 //! its driver. Decisions about the booking itself (assign, cancel) go straight to the ledger; this
 //! shell is only told that it is settled, and leaves.
 
-use super::offer::TAKEN_UP_MS;
 use super::settle::SETTLE_WITHIN;
 use super::{REDRIVE_MS, Runtime, World, count};
 use crate::booking::{self, promise};
@@ -208,13 +207,8 @@ impl Shell {
                 Effect::Start { candidate, attempt } => {
                     self.start(myself, running, candidate, attempt);
                 }
-                Effect::Hold(offer) => {
-                    // One that was out when the last shell died may be before its driver, whose
-                    // partition may have lost its leader with ours: that takes a while to mend.
-                    let known = booking::pending(&running.booking).any(|out| out.id == offer.id);
-                    self.hold(myself, *offer, if known { TAKEN_UP_MS } else { 0 });
-                }
-                Effect::HoldNext(offer) => self.hold_next(myself, *offer),
+                Effect::Hold(offer) => self.hold(myself, *offer, false),
+                Effect::HoldNext(offer) => self.hold(myself, *offer, true),
                 Effect::EndOffer(offer, fate) => {
                     let command = Command::OfferEnd { booking: self.id, offer, fate };
                     let ended = self.runtime.propose_booking(self.id.slot(), None, command).await;
@@ -309,24 +303,13 @@ impl Shell {
         });
     }
 
-    /// Puts an offer before its driver; asks again for so long if nobody answers.
-    fn hold(&self, myself: &ActorRef<Message>, offer: Offer, patience_ms: u64) {
+    /// Puts an offer before its driver, as his next ride if he has a rider aboard.
+    fn hold(&self, myself: &ActorRef<Message>, offer: Offer, next: bool) {
         let (runtime, myself) = (self.runtime.clone(), myself.clone());
         tokio::spawn(async move {
-            let id = offer.id;
             let here = || myself.get_status() <= ractor::ActorStatus::Running;
-            let answer = runtime.put(&offer, patience_ms, here).await;
-            let _shell_gone = myself.cast(Message::Happened(Event::Held(id, answer)));
-        });
-    }
-
-    /// Puts an offer before a driver with a rider aboard.
-    fn hold_next(&self, myself: &ActorRef<Message>, offer: Offer) {
-        let (runtime, myself) = (self.runtime.clone(), myself.clone());
-        tokio::spawn(async move {
-            let id = offer.id;
-            let answer = runtime.put_next(offer).await;
-            let _shell_gone = myself.cast(Message::Happened(Event::Held(id, answer)));
+            let answer = runtime.put(&offer, next, here).await;
+            let _shell_gone = myself.cast(Message::Happened(Event::Held(offer.id, answer)));
         });
     }
 

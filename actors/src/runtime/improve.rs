@@ -6,7 +6,6 @@
 //! * A booking whose partition changed its leader is looked after only if an offer of it was out.
 //! * What is gained is worked out when the better driver is asked, not when he says yes.
 
-use super::offer::TAKEN_UP_MS;
 use super::settle::SETTLE_WITHIN;
 use super::{REDRIVE_MS, Runtime, World, count, trip};
 use crate::booking::{change, pending};
@@ -146,10 +145,7 @@ impl Shell {
                 Effect::Start(candidate, attempt) => {
                     self.start(myself, running, candidate, attempt);
                 }
-                Effect::Hold(offer) => {
-                    let known = pending(&running.booking).any(|out| out.id == offer.id);
-                    self.hold(myself, *offer, if known { TAKEN_UP_MS } else { 0 });
-                }
+                Effect::Hold(offer) => self.hold(myself, *offer),
                 Effect::EndOffer(offer, fate) => self.end_offer(myself, offer, fate).await,
                 Effect::Release(driver, offer) => {
                     let runtime = self.runtime.clone();
@@ -221,11 +217,11 @@ impl Shell {
         });
     }
 
-    fn hold(&self, myself: &ActorRef<Message>, offer: Offer, patience_ms: u64) {
+    fn hold(&self, myself: &ActorRef<Message>, offer: Offer) {
         let (runtime, myself) = (self.runtime.clone(), myself.clone());
         tokio::spawn(async move {
             let here = || myself.get_status() <= ractor::ActorStatus::Running;
-            let answer = runtime.put(&offer, patience_ms, here).await;
+            let answer = runtime.put(&offer, false, here).await;
             let _shell_gone = myself.cast(Message::Happened(Event::Held(offer.id, answer)));
         });
     }

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 /// How long a claim may take beyond its window, in milliseconds: a network round trip with room.
 const CLAIM_GRACE_MS: u32 = 100;
-/// How long the driver of an offer that was taken up is asked for, in milliseconds: a takeover of his
-/// partition, with room.
-pub(super) const TAKEN_UP_MS: u64 = 4_000;
+/// How long the driver of an offer is asked for, in milliseconds: a takeover of his partition, with
+/// room. A booking offers a driver once only, so whoever is given up is lost to it.
+const REACHED_WITHIN_MS: u64 = 4_000;
 /// How long a hold may take, in milliseconds: one commit, even on a busy disk.
 const HOLD_MS: u32 = 1_000;
 
@@ -54,30 +54,27 @@ impl Runtime {
         }
     }
 
-    /// Puts an offer before its driver; asks again for so long if nobody answers, while who asks is
-    /// here.
+    /// Puts an offer before its driver, as his next ride if he has a rider aboard. If nobody answers it
+    /// asks again for a while, as long as who asks is here.
     pub(super) async fn put(
         &self,
         offer: &Offer,
-        patience_ms: u64,
+        next: bool,
         here: impl Fn() -> bool,
     ) -> Option<HoldAnswer> {
         let world = self.world();
-        let until = world.clock.mono().plus_ms(patience_ms);
+        let until = world.clock.mono().plus_ms(REACHED_WITHIN_MS);
         loop {
-            let context = self.background().within_ms(HOLD_MS);
-            let ask = HoldDriver { offer: offer.clone() };
-            let answer = world.router.ask(ask, context).await.ok();
-            if answer.is_some() || world.clock.mono() >= until || !here() {
-                return answer;
+            let (offer, context) = (offer.clone(), self.background().within_ms(HOLD_MS));
+            let answer = if next {
+                world.router.ask(HoldNext { offer }, context).await
+            } else {
+                world.router.ask(HoldDriver { offer }, context).await
+            };
+            if answer.is_ok() || world.clock.mono() >= until || !here() {
+                return answer.ok();
             }
             tokio::time::sleep(Duration::from_millis(REDRIVE_MS.0)).await;
         }
-    }
-
-    /// Puts an offer before a driver with a rider aboard, as his next ride; nothing if nobody answered.
-    pub(super) async fn put_next(&self, offer: Offer) -> Option<HoldAnswer> {
-        let context = self.background().within_ms(HOLD_MS);
-        self.world().router.ask(HoldNext { offer }, context).await.ok()
     }
 }

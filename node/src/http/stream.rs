@@ -46,6 +46,8 @@ const BEATS_A_CURSOR: u32 = 60;
 /// How long a message may take to get into the phone's connection. A phone that takes longer is
 /// gone, or will be better off with a new connection.
 const SEND_WITHIN: Duration = Duration::from_secs(5);
+/// How long a phone has to read why its socket was closed.
+const LINGER: Duration = Duration::from_secs(2);
 /// So many bad messages in a row, and the socket is closed: a broken client, not a slip.
 const BAD_MAX: u32 = 16;
 
@@ -147,9 +149,15 @@ struct Held {
 
 impl Held {
     async fn talk(mut self, mut socket: WebSocket) {
-        if let Err(End::Closed(code, reason)) = self.converse(&mut socket).await {
+        let ended = self.converse(&mut socket).await;
+        // From here on he is at another door, or at none.
+        drop(self);
+        if let Err(End::Closed(code, reason)) = ended {
             let frame = CloseFrame { code, reason: reason.into() };
             let _ = timeout(SEND_WITHIN, socket.send(Message::Close(Some(frame)))).await;
+            // What is closed before all of it was read is reset, and the reset overtakes the reason.
+            let rest = async { while let Some(Ok(_)) = socket.recv().await {} };
+            let _ = timeout(LINGER, rest).await;
         }
     }
 
