@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
 /// A look at each group's log and members every so many heartbeats.
 const LOOK_EVERY: u64 = 4;
@@ -32,6 +34,9 @@ const DISMISSED_MS: u64 = 5_000;
 const HEARS_WITHIN_MS: u64 = 2_000;
 /// Groups whose members are being changed by this node at once.
 const MOVES_MAX: usize = 2;
+/// How long a step is waited for, several commits over slow disks. One that takes longer may be taken all
+/// the same; meanwhile it is another group's turn.
+const STEP_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is remembered between looks.
 #[derive(Default)]
@@ -84,18 +89,16 @@ impl Replicated {
             for here in &all {
                 self.keep_short(here, &mut memory).await;
             }
-            for here in &leading {
-                self.doubt(here, &mut memory);
+            // Each look begins with another group, so that none waits behind steps that fail.
+            let first = beat / LOOK_EVERY % leading.len().max(1) as u64;
+            for here in leading.iter().cycle().skip(first as usize).take(leading.len()) {
+                if self.doubt(here, &mut memory) {
+                    continue;
+                }
                 if let Ok(turn) = Arc::clone(&moves).try_acquire_owned()
                     && let Some(step) = self.next_step(here)
                 {
-                    let here = (*here).clone();
-                    tokio::spawn(async move {
-                        if let Err(why) = step.take(&here).await {
-                            tracing::debug!(group = %here.replica.group, ?step, why, "not yet");
-                        }
-                        drop(turn);
-                    });
+                    tokio::spawn(take(step, (*here).clone(), turn));
                 }
             }
             let living = (self.0.living)();
@@ -158,14 +161,18 @@ impl Replicated {
         !alone && unconfirmed > self.0.settings.timers.doubt_ms()
     }
 
-    /// A leader whom no quorum answers stops acting as one; it is published again once confirmed.
-    fn doubt(&self, here: &Here, memory: &mut Memory) {
+    /// A leader whom no quorum answers stops acting as one, and says so here; it is published again once
+    /// confirmed. It may have been replaced long ago by members that do not know it any more, so that
+    /// nobody ever tells it: what it began would never end.
+    fn doubt(&self, here: &Here, memory: &mut Memory) -> bool {
         let group = here.replica.group;
-        if self.in_doubt(here, memory) {
+        let doubtful = self.in_doubt(here, memory);
+        if doubtful {
             self.0.lead(group, None);
         } else if !self.0.leadership.borrow().contains_key(&group) {
             here.look.notify_one();
         }
+        doubtful
     }
 
     /// What group 0 agreed on, once this node has heard it. The plan of the founders is no ground
@@ -340,6 +347,15 @@ impl Replicated {
             });
         }
     }
+}
+
+/// Takes a step in its turn.
+async fn take(step: Step, here: Here, turn: OwnedSemaphorePermit) {
+    let taken = timeout(STEP_WITHIN, step.take(&here)).await;
+    if let Err(why) = taken.unwrap_or_else(|_| Err("it takes too long".into())) {
+        tracing::debug!(group = %here.replica.group, ?step, why, "not yet");
+    }
+    drop(turn);
 }
 
 /// A step towards the wanted members.
