@@ -18,6 +18,10 @@
 //! `next` goes the same way: `HoldNext`, `Accept`, and out by `ExpireHold`, `Decline`, `Release`, or by
 //! `CallOff` once the booking has let him go. Whatever ends the trip moves it up, in the same entry.
 
+mod idle;
+
+pub use idle::noting_idle;
+
 use crate::fault::Faults;
 use proto::record::driver::{Commitment, Driver, Duty, OUTCOMES_MAX, OfferEnd, Vehicle};
 use proto::record::event::What;
@@ -50,6 +54,7 @@ pub const fn newcomer(
         ban: None,
         driven: (0, 0),
         refused: 0,
+        idle_since: WallMs(0),
     }
 }
 

@@ -180,38 +180,42 @@ impl Machine {
                 Ok(Entity::Driver(Box::new(driver)))
             }
             Command::SetDuty { driver, online } => {
-                self.on_driver(driver, effects, |driver, what| {
+                self.on_driver(at, driver, effects, |driver, what| {
                     driver::set_duty(driver, online, at, what)
                 })
             }
-            Command::Hold { offer } => self.on_driver(offer.driver, effects, |driver, what| {
+            Command::Hold { offer } => self.on_driver(at, offer.driver, effects, |driver, what| {
                 driver::hold(driver, &offer, what)
             }),
-            Command::HoldNext { offer } => self.on_driver(offer.driver, effects, |driver, what| {
-                driver::hold_next(driver, &offer, at, what)
-            }),
+            Command::HoldNext { offer } => {
+                self.on_driver(at, offer.driver, effects, |driver, what| {
+                    driver::hold_next(driver, &offer, at, what)
+                })
+            }
             Command::CallOff { driver, offer } => {
-                self.on_driver(driver, effects, |driver, what| {
+                self.on_driver(at, driver, effects, |driver, what| {
                     driver::call_off(driver, offer, what);
                     Ok(())
                 })
             }
             Command::ExpireHold { driver, offer } => {
-                self.on_driver(driver, effects, |driver, what| {
+                self.on_driver(at, driver, effects, |driver, what| {
                     driver::expire_hold(driver, offer, faults, what);
                     Ok(())
                 })
             }
             Command::Decline { driver, offer } => {
-                self.on_driver(driver, effects, |driver, what| driver::decline(driver, offer, what))
+                self.on_driver(at, driver, effects, |driver, what| {
+                    driver::decline(driver, offer, what)
+                })
             }
             Command::Accept { driver, offer, key } => {
-                self.on_driver(driver, effects, |driver, what| {
+                self.on_driver(at, driver, effects, |driver, what| {
                     driver::accept(driver, offer, key, what)
                 })
             }
             Command::Confirm { driver, offer, trip } => {
-                self.on_driver(driver, effects, |driver, _| {
+                self.on_driver(at, driver, effects, |driver, _| {
                     driver::confirm(driver, offer, trip);
                     Ok(())
                 })
@@ -241,7 +245,7 @@ impl Machine {
                 Ok(Entity::Rider(rider))
             }
             Command::BanDriver { driver, ban } => {
-                self.on_driver(driver, effects, |driver, what| {
+                self.on_driver(at, driver, effects, |driver, what| {
                     driver::ban(driver, ban, at, what);
                     Ok(())
                 })
@@ -261,13 +265,14 @@ impl Machine {
     /// Changes a driver, all or nothing.
     fn on_driver(
         &mut self,
+        at: WallMs,
         id: DriverId,
         effects: &mut Effects,
         change: impl FnOnce(&mut Driver, &mut Vec<What>) -> Result<(), Code>,
     ) -> Outcome {
         let driver = self.drivers.get_mut(&id).ok_or(Code::DriverNotFound)?;
         let mut what = Vec::new();
-        change(driver, &mut what)?;
+        driver::noting_idle(driver, at, |driver| change(driver, &mut what))?;
         effects.changed(Key::Driver(id), what);
         Ok(Entity::Driver(Box::new(driver.clone())))
     }

@@ -90,6 +90,12 @@ pub struct Policy {
     /// What each of a driver's capabilities that the booking does not need adds to his cost, in
     /// milliseconds, so that those who can do more are kept for those who need it.
     pub spare_capability_ms: u32,
+    /// What a driver is credited with for each of the time that he has waited for a ride, in percent: so
+    /// much nearer he counts as. 0 credits nobody.
+    pub fairness_pct: u16,
+    /// The most that he is credited with, in milliseconds: a tie-break. More made waits longer where cars
+    /// are plenty.
+    pub fairness_max_ms: u32,
     /// The speed the estimate assumes, in centimetres a second.
     pub speed_cms: u32,
     /// How much longer a road is than a straight line, in percent; 100 is straight.
@@ -188,6 +194,8 @@ impl Default for Policy {
             next_within_ms: 0,
             next_patience_ms: 180_000,
             spare_capability_ms: 0,
+            fairness_pct: 0,
+            fairness_max_ms: 15_000,
             speed_cms: 600,
             detour_pct: 130,
             fresh_ms: 10_000,

@@ -128,7 +128,7 @@ impl Town {
     /// As a shell that knows no roads sees him.
     fn prospect(&self, car: Candidate) -> Prospect {
         let Policy { speed_cms, detour_pct, .. } = self.policy;
-        Prospect::free(car, geo::eta_ms(car.distance_m, speed_cms, detour_pct))
+        Prospect::free(car, geo::eta_ms(car.distance_m, speed_cms, detour_pct), WallMs(0))
     }
 
     fn search(&self, n: usize, radius_m: u32) -> Event {
@@ -139,8 +139,17 @@ impl Town {
                 let point = self.drivers[driver].0;
                 let distance_m = geo::distance_within(center, point, radius_m)?;
                 let (driver, status) = (driver_id(driver), DriverStatus::Free);
-                let (at, version, spare) = (WallMs(0), 1, 0);
-                Some(Candidate { driver, point, at, distance_m, status, version, spare })
+                let (at, idle_since, version, spare) = (WallMs(0), WallMs(0), 1, 0);
+                Some(Candidate {
+                    driver,
+                    point,
+                    at,
+                    distance_m,
+                    status,
+                    version,
+                    spare,
+                    idle_since,
+                })
             })
             .collect();
         candidates.sort_by_key(|candidate| (candidate.distance_m, candidate.driver));
@@ -165,7 +174,9 @@ impl Town {
                 && looks
             {
                 let (status, at, version, spare) = (DriverStatus::Free, WallMs(0), 1, 0);
-                let car = Candidate { driver, point, at, distance_m, status, version, spare };
+                let idle_since = at;
+                let car =
+                    Candidate { driver, point, at, distance_m, status, version, spare, idle_since };
                 self.send(soon, Due::Booking(n, Event::Woken(self.prospect(car))));
             }
         }

@@ -3,7 +3,6 @@
 use crate::contest::Terms;
 use crate::files::Files;
 use crate::ours::Ours;
-use actors::dispatch::cost::Fairness;
 use actors::policy::Policy;
 use std::path::PathBuf;
 
@@ -37,10 +36,6 @@ length_km, travel_time_s.
 
 Reading the table: a wait means nothing without the share that was served, so look at `penalised`,
 where the unserved count with all their patience. `+-` is half a 95 % interval over paired seeds.";
-
-/// The most pickup time that a driver is credited with, in milliseconds: a tie-break. More made waits
-/// longer where cars are plenty.
-const FAIRNESS_MAX_MS: u32 = 15_000;
 
 /// A setting that can't be meant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -119,9 +114,6 @@ pub struct Args {
     /// How much sooner that one must be there, in seconds; a car nearer than this keeps its rider
     #[arg(long, value_name = "S", default_value_t = 20)]
     pub improve_gain_s: u32,
-    /// The pickup time that ours credits a driver with for his idle time, in percent of it and 15 s at most; nodes do not do it yet
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub fairness_pct: u16,
     /// Run only these; nothing is swept over its caps without `tuned`
     #[arg(long, value_name = "WHO,WHO", value_enum, value_delimiter = ',', default_values_t = Who::ALL)]
     pub only: Vec<Who>,
@@ -168,8 +160,7 @@ impl Args {
             (policy.reassign_gain_ms, policy.reassign_left_ms) = (gain_ms, gain_ms);
         }
         policy.check().map_err(|error| bad(error.to_string()))?;
-        let fairness = Fairness { pct: self.fairness_pct, max_ms: FAIRNESS_MAX_MS };
-        Ok(Ours { policy, fairness, boards: true, roads: true })
+        Ok(Ours { policy, boards: true, roads: true })
     }
 
     /// Whether it is to run.

@@ -6,7 +6,6 @@ use crate::ours::{self, Ours};
 use crate::reference::{self, Reference, Rule};
 use crate::score::Score;
 use crate::street::Street;
-use actors::dispatch::cost::Fairness;
 use proto::units::Clock;
 use roads::Matrix;
 
@@ -123,7 +122,7 @@ impl Contender {
                 it.policy.reassign_max = 2;
                 (it.policy.reassign_gain_ms, it.policy.reassign_left_ms) = (20_000, 20_000);
             }),
-            of("fairness 10 %", &|it| it.fairness = Fairness { pct: 10, max_ms: 15_000 }),
+            of("fairness 10 %", &|it| it.policy.fairness_pct = 10),
             of("straight lines", &|it| it.roads = false),
         ]
     }

@@ -10,8 +10,6 @@
 //!   so the same bookings are woken.
 //! * A command takes two messages' time; no log, no disk.
 //! * A better driver before the pickup is swapped for at once; in a cluster he is asked first.
-//! * **Modelled, since nodes do not do it yet:** that drivers are credited for having been idle. What
-//!   decides it is in the cores.
 
 mod cells;
 mod rides;
@@ -22,7 +20,6 @@ use crate::draws::Draws;
 use crate::queue::Queue;
 use crate::street::{Does, Street};
 use actors::claim::{self, Claim, Claims};
-use actors::dispatch::cost::Fairness;
 use actors::dispatch::{Dispatch, Effect, Event, Ranked, Start};
 use actors::policy::Policy;
 use cells::Cells;
@@ -48,8 +45,6 @@ const NODES: usize = 3;
 pub struct Ours {
     /// What they are tuned by.
     pub policy: Policy,
-    /// What those are credited with who have been idle.
-    pub fairness: Fairness,
     /// Whether a car that comes free wakes those who wait nearby.
     pub boards: bool,
     /// Whether estimates know the roads; else straight lines, by the policy's speed and detour.

@@ -83,9 +83,9 @@ impl Keeper {
             let Ok(before) = self.router.served(ask, context).await.result else { return false };
             let sockets: BTreeMap<DriverId, Session> = batch.iter().copied().collect();
             for (driver, push) in before {
-                if let Some(session) = sockets.get(&driver) {
+                if let Some(session) = sockets.get(&driver).copied() {
                     // What the socket has shown already it does not show again.
-                    self.sockets.push(session.connection, push);
+                    self.sockets.push(session, push);
                 }
             }
         }

@@ -112,9 +112,11 @@ impl SocketRegistry {
 }
 
 impl SocketRegistry {
-    fn queue(&self, connection: u64, waiting: Waiting) -> bool {
+    fn queue(&self, session: Session, waiting: Waiting) -> bool {
         let table = self.table();
-        let sent = table.get(&connection).is_some_and(|open| open.queue.try_send(waiting).is_ok());
+        // Whoever pushes may mean one that this node held before it was started again.
+        let open = table.get(&session.connection).filter(|open| open.session == session);
+        let sent = open.is_some_and(|open| open.queue.try_send(waiting).is_ok());
         drop(table);
         if !sent {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -124,13 +126,13 @@ impl SocketRegistry {
 }
 
 impl Sockets for SocketRegistry {
-    fn push(&self, connection: u64, push: Push) -> bool {
-        self.queue(connection, Waiting { push, written: None })
+    fn push(&self, session: Session, push: Push) -> bool {
+        self.queue(session, Waiting { push, written: None })
     }
 
-    fn show(&self, connection: u64, push: Push) -> BoxFuture<'static, bool> {
+    fn show(&self, session: Session, push: Push) -> BoxFuture<'static, bool> {
         let (written, shown) = oneshot::channel();
-        let queued = self.queue(connection, Waiting { push, written: Some(written) });
+        let queued = self.queue(session, Waiting { push, written: Some(written) });
         // A socket that closes meanwhile answers as well: it shows nothing more.
         Box::pin(async move {
             let _closed = shown.await;
@@ -159,14 +161,18 @@ mod tests {
     #[test]
     fn a_push_to_a_closed_socket_or_a_full_queue_says_so() {
         let registry = Arc::new(SocketRegistry::default());
-        assert!(!registry.push(1, push()));
         let connection = registry.open(DriverId::from_raw(7), NodeId(1), WallMs(5));
-        let number = connection.session.connection;
+        let session = connection.session;
+        let before = Session { epoch: session.epoch - 1, ..session };
+        assert!(
+            !registry.push(before, push()),
+            "it was another's before the node was started again"
+        );
         assert_eq!(registry.sessions(), [(DriverId::from_raw(7), connection.session)]);
         for _ in 0..QUEUE_MAX {
-            assert!(registry.push(number, push()));
+            assert!(registry.push(session, push()));
         }
-        assert!(!registry.push(number, push()));
+        assert!(!registry.push(session, push()));
         assert_eq!((registry.count(), registry.dropped()), (1, 2));
         drop(connection);
         assert_eq!(registry.count(), 0);
@@ -176,17 +182,17 @@ mod tests {
     async fn a_message_is_shown_once_the_one_after_it_is_asked_for() {
         let registry = Arc::new(SocketRegistry::default());
         let mut connection = registry.open(DriverId::from_raw(7), NodeId(1), WallMs(5));
-        let mut shown = registry.show(connection.session.connection, push());
+        let mut shown = registry.show(connection.session, push());
         assert_eq!((&mut shown).now_or_never(), None, "it waits");
         assert_eq!(connection.queue.recv().await, Some(push()));
         assert_eq!((&mut shown).now_or_never(), None, "it is being written");
         assert_eq!(connection.queue.recv().now_or_never(), None);
         assert_eq!(shown.now_or_never(), Some(true));
 
-        let unwritten = registry.show(connection.session.connection, push());
-        let number = connection.session.connection;
+        let unwritten = registry.show(connection.session, push());
+        let session = connection.session;
         drop(connection);
         assert_eq!(unwritten.now_or_never(), Some(true), "nobody shows it any more");
-        assert_eq!(registry.show(number, push()).now_or_never(), Some(false));
+        assert_eq!(registry.show(session, push()).now_or_never(), Some(false));
     }
 }

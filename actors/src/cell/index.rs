@@ -17,8 +17,8 @@
 //! How the near ones are found: `search.rs`. What is counted of them, per r7 cell: `areas.rs`.
 //!
 //! # Memory
-//! 64 bytes an entry, 16 in the sweep's heap, 4 in the bucket and 19 to 37 in the map by driver:
-//! some 110 bytes a driver, up to 200 just after the vectors have doubled. A test does the sum. With a
+//! 64 bytes an entry and 4 beside it, 16 in the sweep's heap, 4 in the bucket and 19 to 37 in the map by
+//! driver: some 115 bytes a driver, up to 210 just after the vectors have doubled. A test does the sum. With a
 //! rider aboard 13 to 26 more.
 //!
 //! # Not done
@@ -139,6 +139,9 @@ pub struct Supply {
     /// at most. Nobody iterates over it.
     slot_of: FxHashMap<DriverId, u32>,
     entries: Vec<Entry>,
+    /// Since when each of them has waited for a ride, in seconds since 1970; beside the entries, which
+    /// fill their line, since few are asked for.
+    idle_since_s: Vec<u32>,
     /// Slots of `entries` that hold nobody.
     vacant: Vec<u32>,
     /// Which bucket has which cell. Buckets stay when empty: a ring key has at most 49 cells.
@@ -164,6 +167,7 @@ impl Supply {
             verify_ms,
             slot_of: FxHashMap::default(),
             entries: Vec::new(),
+            idle_since_s: Vec::new(),
             vacant: Vec::new(),
             bucket_of: BTreeMap::new(),
             buckets: Vec::new(),
@@ -350,6 +354,7 @@ impl Supply {
             slot
         } else if self.entries.len() < DRIVERS_MAX {
             self.entries.push(entry);
+            self.idle_since_s.push(0);
             index(self.entries.len() - 1)
         } else {
             return None;

@@ -18,7 +18,8 @@ pub fn cost_ms(policy: &Policy, prospect: &Prospect) -> i64 {
     let spare = u64::from(prospect.candidate.spare);
     let surcharge_ms = spare * u64::from(policy.spare_capability_ms);
     let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
-    signed(arrival_ms(policy, prospect).saturating_add(surcharge_ms)) - signed(prospect.credit_ms)
+    signed(arrival_ms(policy, prospect).saturating_add(surcharge_ms))
+        - signed(credit_ms(policy, prospect))
 }
 
 /// A booking, as far as it matters who may be offered it.
@@ -86,20 +87,14 @@ pub fn drives_m(policy: &Policy, ms: u32) -> u32 {
     u32::try_from(metres).unwrap_or(u32::MAX)
 }
 
-/// A tie-break in favour of those who have been free for long, not a queue.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Fairness {
-    /// The pickup time that a driver is credited with for each of his idle time, in percent.
-    pub pct: u16,
-    /// The most that he is credited with, in milliseconds.
-    pub max_ms: u32,
-}
-
-impl Fairness {
-    /// What a driver is credited with who has been free for so long, in milliseconds.
-    pub fn credit_ms(self, idle_ms: u64) -> u64 {
-        (idle_ms.saturating_mul(self.pct.into()) / 100).min(self.max_ms.into())
+/// What is taken off the cost of a driver who has waited for a ride: a share of his waiting, and not more
+/// than a bound, so that it breaks ties and is no queue.
+fn credit_ms(policy: &Policy, prospect: &Prospect) -> u64 {
+    if prospect.free_in_ms > 0 {
+        return 0; // he has a ride
     }
+    let share_ms = prospect.idle_ms.saturating_mul(policy.fairness_pct.into()) / 100;
+    share_ms.min(policy.fairness_max_ms.into())
 }
 
 /// What speaks for a booking where several want the same driver, in milliseconds of pickup time: a share
@@ -148,8 +143,9 @@ mod tests {
     fn prospect(eta_ms: u64) -> Prospect {
         let (driver, at, status) = (DriverId::from_raw(1), WallMs(0), DriverStatus::Free);
         let (point, distance_m, version) = (Point::from_e7(0, 0).unwrap(), 0, 1);
-        let car = Candidate { driver, point, at, distance_m, status, version, spare: 0 };
-        Prospect::free(car, eta_ms)
+        let (spare, idle_since) = (0, at);
+        let car = Candidate { driver, point, at, distance_m, status, version, spare, idle_since };
+        Prospect::free(car, eta_ms, at)
     }
 
     fn asks(age_ms: u32, waiting: u32) -> Asks {
@@ -233,12 +229,14 @@ mod tests {
 
     #[test]
     fn the_fairness_credit_is_bounded_and_a_spare_capability_costs() {
-        let fairness = Fairness { pct: 10, max_ms: 15_000 };
-        let credits = [0, 50_000, 3_600_000].map(|idle_ms| fairness.credit_ms(idle_ms));
-        assert_eq!(credits, [0, 5_000, 15_000]);
+        let policy = Policy { fairness_pct: 10, ..Policy::default() };
+        let idle = |idle_ms, free_in_ms| Prospect { idle_ms, free_in_ms, ..prospect(100_000) };
+        let costs = [0, 50_000, 3_600_000, u64::MAX].map(|ms| cost_ms(&policy, &idle(ms, 0)));
+        assert_eq!(costs, [100_000, 95_000, 85_000, 85_000]);
+        assert_eq!(cost_ms(&Policy::default(), &idle(50_000, 0)), 100_000, "off unless it is set");
+        let rides = cost_ms(&policy, &idle(50_000, 1));
+        assert_eq!(rides, cost_ms(&policy, &idle(0, 1)), "who has a ride does not wait for one");
         let policy = Policy { spare_capability_ms: 90_000, ..Policy::default() };
-        let credited = Prospect { credit_ms: 5_000, ..prospect(100_000) };
-        assert_eq!(cost_ms(&policy, &credited), 95_000);
         let mut able = prospect(1_000);
         able.candidate.spare = 2;
         assert_eq!(cost_ms(&policy, &able), 181_000);

@@ -5,7 +5,7 @@ use proto::record::ask::{ClaimAnswer, HoldAnswer, OfferNews};
 use proto::record::cell::Candidate;
 use proto::record::command::OfferFate;
 use proto::record::explain::{Asked, Dropped};
-use proto::{DriverId, MonoMs, OfferId};
+use proto::{DriverId, MonoMs, OfferId, WallMs};
 use std::collections::BTreeSet;
 
 /// A candidate with what the matcher thinks of him.
@@ -36,14 +36,15 @@ pub struct Prospect {
     pub eta_ms: u64,
     /// Until his trip ends, in milliseconds; 0 if he is free.
     pub free_in_ms: u64,
-    /// What is taken off his cost, in milliseconds: fairness to those who have been free for long.
-    pub credit_ms: u64,
+    /// For how long he has waited for a ride, in milliseconds, if he is free.
+    pub idle_ms: u64,
 }
 
 impl Prospect {
-    /// A free driver of whom nothing is known but how far he is.
-    pub const fn free(candidate: Candidate, eta_ms: u64) -> Self {
-        Self { candidate, eta_ms, free_in_ms: 0, credit_ms: 0 }
+    /// A free driver, with his estimated driving to the pickup.
+    pub fn free(candidate: Candidate, eta_ms: u64, now: WallMs) -> Self {
+        let idle_ms = now.since(candidate.idle_since);
+        Self { candidate, eta_ms, free_in_ms: 0, idle_ms }
     }
 }
 

@@ -10,8 +10,9 @@ use proto::{BookingId, DriverId, MonoMs, OfferId, Point, Slot, WallMs};
 fn prospect(driver: u64, eta_ms: u64, free_in_ms: u64) -> Prospect {
     let (at, status) = (WallMs(0), DriverStatus::Free);
     let (driver, point) = (DriverId::from_raw(driver), Point::from_e7(0, 0).unwrap());
-    let candidate = Candidate { driver, point, at, distance_m: 0, status, version: 1, spare: 0 };
-    Prospect { free_in_ms, ..Prospect::free(candidate, eta_ms) }
+    let (distance_m, version, spare, idle_since) = (0, 1, 0, at);
+    let candidate = Candidate { driver, point, at, distance_m, status, version, spare, idle_since };
+    Prospect { free_in_ms, ..Prospect::free(candidate, eta_ms, at) }
 }
 
 fn twice() -> Policy {

@@ -59,8 +59,19 @@ fn standing(n: usize, status: DriverStatus, version: u64) -> Standing {
     let kind = if n.is_multiple_of(2) { VehicleType::Sedan } else { VehicleType::Suv };
     let seats_free = if status == DriverStatus::Taken { 0 } else { 4 };
     let (driver, capabilities, accepts_pct) = (driver(n), Capabilities(0), 100);
+    let idle_since = WallMs(0);
     let ends = None;
-    Standing { driver, status, kind, capabilities, seats_free, version, accepts_pct, ends }
+    Standing {
+        driver,
+        status,
+        kind,
+        capabilities,
+        seats_free,
+        version,
+        accepts_pct,
+        idle_since,
+        ends,
+    }
 }
 
 /// What happens in the world, between two looks.

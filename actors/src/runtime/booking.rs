@@ -180,12 +180,13 @@ impl Shell {
 
     async fn woken(&self, myself: &ActorRef<Message>, state: &mut State, car: Candidate) {
         let Some(Running { booking, .. }) = state else { return };
-        let World { eta, policy, .. } = self.runtime.world();
+        let World { eta, policy, clock, .. } = self.runtime.world();
         if policy.load().queue_zones.at(car.point).is_some() {
             return; // He waits his turn there.
         }
         let eta_ms = eta.to_one(&policy.load(), &[car.point], booking.pickup.point)[0];
-        self.step(myself, state, Event::Woken(Prospect::free(car, eta_ms))).await;
+        let prospect = Prospect::free(car, eta_ms, clock.wall());
+        self.step(myself, state, Event::Woken(prospect)).await;
     }
 
     async fn step(&self, myself: &ActorRef<Message>, state: &mut State, event: Event) {

@@ -282,7 +282,7 @@ impl Runtime {
         driver: DriverId,
         booking: &Booking,
     ) -> Option<(u64, Vec<Prospect>)> {
-        let World { policy, eta, .. } = self.world();
+        let World { policy, eta, clock, .. } = self.world();
         let (policy, pickup) = (policy.load_full(), booking.pickup.point);
         let Fix { point, .. } = self.seen_at(driver).await?;
         let left_ms = eta.to_one(&policy, &[point], pickup)[0];
@@ -301,8 +301,9 @@ impl Runtime {
         near.retain(|car| policy.queue_zones.at(car.point).is_none());
         let places: Vec<Point> = near.iter().map(|car| car.point).collect();
         let etas_ms = eta.to_one(&policy, &places, pickup);
-        let near = near.into_iter().zip(etas_ms).map(|(car, eta_ms)| Prospect::free(car, eta_ms));
-        Some((left_ms, near.collect()))
+        let now = clock.wall();
+        let near = near.into_iter().zip(etas_ms);
+        Some((left_ms, near.map(|(car, eta_ms)| Prospect::free(car, eta_ms, now)).collect()))
     }
 
     /// Where a driver was seen last: his partition knows the cell, the cell the place.

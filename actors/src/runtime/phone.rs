@@ -37,7 +37,7 @@ impl Phone {
             if let Some(before) = before {
                 let _slow = timeout(Duration::from_millis(PUSH_MS.into()), before).await;
             }
-            let ask = PushDown { node: session.node, connection: session.connection, push };
+            let ask = PushDown { session, push };
             let context = runtime.background().within_ms(PUSH_MS);
             if let Ok(false) = runtime.world().router.ask(ask, context).await {
                 runtime.0.soft.detach(driver, session);

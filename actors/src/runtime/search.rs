@@ -1,7 +1,7 @@
 //! Searches over several owners: one message each, in parallel, with a deadline; whoever answers
 //! in time counts.
 
-use super::{Runtime, count, queue};
+use super::{Runtime, World, count, queue};
 use crate::cell::index::{ENDING_MAX, Query};
 use crate::dispatch::{self, Findings, Prospect, cost};
 use crate::hedge::Hedge;
@@ -159,10 +159,10 @@ impl Runtime {
         let Nearby { mut candidates, mut ending, waiting, partial, dropped, .. } = nearby;
         candidates.truncate(max.into());
         let places: Vec<Point> = candidates.iter().map(|candidate| candidate.point).collect();
-        let etas_ms = world.eta.to_one(&policy, &places, pickup);
+        let (etas_ms, now) = (world.eta.to_one(&policy, &places, pickup), world.clock.wall());
         let prospects = candidates.into_iter().zip(etas_ms);
         let mut candidates: Vec<Prospect> =
-            prospects.map(|(car, eta_ms)| Prospect::free(car, eta_ms)).collect();
+            prospects.map(|(car, eta_ms)| Prospect::free(car, eta_ms, now)).collect();
         if !queued {
             // Who will then stand in a queue waits his turn there.
             ending.retain(|it| policy.queue_zones.at(it.ends).is_none());
@@ -178,13 +178,14 @@ impl Runtime {
         ending: Vec<Ending>,
         pickup: Point,
     ) -> Vec<Prospect> {
-        let eta = &self.world().eta;
+        let World { eta, clock, .. } = self.world();
+        let now = clock.wall();
         let ends: Vec<Point> = ending.iter().map(|it| it.ends).collect();
         let prospect = |(it, eta_ms): (Ending, u64)| {
             // One millisecond at least: he is not free yet.
             let free_in_ms = eta.drive(policy, it.car.point, it.ends).ms.max(1);
             let car = Candidate { point: it.ends, ..it.car };
-            Prospect { free_in_ms, ..Prospect::free(car, eta_ms) }
+            Prospect { free_in_ms, ..Prospect::free(car, eta_ms, now) }
         };
         ending.into_iter().zip(eta.to_one(policy, &ends, pickup)).map(prospect).collect()
     }

@@ -234,7 +234,7 @@ pub(super) async fn serve(
         Request::RiderBookings(ask) => encoded(runtime.bookings_of(ask).await),
         Request::DriverTrips(ask) => encoded(runtime.trips_of(ask).await),
         Request::PushDown(ask) => {
-            encoded(Ok(runtime.world().sockets.show(ask.connection, ask.push).await))
+            encoded(Ok(runtime.world().sockets.show(ask.session, ask.push).await))
         }
         Request::Follow(ask) => encoded(runtime.follow(ask.follows).await),
         Request::Whereabouts(ask) => encoded(runtime.whereabouts(&ask.drivers)),

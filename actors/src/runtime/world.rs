@@ -4,7 +4,7 @@
 use ledger::BoxFuture;
 use proto::code::{Code, Refusal};
 use proto::envelope::Subject;
-use proto::record::ask::{Ask, Push, Request};
+use proto::record::ask::{Ask, Push, Request, Session};
 use proto::record::explain::Explanation;
 use proto::{BookingId, OfferId, Slot, TripId, WallMs, codec};
 
@@ -43,10 +43,10 @@ impl dyn Router {
 /// The sockets this node holds.
 pub trait Sockets: Send + Sync + 'static {
     /// Queues something for a socket; false if there is no such socket or its queue is full.
-    fn push(&self, connection: u64, push: Push) -> bool;
+    fn push(&self, session: Session, push: Push) -> bool;
     /// Queues something for a socket, and waits until it has been written, or never will be; false
     /// if there was no such socket or its queue was full.
-    fn show(&self, connection: u64, push: Push) -> BoxFuture<'static, bool>;
+    fn show(&self, session: Session, push: Push) -> BoxFuture<'static, bool>;
 }
 
 /// Where explanations of how bookings were dispatched are kept for a day. Losing one loses no ride.

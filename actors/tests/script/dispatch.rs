@@ -171,9 +171,10 @@ fn candidate(word: &str) -> Option<Prospect> {
         status: DriverStatus::Free,
         version: 1,
         spare: 0,
+        idle_since: WallMs(0),
     };
     let eta_ms = geo::eta_ms(distance_m, speed_cms, detour_pct);
-    Some(Prospect { free_in_ms, ..Prospect::free(candidate, eta_ms) })
+    Some(Prospect { free_in_ms, ..Prospect::free(candidate, eta_ms, WallMs(0)) })
 }
 
 fn say(effect: &Effect) -> String {

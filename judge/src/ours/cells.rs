@@ -91,6 +91,7 @@ impl Cells {
             seats_free: 4,
             version: self.pings,
             accepts_pct: 100,
+            idle_since: WallMs(0), // the street knows
             ends,
         };
         (supply.restand(&standing, now), standing)

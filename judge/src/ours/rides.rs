@@ -59,8 +59,7 @@ impl Run<'_, '_> {
         let eta_ms = self.draws.estimate(rider, car, drive_ms);
         let idle_ms = now_ms.saturating_sub(self.street.cars[car].ready_ms);
         let eta_ms = eta_ms + self.street.ready_in_ms(car, now_ms);
-        let credit_ms = self.ours.fairness.credit_ms(idle_ms);
-        Prospect { credit_ms, ..Prospect::free(candidate, eta_ms) }
+        Prospect { idle_ms, ..Prospect::free(candidate, eta_ms, WallMs(0)) }
     }
 
     /// A driver whose ride ends soon, as the shell estimates it from his last ping.
@@ -74,7 +73,7 @@ impl Run<'_, '_> {
         let eta_ms = self.draws.estimate(rider, car, self.street.eta_ms(car, rider));
         let candidate = Candidate { point: it.ends, ..it.car };
         // One millisecond at least: he is not free yet.
-        Prospect { free_in_ms: left_ms.max(1), ..Prospect::free(candidate, eta_ms) }
+        Prospect { free_in_ms: left_ms.max(1), ..Prospect::free(candidate, eta_ms, WallMs(0)) }
     }
 
     /// A car with a rider is heard of.

@@ -31,7 +31,7 @@ fn ours(patience_ms: u32) -> Ours {
         reassign_left_ms: 20_000,
         ..Policy::default()
     };
-    Ours { policy, fairness: Fairness::default(), boards: true, roads: true }
+    Ours { policy, boards: true, roads: true }
 }
 
 /// A road of junctions 100 m and 20 s apart, both ways.

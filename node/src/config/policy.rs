@@ -92,6 +92,10 @@ policy_args! {
     next_patience_ms: u32, "HANSOM_NEXT_PATIENCE_MS";
     /// What each capability that a booking does not need adds to a driver's cost, in milliseconds [default: 0]
     spare_capability_ms: u32, "HANSOM_SPARE_CAPABILITY_MS";
+    /// How much nearer a driver counts as for the time that he has waited for a ride, in percent of it; 0 is off [default: 0]
+    fairness_pct: u16, "HANSOM_FAIRNESS_PCT";
+    /// The most that he counts as nearer for that, in milliseconds [default: 15000]
+    fairness_max_ms: u32, "HANSOM_FAIRNESS_MAX_MS";
     /// The speed that estimates assume, in centimetres a second [default: 600]
     speed_cms: u32, "HANSOM_SPEED_CMS";
     /// How much longer a road is than a straight line, in percent [default: 130]

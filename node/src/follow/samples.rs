@@ -82,6 +82,7 @@ pub(super) fn driver(id: DriverId) -> Driver {
         profile: Profile::default(),
         ban: None,
         driven: (0, 0),
+        idle_since: WallMs(0),
         refused: 0,
     }
 }

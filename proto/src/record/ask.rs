@@ -334,15 +334,14 @@ asks! {
     } -> (), |ask| Route::Node(ask.node);
 
     // Sockets.
-    /// Sends something down a socket that the node holds. False if it is gone.
+    /// Sends something down a socket that a node holds. False if it is gone: a connection's number
+    /// alone may be another driver's by now, since a node that starts again counts from the beginning.
     PushDown {
-        /// The node that holds the socket.
-        node: NodeId,
         /// Which.
-        connection: u64,
+        session: Session,
         /// What.
         push: Push,
-    } -> bool, |ask| Route::Node(ask.node);
+    } -> bool, |ask| Route::Node(ask.session.node);
 
     // Consensus.
     /// A frame from one node's ledger to another's. The answer is the other ledger's frame.

@@ -127,6 +127,8 @@ pub struct Candidate {
     pub version: u64,
     /// How many of the things he can do the searcher does not need; 0 where nothing was said of needs.
     pub spare: u8,
+    /// Since when he has waited for a ride, if he has none.
+    pub idle_since: WallMs,
 }
 
 /// A driver with a rider aboard who is not far from where that ride ends.

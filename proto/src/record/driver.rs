@@ -5,7 +5,7 @@ use super::booking::Offer;
 use super::party::{Ban, Profile};
 use super::trip::DriverCard;
 use crate::ids::{DriverId, OfferId, TripId};
-use crate::units::Point;
+use crate::units::{Point, WallMs};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -154,6 +154,9 @@ pub struct Driver {
     pub driven: (u32, u32),
     /// How many offers he declined or let pass, ever.
     pub refused: u32,
+    /// Since when he waits for a ride, while he is on duty and has none: since he came on duty, his last
+    /// ride ended, or he last refused one or let it pass.
+    pub idle_since: WallMs,
 }
 
 /// Whether a driver can be matched.
@@ -186,6 +189,8 @@ pub struct Standing {
     pub version: u64,
     /// [`Driver::acceptance_bp`] in whole percent; 100 if he was asked nothing yet.
     pub accepts_pct: u8,
+    /// [`Driver::idle_since`].
+    pub idle_since: WallMs,
     /// Where his rider gets out, while one is aboard and that is known; `seats_free` are then those
     /// that will be free there. His record does not say it, so it comes and goes within a version.
     pub ends: Option<Point>,
@@ -229,6 +234,7 @@ impl Driver {
                 .acceptance_bp()
                 .and_then(|bp| u8::try_from(bp / 100).ok())
                 .unwrap_or(100),
+            idle_since: self.idle_since,
             ends: None,
         }
     }

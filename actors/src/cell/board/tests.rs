@@ -33,6 +33,7 @@ fn standing() -> Standing {
         seats_free: 4,
         version: 3,
         accepts_pct: 100,
+        idle_since: WallMs(0),
         ends: None,
     }
 }
@@ -46,6 +47,7 @@ fn car() -> Candidate {
         status: DriverStatus::Free,
         version: 3,
         spare: 0,
+        idle_since: WallMs(0),
     }
 }
 

@@ -3,6 +3,7 @@
 //! nobody or belong to another ring key. Within a bucket, whoever is too far even on a flat map
 //! ([`Flat`]) costs a few multiplications and no trigonometry.
 
+use super::standing::at_second;
 use super::{Entry, Known, SEARCH_LOAD, Supply};
 use crate::cell::{spare_of, unmet};
 use crate::geo::{Flat, SEARCH_RADIUS_MAX_M, distance_m, distance_within};
@@ -11,7 +12,7 @@ use proto::record::booking::Need;
 use proto::record::cell::{Candidate, Ending};
 use proto::record::driver::{DriverStatus, Standing};
 use proto::record::explain::{DROPPED_MAX, Dropped, Filter};
-use proto::{MonoMs, Point};
+use proto::{MonoMs, Point, WallMs};
 
 /// What is searched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +98,8 @@ impl Supply {
                 }
                 let filter = match entry.candidate(query, radius_m, now) {
                     Ok(candidate) => {
-                        found.push(candidate);
+                        let idle_since = at_second(self.idle_since_s[*slot as usize]);
+                        found.push(Candidate { idle_since, ..candidate });
                         continue;
                     }
                     Err(filter) => filter,
@@ -161,7 +163,8 @@ impl Entry {
         if now.since(seen) > u64::from(query.fresh_ms) {
             return Err(Filter::Stale);
         }
-        let ends = None;
+        // Whoever names him knows it.
+        let (idle_since, ends) = (WallMs(0), None);
         let mut spare = 0;
         if let Some(need) = query.need {
             spare = spare_of(capabilities, need.capabilities);
@@ -173,12 +176,13 @@ impl Entry {
                 seats_free,
                 version,
                 accepts_pct,
+                idle_since,
                 ends,
             };
             unmet(&standing, &need).map_or(Ok(()), Err)?;
         }
         let distance_m = distance_within(query.center, point, radius_m).ok_or(Filter::TooFar)?;
-        Ok(Candidate { driver, point, at, distance_m, status, version, spare })
+        Ok(Candidate { driver, point, at, distance_m, status, version, spare, idle_since })
     }
 
     fn dropped(&self, query: &Query, filter: Filter) -> Dropped {

@@ -36,6 +36,11 @@ pub(super) struct Known {
     pub(super) accepts_pct: u8,
 }
 
+/// A time that is noted in seconds.
+pub(super) fn at_second(seconds: u32) -> WallMs {
+    WallMs(u64::from(seconds) * 1_000)
+}
+
 impl Supply {
     /// Takes a standing. The highest version wins; the same version again confirms it.
     pub fn restand(&mut self, standing: &Standing, now: MonoMs) -> Restood {
@@ -61,8 +66,8 @@ impl Supply {
     }
 
     fn note(&mut self, standing: &Standing, ask_at: MonoMs) -> Restood {
-        let Standing { driver, status, kind, capabilities, seats_free, version, accepts_pct, ends } =
-            *standing;
+        let Standing { driver, status, kind, capabilities, seats_free, version, .. } = *standing;
+        let Standing { accepts_pct, idle_since, ends, .. } = *standing;
         let Some(slot) = self.slot_of.get(&driver).copied() else { return Restood::Ignored };
         let entry = &mut self.entries[slot as usize];
         let newer = entry.known.is_none_or(|known| version >= known.version);
@@ -80,6 +85,8 @@ impl Supply {
         }
         area.came(known, entry.seen);
         entry.ask_at = ask_at;
+        let idle_since_s = &mut self.idle_since_s[slot as usize];
+        *idle_since_s = u32::try_from(idle_since.0 / 1_000).unwrap_or(u32::MAX);
         match ends.filter(|_| status == DriverStatus::Taken) {
             Some(ends) => self.ends.insert(slot, ends),
             None => self.ends.remove(&slot),
@@ -90,7 +97,9 @@ impl Supply {
         }
         let Entry { point, at, .. } = *entry;
         let (distance_m, spare) = (0, 0);
-        Restood::Freed(Candidate { driver, point, at, distance_m, status, version, spare })
+        let idle_since = at_second(*idle_since_s);
+        let freed = Candidate { driver, point, at, distance_m, status, version, spare, idle_since };
+        Restood::Freed(freed)
     }
 
     /// At most `max` drivers to ask their partitions about: those whose standing is missing or was

@@ -75,7 +75,9 @@ impl Shell {
         let (point, at) = seen.unwrap_or((middle, WallMs(0)));
         let version = state.watch.status(driver).map_or(0, |(version, _)| version);
         let (distance_m, status) = (distance_m(ask.pickup, point), DriverStatus::Free);
-        Candidate { driver, point, at, distance_m, status, version, spare: 0 }
+        // Nobody is credited with anything here: it is his turn or not.
+        let (spare, idle_since) = (0, at);
+        Candidate { driver, point, at, distance_m, status, version, spare, idle_since }
     }
 }
 

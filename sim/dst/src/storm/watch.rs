@@ -54,6 +54,11 @@ impl Storm {
             .kept()
             .into_iter()
             .partition(|node| *node == middle || self.links.hears(middle, *node));
+        // Who joined in the cut hears both sides, and each hears of the other by way of him: a bridge.
+        let hears = |a: usize, b: usize| self.links.hears(a, b) || self.links.hears(b, a);
+        if few.iter().any(|a| many.iter().any(|b| hears(*a, *b))) {
+            return None;
+        }
         Some(Split { since: world.now, sides: [few, many] })
     }
 

@@ -49,9 +49,10 @@ impl Oracle {
         let free = |standing: Standing| standing.status == DriverStatus::Free;
         if free(*standing) && !old.is_some_and(free) {
             let Naive { driver, point, at, .. } = *naive;
-            let Standing { status, version, .. } = *standing;
+            let Standing { status, version, idle_since, .. } = *standing;
             let (distance_m, spare) = (0, 0);
-            let freed = Candidate { driver, point, at, distance_m, status, version, spare };
+            let freed =
+                Candidate { driver, point, at, distance_m, status, version, spare, idle_since };
             return Restood::Freed(freed);
         }
         Restood::Noted
@@ -80,7 +81,7 @@ impl Oracle {
         for naive in self.drivers.iter().filter(|naive| naive.here) {
             let Naive { driver, point, at, seen, .. } = *naive;
             let Some(standing) = naive.standing else { continue };
-            let Standing { status, version, .. } = standing;
+            let Standing { status, version, idle_since, .. } = standing;
             let distance_m = distance_m(query.center, point);
             let fits = query.need.is_none_or(|need| {
                 standing.kind == need.kind
@@ -94,7 +95,16 @@ impl Oracle {
                     (0..32).filter(|bit| can_beyond(standing, need, *bit)).count()
                 });
                 let spare = u8::try_from(spare).unwrap();
-                found.push(Candidate { driver, point, at, distance_m, status, version, spare });
+                found.push(Candidate {
+                    driver,
+                    point,
+                    at,
+                    distance_m,
+                    status,
+                    version,
+                    spare,
+                    idle_since,
+                });
             }
         }
         found.sort_by_key(|candidate| (candidate.distance_m, candidate.driver));
@@ -174,6 +184,7 @@ fn any_standing() -> impl Strategy<Value = Standing> {
                 seats_free: seats,
                 version,
                 accepts_pct,
+                idle_since: WallMs((version * 200 + u64::from(accepts_pct)) * 1_000),
                 ends,
             }
         },
