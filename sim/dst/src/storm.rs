@@ -45,6 +45,9 @@ pub struct Storm {
     waiting: BTreeSet<usize>,
     active: Vec<Active>,
     happened: BTreeMap<usize, Happened>,
+    /// Whose disk had failed and was mended while the node still ran, by the fault: it may have seen
+    /// a sync fail, and stop yet.
+    stopping: BTreeMap<usize, usize>,
     looked: Duration,
     healed: bool,
     equality: Equality,
@@ -85,6 +88,7 @@ impl Storm {
             waiting: BTreeSet::new(),
             active: Vec::new(),
             happened: BTreeMap::new(),
+            stopping: BTreeMap::new(),
             looked: Duration::ZERO,
             healed: false,
             equality: Equality::default(),
@@ -131,6 +135,7 @@ impl Storm {
         }
         if in_time {
             self.looked = now;
+            self.start_who_stopped_late(world);
             self.look(world);
         }
         if now >= self.plan.heal && !self.healed {
@@ -283,6 +288,8 @@ impl Storm {
                 self.judge_failing(world, victims[0], stopped, began);
                 if stopped {
                     self.restart(world, &victims);
+                } else {
+                    self.stopping.insert(victims[0], fault);
                 }
                 self.remark(fault, if stopped { "it stopped itself" } else { "it did not stop" });
             }
@@ -311,8 +318,19 @@ impl Storm {
     fn restart(&mut self, world: &mut World<'_, '_>, victims: &[usize]) {
         for index in victims {
             if !world.cluster.on().contains(index) || world.cluster.has_ended(world.sim, *index) {
+                self.stopping.remove(index);
                 world.cluster.restart(world.sim, *index);
                 self.restarts += 1;
+            }
+        }
+    }
+
+    /// A node needs a moment to stop; by then its disk may be mended, or the world.
+    fn start_who_stopped_late(&mut self, world: &mut World<'_, '_>) {
+        for (victim, fault) in self.stopping.clone() {
+            if world.cluster.has_ended(world.sim, victim) {
+                self.restart(world, &[victim]);
+                self.remark(fault, "it stopped itself once the disk was mended");
             }
         }
     }
