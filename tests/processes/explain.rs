@@ -21,6 +21,7 @@ async fn a_booking_is_explained_by_the_node_that_dispatched_it() {
     let offer = cluster.offer_before(&held).await;
     assert_eq!(offer["booking_id"], first);
     cluster.ping(&held, north_of(SQUARE, 150.0)).await;
+    cluster.finds(&held, north_of(SQUARE, 150.0), "online").await;
 
     let mut body = booking_body(SQUARE);
     body["seats"] = json!(4);

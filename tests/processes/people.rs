@@ -108,16 +108,23 @@ impl Cluster {
         let online = format!("POST /v1/drivers/{driver}/online");
         self.ask(self.any(), &online).send().await.expect(200);
         self.ping(&driver, at).await;
+        self.finds(&driver, at, "online").await;
+        driver
+    }
+
+    /// Waits until a driver is found at a place, so and by all nodes: in the first moments of a cluster
+    /// they see different rings.
+    pub(crate) async fn finds(&self, driver: &str, at: At, status: &str) {
         let nearby = format!("/v1/nearby?lat={}&lng={}&radius_m=100", at.0, at.1);
-        eventually(&format!("{driver} is seen"), async || {
-            let found = self.get(self.any(), &nearby).await.expect(200);
-            let mut drivers = found.json["drivers"].as_array()?.iter();
-            drivers
-                .any(|seen| seen["driver_id"] == driver && seen["status"] == "online")
-                .then_some(())
+        eventually(&format!("{driver} is found {status}"), async || {
+            for node in self.running() {
+                let found = self.get(node, &nearby).await.expect(200);
+                let mut drivers = found.json["drivers"].as_array()?.iter();
+                drivers.find(|seen| seen["driver_id"] == driver && seen["status"] == status)?;
+            }
+            Some(())
         })
         .await;
-        driver
     }
 
     /// Tells where a driver is, until the owner of the place has heard it.

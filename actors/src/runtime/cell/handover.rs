@@ -21,8 +21,8 @@ const BATCH_MAX: usize = 4_096;
 const KEPT_MS: u64 = 2_000;
 
 impl Shell {
-    /// Sends positions on when this node has ceased to own the cell, and leaves a while after it
-    /// has ceased to keep it at all.
+    /// Sends positions on when this node has ceased to own the cell or finds that it never did, and
+    /// leaves a while after it has ceased to keep it at all.
     pub(super) fn look_at_ring(&self, myself: &ActorRef<Message>) {
         let world = self.runtime.world();
         let (view, now) = (world.membership.view(), world.clock.mono());
@@ -32,11 +32,13 @@ impl Shell {
             (valid && keepers.first() == Some(&world.node), valid && keepers.contains(&world.node));
         let mut state = self.cell.state();
         let ceased = std::mem::replace(&mut state.owned, owns) && !owns;
+        // Made by a ping from a node that saw an older ring, it was never this node's.
+        let astray = !keeps && state.foreign_since.is_none();
         let since = (!keeps).then(|| *state.foreign_since.get_or_insert(now));
         state.foreign_since = since;
         drop(state);
         let leaves = since.is_some_and(|since| now.since(since) >= KEPT_MS);
-        if ceased || leaves {
+        if ceased || astray || leaves {
             let (runtime, cell) = (self.runtime.clone(), Arc::clone(&self.cell));
             tokio::spawn(async move { hand_on(&runtime, &cell).await });
         }
