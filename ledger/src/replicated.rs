@@ -4,7 +4,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `types`, `log`, `network` | all that knows the consensus library: its types and the handle on a replica; its storage; its calls |
+//! | `types`, `log`, `apply`, `network` | all that knows the consensus library: its types and the handle on a replica; its storage; what it applies; its calls |
 //! | `keeper`, `state`, `image` | a replica's state behind its lock; the machine with its values; those as a picture |
 //! | `snapshots` | pictures on disk |
 //! | `archive`, `segments` | what has left the state for good; that on disk |
@@ -24,6 +24,7 @@
 //! | `hints` | who leads a group, as far as this node can know |
 //! | `tend` | what a node does for its groups in turn: heartbeats, snapshots, members, leaders |
 
+mod apply;
 pub(crate) mod archive;
 mod asked;
 mod begin;

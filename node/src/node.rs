@@ -9,6 +9,7 @@ mod build;
 mod gauges;
 mod seams;
 mod start;
+mod stores;
 
 pub use build::Build;
 pub use seams::{Seams, Storage};

@@ -1,5 +1,5 @@
 //! A replica's state behind its lock: what the log applies to, what readers read, and how it comes
-//! to disk. The consensus library's side of it is in `log`.
+//! to disk. The consensus library's side of it is in `apply`.
 
 use super::archive;
 use super::faults::{Fault, Faults};

@@ -1,7 +1,8 @@
 //! The steps of the start, in order.
 
 use super::gauges;
-use super::{Build, Node, Seams, Storage};
+use super::stores::{count_start, open_ledger, open_stores, open_stories};
+use super::{Build, Node, Seams};
 use crate::auth::{BadKeys, Verifier};
 use crate::cluster::Facts;
 use crate::config::{Adaptive, Config};
@@ -23,21 +24,16 @@ use crate::router::NodeRouter;
 use crate::sessions::Keeper;
 use crate::sockets::SocketRegistry;
 use crate::splits::{self, Balancer};
-use crate::stories::{self, StoryBook};
+use crate::stories::StoryBook;
 use actors::runtime::world::Mint;
 use actors::runtime::{Runtime, World};
-use ledger::replicated::{
-    Broken, DiskId, OpenReplicatedError, Parts, Retention, Settings, remembered,
-};
-use ledger::{
-    DirectoryError, LogStore, MemoryPages, MemoryStore, Pages, Partitions, Replicated, SledPages,
-    StoreError,
-};
-use membership::generation::{GenerationError, next_generation};
-use membership::{Bootstrap, Foundation, Member, Membership, MembershipError, View};
+use ledger::replicated::{Broken, OpenReplicatedError};
+use ledger::{DirectoryError, Partitions, Replicated};
+use membership::generation::GenerationError;
+use membership::{Bootstrap, Member, Membership, MembershipError, View};
 use proto::NodeId;
 use proto::units::Clock;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -285,19 +281,6 @@ async fn read_keys_again(verifier: Arc<Verifier>) {
     }
 }
 
-/// Raises the count of starts in the data directory.
-fn count_start(config: &Config, storage: &Storage) -> Result<u64, StartError> {
-    match storage {
-        Storage::Directory => {
-            let dir = &config.data_dir;
-            std::fs::create_dir_all(dir)
-                .map_err(|source| StartError::DataDir { dir: dir.clone(), source })?;
-            Ok(next_generation(dir)?)
-        }
-        Storage::Memory { generation, .. } => Ok(*generation),
-    }
-}
-
 /// Where the configuration says that nodes are.
 fn listed(config: &Config) -> BTreeMap<NodeId, SocketAddr> {
     match &config.bootstrap {
@@ -328,113 +311,6 @@ async fn remember(ledger: Replicated, mut view: watch::Receiver<Arc<View>>) {
     if let Some(foundation) = foundation {
         let _said_by_broken = ledger.remember(&foundation).await;
     }
-}
-
-/// The ledger's stores, open.
-enum Stores {
-    Disk { log: LogStore, snapshots: LogStore, pages: SledPages },
-    Memory { log: MemoryStore, snapshots: MemoryStore, sync_takes: Duration, retention: Retention },
-}
-
-impl Stores {
-    fn foundation(&self) -> Result<Option<Foundation>, StoreError> {
-        match self {
-            Self::Disk { log, .. } => remembered(log),
-            Self::Memory { log, .. } => remembered(log),
-        }
-    }
-}
-
-/// Opens the stores. The disk is read off the runtime's threads.
-async fn open_stores(config: &Config, storage: Storage) -> Result<Stores, StartError> {
-    match storage {
-        Storage::Memory { log, snapshots, sync_takes, retention, .. } => {
-            Ok(Stores::Memory { log, snapshots, sync_takes, retention })
-        }
-        Storage::Directory => {
-            let data = config.data_dir.clone();
-            let identity = ledger::Identity { cluster: config.cluster.clone(), node: config.node };
-            let opening = tokio::task::spawn_blocking(move || {
-                let open = |name| {
-                    let dir = data.join(name);
-                    LogStore::open(&dir, &identity)
-                        .map_err(|source| StartError::Directory { dir, source })
-                };
-                let (log, snapshots) = (open("log")?, open("snapshots")?);
-                let dir = data.join("pages");
-                let pages = SledPages::open(&dir)
-                    .map_err(|source| StartError::Directory { dir, source: source.into() })?;
-                Ok(Stores::Disk { log, snapshots, pages })
-            });
-            opening.await.unwrap_or_else(|died| std::panic::resume_unwind(died.into_panic()))
-        }
-    }
-}
-
-/// Opens what is kept of dispatches, beside the stores.
-fn open_stories(
-    config: &Config,
-    stores: &Stores,
-    clock: &Arc<dyn Clock>,
-) -> Result<Arc<StoryBook>, StartError> {
-    let dir = config.data_dir.join("stories");
-    let pages: Result<Box<dyn Pages>, StoreError> = match stores {
-        Stores::Disk { .. } => SledPages::open_with(&dir, stories::CACHE_BYTES)
-            .map(|pages| Box::new(pages) as Box<dyn Pages>),
-        Stores::Memory { .. } => Ok(Box::new(MemoryPages::default())),
-    };
-    pages
-        .and_then(|pages| StoryBook::open(pages, Arc::clone(clock)))
-        .map_err(|source| StartError::Directory { dir, source: source.into() })
-}
-
-/// Starts the replicas that live here, and the founding or joining of those that do not yet.
-async fn open_ledger(
-    config: &Config,
-    stores: Stores,
-    membership: &Membership,
-    peers: Arc<LedgerPeers>,
-    clock: &Arc<dyn Clock>,
-    mint: &Arc<SeededMint>,
-    build: Build,
-) -> Result<Replicated, StartError> {
-    let (initial, partitions) = match &config.bootstrap {
-        Bootstrap::Initial { nodes, partitions } => (nodes.keys().copied().collect(), *partitions),
-        Bootstrap::Single { partitions } => ([config.node].into(), *partitions),
-        // Known from the start if this node has been let in before.
-        Bootstrap::Seeds(_) => {
-            let partitions = membership.view().foundation().map_or(0, |known| known.partitions);
-            (BTreeSet::new(), partitions)
-        }
-    };
-    let mut settings = Settings::founder(config.node, initial, partitions);
-    settings.zone.clone_from(&config.zone);
-    settings.replicas = config.replicas;
-    settings.grace_ms = config.replace_after_ms;
-    settings.seed = mint.random();
-    settings.level = build.level;
-    settings.faults = config.ledger_faults;
-    let (view, faults) = (membership.watch(), config.faults);
-    let living =
-        move || view.borrow().members().iter().map(|member| member.id).collect::<BTreeSet<_>>();
-    let machine = move |_| (build.machine)(faults);
-    let disk = DiskId(u128::from(mint.random()) << 64 | u128::from(mint.random()));
-    let (clock, living, new_machine) = (Arc::clone(clock), Arc::new(living), Arc::new(machine));
-    Ok(match stores {
-        Stores::Disk { log, snapshots, pages } => {
-            let (simulated, pages) = (None, Arc::new(pages));
-            let parts =
-                Parts { log, snapshots, pages, simulated, clock, disk, peers, living, new_machine };
-            Replicated::open(settings, parts).await?
-        }
-        Stores::Memory { log, snapshots, sync_takes, retention } => {
-            settings.retention = retention;
-            let (simulated, pages) = (Some(sync_takes), Arc::new(MemoryPages::default()));
-            let parts =
-                Parts { log, snapshots, pages, simulated, clock, disk, peers, living, new_machine };
-            Replicated::open(settings, parts).await?
-        }
-    })
 }
 
 impl Frame {
