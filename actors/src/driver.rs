@@ -302,6 +302,9 @@ pub fn release(
     if ended == Some(TripState::Completed) {
         driver.driven = (day_of(now), trips_today(driver, now) + 1);
     }
+    if ended.is_some() && idle::waits(driver) {
+        driver.idle_since = now;
+    }
     leave_if_banned(driver, now, what);
     Some(left)
 }

@@ -18,6 +18,8 @@ pub const ATTEMPTS: usize = 3;
 
 /// The most changes of driver that a policy may allow a booking: each is an offer, of which it has 64.
 const REASSIGN_MOST: u16 = 8;
+/// The most that waiting for a ride may count, in milliseconds: more is no tie-break, but another order.
+const FAIRNESS_MOST_MS: u32 = 600_000;
 /// The shortest pause between two looks for a better driver, in milliseconds: each is a search, of every
 /// booking whose driver is on his way.
 const REASSIGN_LEAST_MS: u32 = 100;
@@ -270,6 +272,9 @@ impl Policy {
         }
         if self.last_chance_weight_pct > LAST_CHANCE_WEIGHT_MOST {
             return refuse("last_chance_weight_pct", "must be at most 1000");
+        }
+        if self.fairness_pct > 100 || self.fairness_max_ms > FAIRNESS_MOST_MS {
+            return refuse("fairness_pct, fairness_max_ms", "must be at most 100, and 600000");
         }
         if self.speed_cms == 0 || self.detour_pct < 100 {
             return refuse("speed_cms, detour_pct", "must be above 0 and at least 100");

@@ -3,22 +3,24 @@
 use proto::record::driver::{Commitment, Driver, Duty};
 use proto::{Code, WallMs};
 
-/// Changes a driver, and notes when his waiting began if it began with that: he comes on duty, his ride
-/// ends, he refuses an offer or lets it pass. One that somebody else took takes nothing from it.
+/// Changes a driver, and notes when his waiting began if it began with that: he comes on duty, or refuses
+/// an offer or lets it pass. What ends a ride, [`super::release`], notes it too; an offer that somebody else
+/// took takes nothing from it.
 pub fn noting_idle(
     driver: &mut Driver,
     now: WallMs,
     change: impl FnOnce(&mut Driver) -> Result<(), Code>,
 ) -> Result<(), Code> {
-    let before = (waits(driver), driver.refused);
+    let before = (driver.duty, driver.refused);
     change(driver)?;
-    if waits(driver) && (true, driver.refused) != before {
+    if waits(driver) && (driver.duty, driver.refused) != before {
         driver.idle_since = now;
     }
     Ok(())
 }
 
-fn waits(driver: &Driver) -> bool {
+/// Whether nothing but his luck keeps him from a ride.
+pub(super) fn waits(driver: &Driver) -> bool {
     driver.duty == Duty::Online && !matches!(driver.current, Some(Commitment::Taken { .. }))
 }
 
@@ -66,17 +68,11 @@ mod tests {
         let (id, profile) = (DriverId::from_raw(1), Profile::default());
         let mut dee = driver::newcomer(id, "dee".into(), CityId(1), vehicle, true, profile);
         type Change = dyn Fn(&mut Driver, &mut Vec<What>) -> Result<(), Code>;
-        let mut since = |now, change: &Change| {
-            noting_idle(&mut dee, WallMs(now), |dee| change(dee, &mut Vec::new())).unwrap();
+        let since = |dee: &mut Driver, now, change: &Change| {
+            noting_idle(dee, WallMs(now), |dee| change(dee, &mut Vec::new())).unwrap();
             dee.idle_since.0
         };
         let hold = |n| move |dee: &mut Driver, what: &mut _| driver::hold(dee, &offer(n), what);
-        let release = |n: u64, ended: Option<TripState>| {
-            move |dee: &mut Driver, what: &mut Vec<What>| {
-                driver::release(dee, offer(n).id, ended, WallMs(0), what);
-                Ok(())
-            }
-        };
         let accept = |n: u64| {
             move |dee: &mut Driver, what: &mut Vec<What>| {
                 driver::accept(dee, offer(n).id, None, what)
@@ -87,24 +83,31 @@ mod tests {
                 driver::set_duty(dee, online, WallMs(0), what)
             }
         };
-        assert_eq!(since(10, &duty(true)), 10);
-        assert_eq!(since(15, &duty(true)), 10, "he was on duty");
-        assert_eq!(since(20, &hold(1)), 10);
-        assert_eq!(since(30, &release(1, None)), 10, "another took it");
-        since(40, &hold(2));
+        let release = |dee: &mut Driver, now, n: u64, ended: Option<TripState>| {
+            driver::release(dee, offer(n).id, ended, WallMs(now), &mut Vec::new());
+            dee.idle_since.0
+        };
+        assert_eq!(since(&mut dee, 10, &duty(true)), 10);
+        assert_eq!(since(&mut dee, 15, &duty(true)), 10, "he was on duty");
+        assert_eq!(since(&mut dee, 20, &hold(1)), 10);
+        assert_eq!(release(&mut dee, 30, 1, None), 10, "another took it");
+        since(&mut dee, 40, &hold(2));
         let let_pass = |dee: &mut Driver, what: &mut Vec<What>| {
             driver::expire_hold(dee, offer(2).id, Faults::default(), what);
             Ok(())
         };
-        assert_eq!(since(50, &let_pass), 50);
-        since(60, &hold(3));
+        assert_eq!(since(&mut dee, 50, &let_pass), 50);
+        since(&mut dee, 60, &hold(3));
         let decline =
             |dee: &mut Driver, what: &mut Vec<What>| driver::decline(dee, offer(3).id, what);
-        assert_eq!(since(70, &decline), 70);
-        since(80, &hold(4));
-        assert_eq!(since(90, &accept(4)), 70);
-        assert_eq!(since(100, &release(4, Some(TripState::Completed))), 100);
-        since(110, &duty(false));
-        assert_eq!(since(120, &duty(true)), 120);
+        assert_eq!(since(&mut dee, 70, &decline), 70);
+        since(&mut dee, 80, &hold(4));
+        assert_eq!(since(&mut dee, 90, &accept(4)), 70);
+        assert_eq!(release(&mut dee, 95, 4, None), 70, "another was faster");
+        since(&mut dee, 96, &hold(5));
+        since(&mut dee, 97, &accept(5));
+        assert_eq!(release(&mut dee, 100, 5, Some(TripState::Completed)), 100);
+        since(&mut dee, 110, &duty(false));
+        assert_eq!(since(&mut dee, 120, &duty(true)), 120);
     }
 }

@@ -63,7 +63,8 @@ impl Runtime {
         here: impl Fn() -> bool,
     ) -> Option<HoldAnswer> {
         let world = self.world();
-        let until = world.clock.mono().plus_ms(REACHED_WITHIN_MS);
+        // One that the booking has given up meanwhile must not come before him.
+        let until = world.clock.mono().plus_ms(REACHED_WITHIN_MS.min(offer.ttl_ms.into()));
         loop {
             let (offer, context) = (offer.clone(), self.background().within_ms(HOLD_MS));
             let answer = if next {

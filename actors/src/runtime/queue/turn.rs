@@ -76,7 +76,7 @@ impl Shell {
         let version = state.watch.status(driver).map_or(0, |(version, _)| version);
         let (distance_m, status) = (distance_m(ask.pickup, point), DriverStatus::Free);
         // Nobody is credited with anything here: it is his turn or not.
-        let (spare, idle_since) = (0, at);
+        let (spare, idle_since) = (0, WallMs(u64::MAX));
         Candidate { driver, point, at, distance_m, status, version, spare, idle_since }
     }
 }
