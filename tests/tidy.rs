@@ -61,13 +61,14 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     (
         "openraft",
         &[
+            "ledger/src/replicated/apply.rs",
             "ledger/src/replicated/log.rs",
             "ledger/src/replicated/network.rs",
             "ledger/src/replicated/types.rs",
             "node/src/config/args.rs", // its log level
             "sim/dst/src/trace.rs",    // the same
         ],
-        "three files know the consensus library; go through `types`",
+        "four files know the consensus library; go through `types`",
     ),
     ("Instant::now", &["node/src/clock.rs"], "take a proto::units::Clock"),
     ("SystemTime::now", &["node/src/clock.rs"], "take a proto::units::Clock"),
