@@ -17,7 +17,7 @@ Examples:
   hansom policy
   hansom policy pickup_cap_ms=240000 offer_ttl_ms=12000
   hansom policy search_radii_m=[800,2000,4000]
-  hansom policy pickup_cap_by_cell={\"872a100d6ffffff\":420000}   a cap of its own for an H3 cell")]
+  hansom policy 'pickup_cap_by_cell={\"872a100d6ffffff\":420000}'   a cap of its own for an H3 cell")]
 pub struct PolicyArgs {
     /// A value and what it is to be, as in pickup_cap_ms=240000; lists and objects as JSON.
     #[arg(value_name = "NAME=VALUE", value_parser = pair)]
