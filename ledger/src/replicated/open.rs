@@ -54,7 +54,8 @@ fn find<S: Store>(log: &S, shelf: &S, pages: &dyn Pages) -> Result<Found, OpenRe
 
 impl Replicated {
     /// Reads the stores and starts the replicas they hold. Returns before the cluster is founded
-    /// or joined; [`Ledger::leadership`] says what it leads, [`Replicated::broken`] why it can't.
+    /// or joined; [`crate::contract::Ledger::leadership`] says what it leads, [`Replicated::broken`]
+    /// why it can't.
     pub async fn open<S: Store>(
         settings: Settings,
         parts: Parts<S>,
