@@ -45,9 +45,9 @@ pub struct Storm {
     waiting: BTreeSet<usize>,
     active: Vec<Active>,
     happened: BTreeMap<usize, Happened>,
-    /// Whose disk had failed and was mended while the node still ran, by the fault: it may have seen
-    /// a sync fail, and stop yet.
-    stopping: BTreeMap<usize, usize>,
+    /// Whose disk had failed and was mended while the node still ran, with the fault and when: it may
+    /// have seen a sync fail, and stop yet.
+    stopping: BTreeMap<usize, (usize, Duration)>,
     looked: Duration,
     healed: bool,
     equality: Equality,
@@ -289,7 +289,7 @@ impl Storm {
                 if stopped {
                     self.restart(world, &victims);
                 } else {
-                    self.stopping.insert(victims[0], fault);
+                    self.stopping.insert(victims[0], (fault, world.now));
                 }
                 self.remark(fault, if stopped { "it stopped itself" } else { "it did not stop" });
             }
@@ -325,9 +325,11 @@ impl Storm {
         }
     }
 
-    /// A node needs a moment to stop; by then its disk may be mended, or the world.
+    /// A node needs a moment to stop; by then its disk may be mended, or the world. Who stops later
+    /// has another reason, and stays down.
     fn start_who_stopped_late(&mut self, world: &mut World<'_, '_>) {
-        for (victim, fault) in self.stopping.clone() {
+        self.stopping.retain(|_, (_, mended)| world.now <= *mended + watch::STOPS_WITHIN);
+        for (victim, (fault, _)) in self.stopping.clone() {
             if world.cluster.has_ended(world.sim, victim) {
                 self.restart(world, &[victim]);
                 self.remark(fault, "it stopped itself once the disk was mended");

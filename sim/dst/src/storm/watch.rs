@@ -12,7 +12,7 @@ use proto::GroupId;
 use std::time::Duration;
 
 /// A node must stop itself when its disk has failed for so long.
-const STOPS_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const STOPS_WITHIN: Duration = Duration::from_secs(2);
 
 impl Storm {
     /// A node that had votes to write, while nothing else happened, must have noticed its disk.
