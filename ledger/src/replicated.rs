@@ -22,6 +22,7 @@
 //! | `offline` | what an operator asks of a directory that nobody has open |
 //! | `handover` | how long a group has no leader while its leadership goes back |
 //! | `hints` | who leads a group, as far as this node can know |
+//! | `leave` | how a replica whose group has moved away comes to be removed |
 //! | `tend` | what a node does for its groups in turn: heartbeats, snapshots, members, leaders |
 
 mod apply;
@@ -39,6 +40,7 @@ mod hints;
 mod image;
 mod journal;
 mod keeper;
+mod leave;
 mod level;
 mod log;
 mod network;

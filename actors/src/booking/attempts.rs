@@ -97,6 +97,18 @@ pub fn offers<'a>(
     })
 }
 
+/// How old a booking is, in milliseconds, at a node that takes it up. One that was created by a clock ahead
+/// of this one is as old as the first thing that is known of it: were it taken for new, it would live all of
+/// its time again under each leader.
+pub fn age_ms(booking: &Booking, now: WallMs) -> u64 {
+    if booking.created_at <= now {
+        return now.since(booking.created_at);
+    }
+    let rows = booking.attempts.iter().map(|row| row.started_at);
+    let offers = booking.offers.iter().map(|(offer, _)| offer.created_at);
+    rows.chain(offers).filter(|at| *at <= now).min().map_or(0, |at| now.since(at))
+}
+
 const fn is_open(row: &Attempt) -> bool {
     matches!(row.status, AttemptStatus::Searching | AttemptStatus::OffersSent)
 }

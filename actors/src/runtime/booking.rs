@@ -4,7 +4,7 @@
 
 use super::settle::SETTLE_WITHIN;
 use super::{REDRIVE_MS, Runtime, World, count};
-use crate::booking::{self, promise};
+use crate::booking::{self, attempts, promise};
 use crate::dispatch::{Dispatch, Effect, Event, Prospect, Ranked, Start};
 use proto::code::Refusal;
 use proto::record::ask::{OfferNews, Withdraw};
@@ -155,7 +155,7 @@ impl Shell {
     async fn begin(&self, myself: &ActorRef<Message>, state: &mut State, booking: Booking) {
         let world = self.runtime.world();
         let now = world.clock.mono();
-        let age_ms = world.clock.wall().since(booking.created_at);
+        let age_ms = attempts::age_ms(&booking, world.clock.wall());
         let offered = booking.offers.iter().map(|(offer, _)| offer.driver);
         let start = Start {
             age_ms,

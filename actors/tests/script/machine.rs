@@ -2,6 +2,7 @@
 //! the events. One machine plays both partitions.
 
 use super::names::{self, booking, driver, offer, offer_id, place, rider, shorten, trip};
+use actors::booking::attempts::age_ms;
 use actors::machine::Machine;
 use proto::codec;
 use proto::machine::{Level, StateMachine};
@@ -34,10 +35,13 @@ fn step(machine: &mut Machine, offers: &mut BTreeMap<String, Offer>, line: &str)
     if words[0] == "show" {
         return vec![show(machine, words[1])];
     }
-    if words[0] == "attempts" {
+    if let "attempts" | "age" = words[0] {
         let bytes = machine.read(&Key::Booking(booking(words[1])).to_bytes()).unwrap();
         let booking: Booking = codec::decode(&bytes).unwrap();
-        return booking.attempts.iter().map(brief_attempt).collect();
+        return match words[0] {
+            "age" => vec![format!("{}ms old", age_ms(&booking, at))],
+            _ => booking.attempts.iter().map(brief_attempt).collect(),
+        };
     }
     if words[0] == "open-work" {
         let keys = machine.open_work();

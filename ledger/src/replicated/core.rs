@@ -37,6 +37,8 @@ pub(super) struct Here {
     pub(super) look: Arc<Notify>,
     /// When a leader was last heard here, or a vote last given.
     pub(super) heard_at: Arc<AtomicU64>,
+    /// How often it was given something to keep, by whoever believed to lead.
+    pub(super) given: Arc<AtomicU64>,
 }
 
 pub(super) struct Core {

@@ -56,6 +56,7 @@ fn frames() -> Vec<Vec<u8>> {
         Body::Stand(node, Standing::Draining),
         Body::Know(level),
         Body::SetPolicy(3, b"{}".to_vec()),
+        Body::Counted(group),
     ];
     let from = |body| codec::encode(&Frame { from: NodeId(1), disk, body });
     bodies.into_iter().chain(parts).map(from).collect()

@@ -19,7 +19,7 @@ use crate::store::{Pages, Store};
 use proto::GroupId;
 use proto::machine::StateMachine;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -190,11 +190,26 @@ impl Replicated {
         let replica =
             Replica::start(node, group, timers, log.clone(), keeper, dialler, seed).await?;
         let heard_at = Arc::new(AtomicU64::new(core.clock.mono().0));
-        let (reader, look) = (Reader::start(replica.clone()), Arc::default());
-        let here = Here { replica, log, reader, began_at, look, heard_at };
+        let (reader, look, given) =
+            (Reader::start(replica.clone()), Arc::default(), Arc::default());
+        let here = Here { replica, log, reader, began_at, look, heard_at, given };
         core.here.write().unwrap_or_else(PoisonError::into_inner).insert(group, here.clone());
         core.tasks().spawn(self.clone().watch_role(here.clone()));
         Ok(here)
+    }
+
+    /// The replica of a group for somebody who gives it something to keep. It is counted under the lock
+    /// under which replicas are removed, so that none is that was given something meanwhile.
+    pub(super) async fn giving(&self, group: GroupId) -> Result<Here, String> {
+        loop {
+            if let Some(here) =
+                self.0.here.read().unwrap_or_else(PoisonError::into_inner).get(&group)
+            {
+                here.given.fetch_add(1, Ordering::Relaxed);
+                return Ok(here.clone());
+            }
+            self.ensure_replica(group).await?;
+        }
     }
 
     /// The replica of a group, started blank if there is none: a leader elsewhere knows of us.

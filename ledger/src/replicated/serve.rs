@@ -3,7 +3,7 @@
 use super::Replicated;
 use super::cluster::{Change, Cluster, Join, Objection};
 use super::network;
-use super::wire::{Body, Frame, NotJoined, Reply};
+use super::wire::{Body, Frame, Kind, NotJoined, Reply};
 use crate::contract::{BoxFuture, Refused};
 use crate::peers::Receive;
 use proto::codec;
@@ -41,9 +41,10 @@ impl Replicated {
             Body::Words(_) | Body::Snapshot(..) if !hears => Reply::Stranger,
             Body::Words(words) => {
                 let answers = words.iter().map(|words| async {
-                    let here = match self.here(words.group) {
-                        Some(here) => here,
-                        None => self.ensure_replica(words.group).await?,
+                    let here = match (words.kind, self.here(words.group)) {
+                        (Kind::Append, _) => self.giving(words.group).await?,
+                        (_, Some(here)) => here,
+                        (_, None) => self.ensure_replica(words.group).await?,
                     };
                     let (answer, heard) = network::answer(&here.replica, &here.log, words).await?;
                     if heard {
@@ -53,7 +54,12 @@ impl Replicated {
                 });
                 Reply::Answers(futures_util::future::join_all(answers).await)
             }
-            Body::Snapshot(group, part) => match self.ensure_replica(group).await {
+            Body::Counted(_) if !hears => Reply::Stranger,
+            Body::Counted(group) => match self.counts_on(group, from).await {
+                Ok(counted) => Reply::Counted(counted),
+                Err(_) => Reply::Busy,
+            },
+            Body::Snapshot(group, part) => match self.giving(group).await {
                 Ok(here) => Reply::Snapshot(core.arrivals.take(from, &here.replica, part).await),
                 Err(why) => Reply::Snapshot(Err(why)),
             },

@@ -27,8 +27,6 @@ const VALUES_PER_ENTRY: u64 = 4;
 const LAG_MAX: u64 = 128;
 /// A preferred leader must have been fit for so many looks before it is given its group back.
 const STABLE_LOOKS: u32 = 10;
-/// A replica that nobody wants, and that has heard nothing for so long, has been dismissed.
-const DISMISSED_MS: u64 = 5_000;
 /// Whoever begins to lead group 0 may have been cut off until just now, and hears within so long who
 /// lives: twice what detection takes.
 const HEARS_WITHIN_MS: u64 = 2_000;
@@ -57,6 +55,15 @@ struct Memory {
     purged: BTreeMap<GroupId, u64>,
 }
 
+impl Memory {
+    /// Forgets of logs that are here no more.
+    fn keep(&mut self, all: &[Here]) {
+        let here: BTreeSet<GroupId> = all.iter().map(|here| here.replica.group).collect();
+        self.asked.retain(|group, _| here.contains(group));
+        self.purged.retain(|group, _| here.contains(group));
+    }
+}
+
 impl Replicated {
     pub(super) async fn tend(self) {
         let mut memory = Memory::default();
@@ -64,6 +71,7 @@ impl Replicated {
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let moves = Arc::new(tokio::sync::Semaphore::new(MOVES_MAX));
+        let leaving = Arc::default();
         for beat in 0u64.. {
             ticks.tick().await;
             let all = self.all_here();
@@ -104,7 +112,8 @@ impl Replicated {
             let living = (self.0.living)();
             self.give_back(&leading, &living, &mut memory).await;
             self.tend_cluster(&living, &mut memory).await;
-            self.let_go(&all, &mut memory).await;
+            self.let_go(&all, &leaving);
+            memory.keep(&all);
         }
     }
 
@@ -177,7 +186,7 @@ impl Replicated {
 
     /// What group 0 agreed on, once this node has heard it. The plan of the founders is no ground
     /// to move anything: it may be long out of date.
-    fn agreed(&self) -> Option<Arc<Known>> {
+    pub(super) fn agreed(&self) -> Option<Arc<Known>> {
         Some(self.0.known()).filter(|known| known.agreed)
     }
 
@@ -311,40 +320,6 @@ impl Replicated {
             Ok(Err(objection)) => tracing::debug!(?change, %objection, "group 0 objects"),
             Err(Refused::NotLeader { .. } | Refused::Overloaded | Refused::Unknown) => {}
             Err(Refused::TooLarge) => tracing::error!("the cluster's description is too large"),
-        }
-    }
-
-    /// Removes replicas of groups that have moved away for good.
-    async fn let_go(&self, all: &[Here], memory: &mut Memory) {
-        let Some(known) = self.agreed() else { return };
-        let me = self.0.me();
-        for here in all {
-            let group = here.replica.group;
-            let members = here.replica.members();
-            let wanted = known.plan.get(&group).is_none_or(|nodes| nodes.contains(&me));
-            let heard = MonoMs(here.heard_at.load(Ordering::Relaxed));
-            // A leader who speaks to it counts on what it said it has, also one that is just letting
-            // it in again, which this replica can't know yet.
-            let listens = self.0.clock.mono().since(heard) < DISMISSED_MS;
-            let inside = members.voters.contains(&me) || listens;
-            if wanted || inside || members.voters.is_empty() || members.joint || group == META {
-                continue;
-            }
-            let Ok(turn) = Arc::clone(&self.0.changing).try_lock_owned() else { continue };
-            self.0.here.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&group);
-            memory.asked.remove(&group);
-            memory.purged.remove(&group);
-            // Beside the heartbeats: a long history takes a while to remove.
-            let (core, here) = (Arc::clone(&self.0), here.clone());
-            tokio::spawn(async move {
-                here.replica.stop().await;
-                let left = here.log.forget().await.map(|left| core.left().insert(group, left));
-                let forgotten = left.is_ok();
-                let forgotten = forgotten && core.means.snapshots.forget(group).await.is_ok();
-                let forgotten = forgotten && core.means.segments.forget(group).await.is_ok();
-                tracing::info!(%group, forgotten, "a replica that has moved away is removed");
-                drop(turn);
-            });
         }
     }
 }

@@ -37,6 +37,9 @@ pub(crate) enum Body {
     /// An operator's policy, if this version still counts, for the leader of group 0. Answered by
     /// `Stood`.
     SetPolicy(u64, Vec<u8>),
+    /// A replica that seems to have moved away asks whether the group's leader counts on it. Answered by
+    /// `Counted`, and by nobody but a leader that a quorum confirms.
+    Counted(GroupId),
 }
 
 /// One call between replicas of a group.
@@ -85,6 +88,8 @@ pub(crate) enum Reply {
     /// The node is known with another disk, or not at all.
     Stranger,
     Garbage,
+    /// Whether the one who asked is among the group's members.
+    Counted(bool),
 }
 
 /// Why a node was not let in.

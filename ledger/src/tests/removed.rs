@@ -1,8 +1,66 @@
-//! What is left of a replica that was removed, when power fails.
+//! When a replica is removed, and what is left of it when power fails.
 
 use super::cluster::{Cluster, groups};
-use proto::{GroupId, NodeId};
+use crate::peers::Receive;
+use crate::replicated::DiskId;
+use crate::replicated::wire::{Body, Frame, Reply};
+use proto::{GroupId, NodeId, codec};
 use std::time::Duration;
+
+fn holds(cluster: &Cluster, node: NodeId, group: GroupId) -> bool {
+    cluster.up[&node].replicas().iter().any(|replica| replica.group == group)
+}
+
+/// The replicas that the founders had.
+fn old() -> impl Iterator<Item = (NodeId, GroupId)> {
+    (1..=3).map(NodeId).flat_map(|node| groups().map(move |group| (node, group)))
+}
+
+/// A replica that is still there, and has no vote any more.
+fn left(cluster: &Cluster) -> Option<(NodeId, GroupId)> {
+    old().find(|(node, group)| {
+        let all = cluster.leader(*group).map(|leader| cluster.up[&leader].replicas());
+        let led = all.into_iter().flatten().find(|replica| replica.group == *group);
+        led.is_some_and(|led| !led.voters.contains(node)) && holds(cluster, *node, *group)
+    })
+}
+
+/// Whether a node says that a group that it leads counts on another; nothing if it leads it not.
+async fn counts(cluster: &Cluster, on: NodeId, group: GroupId, asked: NodeId) -> Option<bool> {
+    // Each was started once, in this order.
+    let (disk, body) = (DiskId(on.0.into()), Body::Counted(group));
+    let frame = codec::encode(&Frame { from: on, disk, body });
+    let reply = cluster.up[&asked].receive(frame).await;
+    let reply = codec::decode::<Reply>(&reply).unwrap();
+    assert!(matches!(reply, Reply::Counted(_) | Reply::Busy), "{reply:?}");
+    if let Reply::Counted(counted) = reply { Some(counted) } else { None }
+}
+
+/// Cut off for a while, it may have been let in again by a leader that it can't hear, and that counts on
+/// all it ever had: removed, it answered for ever that it lacks what he knew it had.
+#[tokio::test(start_paused = true)]
+async fn a_replica_is_removed_once_its_leader_says_that_it_does_not_count_on_it() {
+    let mut cluster = Cluster::of(3).await;
+    cluster.until_whole().await;
+    cluster.start(NodeId(4)).await.unwrap();
+    cluster.until("a replica has moved away", |c| left(c).is_some()).await;
+    let (node, group) = left(&cluster).unwrap();
+    let all: Vec<NodeId> = (1..=4).map(NodeId).collect();
+    cluster.board.isolate(&[node], &all);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(holds(&cluster, node, group), "nobody said that it may go");
+
+    cluster.board.heal();
+    cluster.until("it is removed", |c| !holds(c, node, group)).await;
+    cluster.until_whole().await;
+    let leader = cluster.leader(group).unwrap();
+    for other in &all {
+        let member = *other != node;
+        assert_eq!(counts(&cluster, *other, group, leader).await, Some(member), "{other}");
+        let leads = *other == leader;
+        assert_eq!(counts(&cluster, node, group, *other).await, leads.then_some(false), "{other}");
+    }
+}
 
 /// The removed replica's log is gone for certain; its snapshots came back with the power, and with them a
 /// replica that lacked what it had acknowledged, knew members of long ago, and was elected by another such.
@@ -17,10 +75,6 @@ async fn a_replica_that_was_removed_does_not_come_back_with_the_power() {
     }
     cluster.start(NodeId(4)).await.unwrap();
     cluster.until_whole().await;
-    let holds = |c: &Cluster, node: NodeId, group: GroupId| {
-        c.up[&node].replicas().iter().any(|replica| replica.group == group)
-    };
-    let old = || (1..=3).map(NodeId).flat_map(|node| groups().map(move |group| (node, group)));
     cluster
         .until("a replica has moved away", |c| old().any(|(node, of)| !holds(c, node, of)))
         .await;

@@ -46,6 +46,13 @@ const FOUND: &[(u64, &str)] = &[
         1051,
         "a phone was pushed another driver's offer, since a restarted node counts its sockets from one",
     ),
+    (
+        1132,
+        "a booking made under a clock an hour ahead lived all its time again at each new leader",
+    ),
+    (1182, "a replica was removed while its leader, cut off from it, changed the members with it"),
+    (1283, "a leader handed over for ever to a replica that had been removed meanwhile"),
+    (1536, "a booking made under a clock an hour ahead outlived the leader that should end it"),
 ];
 /// So long after a crash the others serve all that the machine led.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(4);

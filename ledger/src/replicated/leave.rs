@@ -1,0 +1,103 @@
+//! How a replica whose group has moved away comes to be removed: nobody wants it here, it has heard nothing
+//! for a while, and the group's leader, confirmed by a quorum after it was asked, does not count on it.
+//!
+//! The question is what makes it safe. A leader remembers how much each member has; one that is cut off from
+//! a replica that it has just let in again would wait for ever for what the replica has forgotten.
+
+use super::Replicated;
+use super::cluster::META;
+use super::core::Here;
+use super::wire::{Body, Reply};
+use crate::contract::Refused;
+use crate::peers::Lane;
+use proto::{GroupId, MonoMs, NodeId};
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// A replica that nobody wants, and that has heard nothing for so long, may have been dismissed.
+const DISMISSED_MS: u64 = 5_000;
+/// How long a leader may take to say whether it counts on a replica: a quorum must confirm him first.
+const SAYS_WITHIN: Duration = Duration::from_millis(1_500);
+
+impl Replicated {
+    /// Removes replicas of groups that have moved away for good, one after the other and beside the
+    /// heartbeats: the question takes a while, and so does the removal of a long history.
+    pub(super) fn let_go(&self, all: &[Here], leaving: &Arc<Mutex<()>>) {
+        let unwanted: Vec<Here> = all.iter().filter(|here| self.is_left(here)).cloned().collect();
+        if unwanted.is_empty() {
+            return;
+        }
+        let Ok(turn) = Arc::clone(leaving).try_lock_owned() else { return };
+        let ledger = self.clone();
+        tokio::spawn(async move {
+            for here in unwanted {
+                let given = here.given.load(Ordering::Relaxed);
+                if ledger.is_dismissed(here.replica.group).await && ledger.is_left(&here) {
+                    ledger.remove(here, given).await;
+                }
+            }
+            drop(turn);
+        });
+    }
+
+    /// Whether a replica seems to have been left behind, as far as it can know itself.
+    fn is_left(&self, here: &Here) -> bool {
+        let Some(known) = self.agreed() else { return false };
+        let (group, me) = (here.replica.group, self.0.me());
+        let members = here.replica.members();
+        let wanted = known.plan.get(&group).is_none_or(|nodes| nodes.contains(&me));
+        let heard = MonoMs(here.heard_at.load(Ordering::Relaxed));
+        let listens = self.0.clock.mono().since(heard) < DISMISSED_MS;
+        let inside = members.voters.contains(&me) || members.voters.is_empty() || members.joint;
+        !wanted && !listens && !inside && group != META
+    }
+
+    /// Whether the group's leader says that it does not count on this node. Whoever may lead is asked, the
+    /// likeliest first.
+    async fn is_dismissed(&self, group: GroupId) -> bool {
+        let planned = self.0.known().plan.get(&group).cloned().unwrap_or_default();
+        let mut asked = BTreeSet::from([self.0.me()]);
+        for node in self.probable_leader(group).into_iter().chain(planned) {
+            if !asked.insert(node) {
+                continue;
+            }
+            let body = Body::Counted(group);
+            let said = self.0.lines.call(node, Lane::Consensus, SAYS_WITHIN, body).await;
+            if let Ok(Reply::Counted(counted)) = said {
+                return !counted;
+            }
+        }
+        false
+    }
+
+    /// Whether this node leads a group, as a quorum confirms now, and a node is among its members.
+    pub(super) async fn counts_on(&self, group: GroupId, node: NodeId) -> Result<bool, Refused> {
+        let here = self.led(group)?;
+        self.confirm(&here).await?;
+        let members = here.replica.members();
+        Ok(members.voters.contains(&node) || members.learners.contains(&node))
+    }
+
+    /// Removes a replica, unless it was given something since it had been given so much.
+    async fn remove(&self, here: Here, given: u64) {
+        let group = here.replica.group;
+        let core = &self.0;
+        let _turn = core.changing.lock().await;
+        {
+            let mut all = core.here.write().unwrap_or_else(PoisonError::into_inner);
+            if here.given.load(Ordering::Relaxed) != given {
+                return;
+            }
+            all.remove(&group);
+        }
+        here.replica.stop().await;
+        let left = here.log.forget().await.map(|left| core.left().insert(group, left));
+        let forgotten = left.is_ok();
+        let forgotten = forgotten && core.means.snapshots.forget(group).await.is_ok();
+        let forgotten = forgotten && core.means.segments.forget(group).await.is_ok();
+        tracing::info!(%group, forgotten, "a replica that has moved away is removed");
+    }
+}
