@@ -86,6 +86,8 @@ pub struct City {
     pub service: RefCell<Service>,
     /// How long takeovers took.
     pub takeovers: RefCell<Takeovers>,
+    /// Rides that a driver had taken as his next while he was on another.
+    pub nexts: Cell<usize>,
     /// Looks from the sides of cuts.
     pub looks: RefCell<Vec<Look>>,
     /// Everybody is registered and the cluster at rest.
@@ -133,6 +135,7 @@ impl City {
             split: RefCell::default(),
             service: RefCell::default(),
             takeovers: RefCell::default(),
+            nexts: Cell::default(),
             looks: RefCell::default(),
             opened: Cell::default(),
             seen: RefCell::default(),
@@ -287,7 +290,10 @@ impl City {
             if let Some(known) = phone.try_once("GET", &format!("/v1/drivers/{driver}"), None).await
             {
                 let bound = |field: &str| known[field].is_string();
-                if bound("current_offer_id") || bound("current_booking_id") {
+                if ["current_offer_id", "current_booking_id", "next_booking_id"]
+                    .into_iter()
+                    .any(bound)
+                {
                     unrest.bound.push(format!("driver {driver} is not free: {known}"));
                 }
             } else {

@@ -1,11 +1,12 @@
 //! A driver: says where he is, gets offers, answers them, and carries his rider. Every other one
 //! holds a WebSocket to some node, the rest ask over HTTP.
 
-use crate::city::{City, Manners, as_trip, id, ms, now_ms, place, settled, text};
+use crate::city::{City, Manners, as_trip, id, maybe_id, ms, now_ms, place, settled, text};
 use crate::cluster::http;
+use crate::outside;
 use crate::phone::{NO_ANSWER, Party, Phone, Refused};
 use futures_util::{SinkExt, StreamExt};
-use proto::{BookingId, DriverId, TripId};
+use proto::{BookingId, DriverId, OfferId, TripId};
 use serde_json::{Value, json};
 use sim::history::{Shown, Step, What};
 use std::collections::{BTreeSet, VecDeque};
@@ -36,8 +37,22 @@ const IGNORED_IN_STORM: u32 = 8;
 const GREEDY_IN: u64 = 5;
 /// Where bookings may change to a better driver they need time for it, in milliseconds.
 const ON_HIS_WAY_MS: Range<u64> = 500..3_500;
+/// Where a driver may take his next ride while on one, he needs time for it, in milliseconds, and looks so
+/// often what he is offered.
+const ABOARD_MS: Range<u64> = 500..3_500;
+const LOOKS_EVERY: Duration = Duration::from_millis(300);
+/// Of a hundred that he took as his next so many he calls off before their time has come.
+const UNTAKEN: u32 = 10;
 /// Of a hundred trips in a storm so many are called off by their driver.
 const CALLED_OFF: u32 = 8;
+
+/// What a driver has said yes to.
+enum Taken {
+    /// A trip, at once.
+    Trip(BookingId, TripId),
+    /// Whoever comes next, when the ride that he is on has ended.
+    Next(OfferId, BookingId),
+}
 
 /// A driver at work.
 struct Driver {
@@ -157,25 +172,43 @@ impl Driver {
             in_time("declining", declined);
             return;
         }
-        let yes = json!({ "offer_id": offer.to_string() });
-        let Some(trip) = in_time("accepting", phone.post("/v1/trips/accept", yes).await) else {
-            return;
-        };
-        let trip: TripId = id(&trip, "trip_id");
-        city.note(What::AcceptAcked { offer, booking, trip, driver });
-        self.carry(booking, trip).await;
-    }
-
-    async fn carry(&mut self, booking: BookingId, trip: TripId) {
-        let mut trips = VecDeque::from([(booking, trip)]);
-        while let Some((booking, trip)) = trips.pop_front() {
-            trips.extend(self.carry_one(booking, trip).await);
+        let taken = accept(city, phone, driver, (offer, booking)).await;
+        let mut taken: VecDeque<Taken> = taken.into_iter().collect();
+        while let Some(one) = taken.pop_front() {
+            let trip = match one {
+                Taken::Trip(booking, trip) => Some((booking, trip)),
+                Taken::Next(offer, booking) => self.come_to(offer, booking).await,
+            };
+            if let Some((booking, trip)) = trip {
+                taken.extend(self.carry_one(booking, trip).await);
+            }
         }
     }
 
-    /// Carries one rider; gives what a greedy driver accepted on the way. His rider may have called off
-    /// meanwhile, and then that was his by right.
-    async fn carry_one(&mut self, booking: BookingId, trip: TripId) -> Vec<(BookingId, TripId)> {
+    /// Waits for the trip of a booking that he took as his next; nothing if nothing comes of it.
+    async fn come_to(&mut self, offer: OfferId, booking: BookingId) -> Option<(BookingId, TripId)> {
+        let Self { city, phone, me: driver, .. } = self;
+        let path = format!("/v1/drivers/{driver}");
+        loop {
+            let me = phone.get(&path).await.ok()?;
+            let (now, next) =
+                (maybe_id(&me, "current_booking_id"), maybe_id(&me, "next_booking_id"));
+            if ![now, next].contains(&Some(booking)) {
+                return None;
+            }
+            let trip = maybe_id::<TripId>(&me, "current_trip_id");
+            if let Some(trip) = trip.filter(|_| now == Some(booking)) {
+                city.note(What::AcceptAcked { offer, booking, trip, driver: *driver });
+                city.nexts.set(city.nexts.get() + 1);
+                return Some((booking, trip));
+            }
+            sleep(LOOKS_EVERY).await;
+        }
+    }
+
+    /// Carries one rider; gives what a greedy driver accepted on the way, and whom he takes next. His rider
+    /// may have called off meanwhile, and then that was his by right.
+    async fn carry_one(&mut self, booking: BookingId, trip: TripId) -> Vec<Taken> {
         let stormy = self.stormy();
         let Self { city, phone, me: driver, answered } = self;
         let driver = *driver;
@@ -199,8 +232,14 @@ impl Driver {
                 (false, true) => 50..900,
                 (false, false) => 300..2_000,
             };
-            let takes = phone.dice().ms(takes);
-            sleep(takes).await;
+            let aboard = step == Step::End && city.plan.nexts && !city.is_closing();
+            let takes = phone.dice().ms(if aboard { ABOARD_MS } else { takes });
+            let there = outside::now() + takes;
+            while aboard && outside::now() + LOOKS_EVERY < there {
+                sleep(LOOKS_EVERY).await;
+                more.extend(take_more(city, phone, driver, answered).await);
+            }
+            sleep(there.saturating_sub(outside::now())).await;
             if greedy {
                 more.extend(take_more(city, phone, driver, answered).await);
             }
@@ -216,13 +255,14 @@ impl Driver {
     }
 }
 
-/// Accepts whatever the driver is offered while he is on a trip. There must be nothing while he is.
+/// Accepts whatever the driver is offered while he is on a trip. Unless he may take his next ride there must
+/// be nothing while he is.
 async fn take_more(
     city: &City,
     phone: &mut Phone,
     driver: DriverId,
     answered: &mut BTreeSet<String>,
-) -> Vec<(BookingId, TripId)> {
+) -> Vec<Taken> {
     let path = format!("/v1/drivers/{driver}/offers");
     let offers = phone.try_once("GET", &path, None).await.unwrap_or_default();
     let mut more = Vec::new();
@@ -232,14 +272,33 @@ async fn take_more(
         }
         let (offer, booking) = (id(offer, "offer_id"), id(offer, "booking_id"));
         city.note(What::OfferSeen { offer, booking, driver });
-        let yes = json!({ "offer_id": offer.to_string() });
-        if let Some(trip) = in_time("accepting", phone.post("/v1/trips/accept", yes).await) {
-            let trip = id(&trip, "trip_id");
-            city.note(What::AcceptAcked { offer, booking, trip, driver });
-            more.push((booking, trip));
+        let taken = accept(city, phone, driver, (offer, booking)).await;
+        if matches!(taken, Some(Taken::Next(..))) && phone.dice().percent(UNTAKEN) {
+            // What has become a trip meanwhile is called off as one.
+            let declined = phone.post(&format!("/v1/offers/{offer}/decline"), json!({})).await;
+            let fine = declined.as_ref().err().is_none_or(|no| no.code == "OFFER_ALREADY_ACCEPTED");
+            assert!(fine || in_time("calling a next ride off", declined).is_none());
         }
+        more.extend(taken);
     }
     more
+}
+
+/// Says yes; nothing if it was too late.
+async fn accept(
+    city: &City,
+    phone: &mut Phone,
+    driver: DriverId,
+    (offer, booking): (OfferId, BookingId),
+) -> Option<Taken> {
+    let yes = json!({ "offer_id": offer.to_string() });
+    let said = in_time("accepting", phone.post("/v1/trips/accept", yes).await)?;
+    if text(&said, "status") == "PROMISED" {
+        return Some(Taken::Next(offer, booking));
+    }
+    let trip = id(&said, "trip_id");
+    city.note(What::AcceptAcked { offer, booking, trip, driver });
+    Some(Taken::Trip(booking, trip))
 }
 
 /// The answer to what may come too late; nothing if it did, or if there never was one.

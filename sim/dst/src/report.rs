@@ -97,6 +97,8 @@ pub struct Figures {
     pub carried: usize,
     /// Trips that a better driver took over before the pickup.
     pub changed: usize,
+    /// Trips that their drivers had taken as their next while on another.
+    pub nexts: usize,
     /// How often two replicas were compared.
     pub compared: u64,
     /// Takeovers of leaders of which nothing else happened meanwhile, over all kinds.
@@ -181,6 +183,7 @@ impl Figures {
         self.bookings += done.bookings;
         self.carried += done.carried;
         self.changed += done.changed;
+        self.nexts += done.nexts;
         self.compared += outcome.compared;
     }
 
@@ -254,8 +257,8 @@ impl Figures {
         row(
             "bookings",
             format!(
-                "{}, {} carried, {} by a better driver",
-                self.bookings, self.carried, self.changed
+                "{}, {} carried, {} by a better driver, {} as a next ride",
+                self.bookings, self.carried, self.changed, self.nexts
             ),
         );
         row("replicas compared", format!("{} times", self.compared));

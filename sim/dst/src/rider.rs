@@ -77,7 +77,7 @@ impl Rider<'_> {
                 return;
             };
             self.city.shown(Some(Shown::booking(asked_ms, booking, &as_booking(&now))));
-            if !["PENDING", "ASSIGNED"].contains(&text(&now, "status").as_str()) {
+            if !["PENDING", "PROMISED", "ASSIGNED"].contains(&text(&now, "status").as_str()) {
                 let Some(next) = maybe_id(&now, "replaced_by") else { return };
                 // His driver called off; the cluster looks on.
                 booking = next;
@@ -90,7 +90,7 @@ impl Rider<'_> {
                 self.call_off(booking).await;
                 continue;
             }
-            let rides = stormy && text(&now, "status") == "ASSIGNED";
+            let rides = stormy && text(&now, "status") != "PENDING";
             let longer = if rides { converged::RIDE } else { Duration::ZERO };
             if outside::now() >= self.city.patience() + longer {
                 self.city.waits(format!("booking {booking} has not ended: {now}"));

@@ -55,6 +55,10 @@ const CHANGING: &[&str] = &[
     "200",
 ];
 
+/// Drivers may take their next ride while on one, and cross the city in seconds, so that rides end soon.
+const NEXT: &[&str] =
+    &["--next-within-ms", "2000", "--next-patience-ms", "3000", "--speed-cms", "200000"];
+
 /// What is run.
 #[derive(Debug, Clone)]
 pub struct Job {
@@ -223,8 +227,9 @@ fn simulate(job: &Job, trace: Trace) -> Run {
     };
     let planted = job.plant.iter().flat_map(|name| ["--plant".to_owned(), name.clone()]);
     let changing = if plan.changes { CHANGING } else { &[] };
-    let flags =
-        flags.iter().chain(changing).map(|flag| (*flag).to_owned()).chain(planted).collect();
+    let next = if plan.nexts { NEXT } else { &[] };
+    let flags = flags.iter().chain(changing).chain(next);
+    let flags = flags.map(|flag| (*flag).to_owned()).chain(planted).collect();
     let (founders, sync_takes) = (plan.founders, plan.sync_takes);
     let start = Plan { seed: job.seed, founders, sync_takes, flags };
     let cluster = Cluster::start(&mut sim, start);
@@ -272,6 +277,7 @@ fn outcome(job: &Job, city: &City, storm: Aftermath, took_ms: u64, trace: &Trace
         bookings: at_end.bookings.len(),
         carried: carried.count(),
         changed: at_end.trips.values().filter(|t| t.is().is_some_and(|t| t.reassigned)).count(),
+        nexts: city.nexts.get(),
     };
     let invalid = match job.manners {
         Manners::Quiet => Vec::new(),

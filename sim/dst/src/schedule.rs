@@ -21,6 +21,9 @@ const LONG_GAP_MS: std::ops::Range<u64> = 5_000..9_000;
 const LONG_GAPS: u32 = 15;
 /// In one of so many storms bookings may change to a better driver.
 const CHANGES_IN: u64 = 4;
+/// The remainders by sixteen of the storms in which drivers may take their next ride while on one: with clocks
+/// that are left alone and without.
+const NEXTS: [u64; 4] = [4, 7, 8, 10];
 /// A wall clock jumps by so much, ahead or back.
 const JUMP_MS: i64 = 3_600_000;
 
@@ -48,6 +51,8 @@ pub struct Schedule {
     pub drivers: usize,
     /// Whether bookings may change to a better driver before the pickup.
     pub changes: bool,
+    /// Whether drivers may take their next ride while on one.
+    pub nexts: bool,
     /// What happens, in order.
     pub faults: Vec<Due>,
     /// When everything is mended.
@@ -103,7 +108,8 @@ impl Schedule {
         let (heal, end) = (Duration::from_millis(HEAL_MS), Duration::from_millis(END_MS));
         // An odd one, whose clocks are left alone.
         let changes = seed % CHANGES_IN == 1;
-        Self { founders, sync_takes, riders, drivers, changes, faults, heal, end }
+        let nexts = NEXTS.contains(&(seed % 16));
+        Self { founders, sync_takes, riders, drivers, changes, nexts, faults, heal, end }
     }
 
     /// A short life with this one fault, or none, among people who are always carried.
@@ -113,8 +119,8 @@ impl Schedule {
         let at = dice.ms(5_000..12_000);
         let faults = fault.into_iter().map(|(fault, lasts)| Due { at, lasts, fault }).collect();
         let (heal, end) = (Duration::from_secs(40), Duration::from_secs(90));
-        let (riders, drivers, changes) = (3, 4, false);
-        Self { founders: 3, sync_takes, riders, drivers, changes, faults, heal, end }
+        let (riders, drivers, changes, nexts) = (3, 4, false, false);
+        Self { founders: 3, sync_takes, riders, drivers, changes, nexts, faults, heal, end }
     }
 }
 
@@ -176,8 +182,12 @@ fn of_kind(kind: Kind, dice: &mut Dice) -> (Fault, Duration) {
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { founders, sync_takes, riders, drivers, changes, faults, heal, end } = self;
-        let may = if *changes { "who may be changed" } else { "who are kept" };
+        let Self { founders, sync_takes, riders, drivers, faults, heal, end, .. } = self;
+        let may = match (self.changes, self.nexts) {
+            (true, _) => "who may be changed",
+            (false, true) => "who may take their next ride while on one",
+            (false, false) => "who are kept",
+        };
         writeln!(
             f,
             "{founders} nodes, syncs of {sync_takes:?}, {riders} riders, {drivers} drivers {may}, mended at \

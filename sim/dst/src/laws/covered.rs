@@ -48,6 +48,8 @@ pub struct Done {
     pub carried: usize,
     /// Trips that a better driver took over before the pickup.
     pub changed: usize,
+    /// Trips that their drivers had taken as their next while on another.
+    pub nexts: usize,
 }
 
 /// Why a run is invalid; nothing if it isn't.
@@ -95,6 +97,7 @@ mod tests {
         bookings: 20,
         carried: 12,
         changed: 0,
+        nexts: 0,
     };
 
     #[test]
