@@ -186,7 +186,7 @@ impl Replicated {
                 group,
                 leads: self.0.leadership.borrow().contains_key(&group),
                 term: here.replica.role().term,
-                may_stand: members.may_stand(self.0.me()),
+                may_stand: here.may_stand(self.0.me()),
                 last: here.log.last_of_term(),
                 quorums: members.quorums,
                 voters: members.voters,

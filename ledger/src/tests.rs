@@ -8,5 +8,6 @@ mod levels;
 mod log_store;
 mod removed;
 mod splits;
+mod standing;
 mod storm;
 pub(crate) mod toy;

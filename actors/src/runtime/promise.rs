@@ -29,29 +29,35 @@ pub(super) struct Shell {
     id: BookingId,
 }
 
+pub(super) struct Waits {
+    /// Since when this shell waits.
+    since: MonoMs,
+    /// When it looks next, so that each look sets one timer.
+    due: MonoMs,
+}
+
 impl Actor for Shell {
     type Msg = Message;
-    /// When it looks next, so that each look sets one timer.
-    type State = MonoMs;
+    type State = Waits;
     type Arguments = ();
 
-    async fn pre_start(&self, _: ActorRef<Message>, (): ()) -> Result<MonoMs, ActorProcessingErr> {
-        Ok(MonoMs(0))
+    async fn pre_start(&self, _: ActorRef<Message>, (): ()) -> Result<Waits, ActorProcessingErr> {
+        Ok(Waits { since: self.runtime.world().clock.mono(), due: MonoMs(0) })
     }
 
     async fn handle(
         &self,
         myself: ActorRef<Message>,
         message: Message,
-        due: &mut MonoMs,
+        waits: &mut Waits,
     ) -> Result<(), ActorProcessingErr> {
-        if matches!(message, Message::Due(at) if at != *due) {
+        if matches!(message, Message::Due(at) if at != waits.due) {
             return Ok(());
         }
-        match self.look().await {
+        match self.look(waits.since).await {
             Ok(Some(wait_ms)) => {
                 let at = self.runtime.world().clock.mono().plus_ms(wait_ms);
-                *due = at;
+                waits.due = at;
                 myself.send_after(Duration::from_millis(wait_ms), move || Message::Due(at));
             }
             Ok(None) => self.runtime.0.promises.retire(self.id, &myself),
@@ -69,14 +75,16 @@ impl Actor for Shell {
 
 impl Shell {
     /// Ends the promise if it is time; else says when to look again, or that there is nothing to see.
-    async fn look(&self) -> Result<Option<u64>, Refusal> {
+    async fn look(&self, here_since: MonoMs) -> Result<Option<u64>, Refusal> {
         let booking = self.runtime.booking(self.id).await?;
         let BookingState::Promised { offer, driver, since } = booking.state else {
             return Ok(None);
         };
         let World { clock, policy, .. } = self.runtime.world();
         let patience_ms = u64::from(policy.load().next_patience_ms);
-        let left_ms = patience_ms.saturating_sub(clock.wall().since(since));
+        // Where the promise was made by a clock ahead of this one, only the time here counts.
+        let waited_ms = clock.wall().since(since).max(clock.mono().since(here_since));
+        let left_ms = patience_ms.saturating_sub(waited_ms);
         if left_ms > 0 {
             return Ok(Some(left_ms.min(LOOK_MS)));
         }

@@ -17,10 +17,10 @@ use super::types::Replica;
 use super::wire::Founders;
 use crate::contract::{Leadership, Term};
 use proto::machine::Level;
-use proto::units::Clock;
+use proto::units::{Clock, MonoMs};
 use proto::{GroupId, NodeId, codec};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -37,8 +37,23 @@ pub(super) struct Here {
     pub(super) look: Arc<Notify>,
     /// When a leader was last heard here, or a vote last given.
     pub(super) heard_at: Arc<AtomicU64>,
+    /// When a leader was last heard here.
+    pub(super) led_at: Arc<AtomicU64>,
     /// How often it was given something to keep, by whoever believed to lead.
     pub(super) given: Arc<AtomicU64>,
+}
+
+impl Here {
+    /// A leader is heard.
+    pub(super) fn hears(&self, now: MonoMs) {
+        self.heard_at.store(now.0, Ordering::Relaxed);
+        self.led_at.store(now.0, Ordering::Relaxed);
+    }
+
+    /// Whether this node's replica may ask to be elected.
+    pub(super) fn may_stand(&self, me: NodeId) -> bool {
+        self.replica.members().may_stand(me) && !self.log.lacks()
+    }
 }
 
 pub(super) struct Core {
@@ -112,7 +127,7 @@ impl Core {
     /// The cluster as its founders begin it.
     pub(super) fn as_founded(&self, founders: &Founders) -> Cluster {
         let listed = |(node, disk): (&NodeId, &DiskId)| {
-            // Zones are told with the first join; founders that differ in theirs must agree here.
+            // Each says its own once it has founded: founders that differ in theirs must agree here.
             let zone = String::new();
             // Every build knows the first level; what else each knows it says for itself.
             let (disk, standing, level) = (*disk, Standing::Active, Level::FIRST);

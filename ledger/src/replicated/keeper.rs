@@ -47,8 +47,9 @@ pub(super) struct Held {
 pub(crate) struct Keeper {
     group: GroupId,
     held: Arc<Mutex<Held>>,
-    /// Held while a snapshot is written: one that was sent may arrive while one is taken.
-    hanging: Arc<tokio::sync::Mutex<()>>,
+    /// Held while a snapshot is written: one that was sent may arrive while one is taken. True once none may
+    /// be any more.
+    hanging: Arc<tokio::sync::Mutex<bool>>,
     means: Means,
 }
 
@@ -188,11 +189,20 @@ impl Keeper {
         self.hang(meta.clone(), image).await
     }
 
+    /// Has no snapshot written any more. The library ends while it has one taken, and that one would name
+    /// segments that are removed with the replica.
+    pub(super) async fn retire(&self) {
+        *self.hanging.lock().await = true;
+    }
+
     /// Makes a snapshot durable and the current one; before it the segments it names.
     pub(super) async fn hang(&self, meta: SnapshotMeta, mut image: Image) -> io::Result<()> {
         let Means { snapshots, segments, faults, .. } = &self.means;
         let index = meta.last_log_id.map_or(0, |id| id.index);
-        let _turn = self.hanging.lock().await;
+        let retired = self.hanging.lock().await;
+        if *retired {
+            return Err(io::Error::other("the replica is removed"));
+        }
         if index > 0 && snapshots.newest(self.group) > Some(index) {
             return Ok(()); // a newer one arrived while this one was taken
         }

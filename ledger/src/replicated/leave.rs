@@ -11,7 +11,6 @@ use super::wire::{Body, Reply};
 use crate::contract::Refused;
 use crate::peers::Lane;
 use proto::{GroupId, MonoMs, NodeId};
-use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -47,21 +46,23 @@ impl Replicated {
     fn is_left(&self, here: &Here) -> bool {
         let Some(known) = self.agreed() else { return false };
         let (group, me) = (here.replica.group, self.0.me());
-        let members = here.replica.members();
         let wanted = known.plan.get(&group).is_none_or(|nodes| nodes.contains(&me));
-        let heard = MonoMs(here.heard_at.load(Ordering::Relaxed));
-        let listens = self.0.clock.mono().since(heard) < DISMISSED_MS;
-        let inside = members.voters.contains(&me) || members.voters.is_empty() || members.joint;
-        !wanted && !listens && !inside && group != META
+        let led = MonoMs(here.led_at.load(Ordering::Relaxed));
+        let listens = self.0.clock.mono().since(led) < DISMISSED_MS;
+        let leads = here.replica.role().leads;
+        // Whether its log says that it votes is no matter: it may not have heard the word that ended that.
+        let taught = !here.replica.members().voters.is_empty();
+        taught && !wanted && !listens && !leads && group != META
     }
 
     /// Whether the group's leader says that it does not count on this node. Whoever may lead is asked, the
     /// likeliest first.
     async fn is_dismissed(&self, group: GroupId) -> bool {
         let planned = self.0.known().plan.get(&group).cloned().unwrap_or_default();
-        let mut asked = BTreeSet::from([self.0.me()]);
+        let mut unasked = (self.0.living)();
+        unasked.remove(&self.0.me());
         for node in self.probable_leader(group).into_iter().chain(planned) {
-            if !asked.insert(node) {
+            if !unasked.remove(&node) {
                 continue;
             }
             let body = Body::Counted(group);
@@ -94,6 +95,8 @@ impl Replicated {
             all.remove(&group);
         }
         here.replica.stop().await;
+        here.replica.keeper().retire().await;
+        core.arrivals.forget(group);
         let left = here.log.forget().await.map(|left| core.left().insert(group, left));
         let forgotten = left.is_ok();
         let forgotten = forgotten && core.means.snapshots.forget(group).await.is_ok();

@@ -10,11 +10,11 @@
 
 use super::Replicated;
 use super::begin::ASK_AGAIN;
-use super::cluster::{Change, Cluster, META, Objection, Standing};
+use super::cluster::{Change, Cluster, Join, META, Objection, Standing};
 use super::core::Core;
 use super::faults::Fault;
 use super::log::Tail;
-use super::settings::Broken;
+use super::settings::{Broken, Settings};
 use super::snapshots::Kept;
 use super::types::PROPOSE_WITHIN;
 use super::wire::{Body, Reply};
@@ -94,11 +94,31 @@ impl Replicated {
                 tracing::info!(%level, "every node knows it: the feature level is raised");
                 self.tell(Change::Raise(level)).await;
             }
-            match told && raise.is_none() {
+            let placed = self.is_placed(&now.cluster);
+            if told && !placed {
+                self.say_zone().await;
+            }
+            match told && placed && raise.is_none() {
                 true => drop(news.changed().await),
                 false => drop(tokio::time::timeout(ASK_AGAIN, news.changed()).await),
             }
         }
+    }
+
+    /// Whether group 0 has this node in the zone in which it runs. Founders are listed before they can say
+    /// so, and a node may be started in another. One that is to leave is not let in again by it.
+    fn is_placed(&self, cluster: &Cluster) -> bool {
+        let listed = cluster.nodes.get(&self.0.me());
+        let listed = listed.filter(|listed| listed.standing == Standing::Active);
+        listed.is_none_or(|listed| listed.zone == self.0.settings.zone)
+    }
+
+    /// Says once in which zone this node runs.
+    async fn say_zone(&self) {
+        let Settings { node, zone, level, .. } = &self.0.settings;
+        let join = Join { node: *node, disk: self.0.disk, zone: zone.clone(), level: *level };
+        // Whatever comes of it is seen in what group 0 says; until then it is said again.
+        let _seen = self.have_changed(Change::Join(join.clone()), Body::Join(join)).await;
     }
 
     /// Says once what this build knows, to whoever leads group 0.

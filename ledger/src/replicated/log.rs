@@ -242,6 +242,13 @@ impl GroupLog {
         self.tail().gone.as_ref() > last
     }
 
+    /// Whether this log lacks what a replica knew that was removed from here. Taught anew, it may stop at
+    /// members of long ago; were it elected by another such, both would lead what is others' now.
+    pub(crate) fn lacks(&self) -> bool {
+        let tail = self.tail();
+        tail.gone > tail.last()
+    }
+
     /// Whether a replica was removed from here.
     pub(crate) fn was_removed(&self) -> bool {
         self.tail().was_removed()

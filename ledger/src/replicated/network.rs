@@ -357,6 +357,9 @@ pub(crate) async fn answer(
         codec::decode(&words.bytes).map_err(|error| error.to_string())
     }
     let raft = &replica.raft;
+    if words.kind == Kind::HandOver && log.lacks() {
+        return Err("the replica that was removed from here knew more".into());
+    }
     if matches!(words.kind, Kind::Vote | Kind::PreVote) {
         let asked: VoteRequest<Types> = decoded(words)?;
         if log.knew_more_than(asked.last_log_id.as_ref()) {
@@ -395,6 +398,11 @@ struct Arrival {
 }
 
 impl Arrivals {
+    /// Forgets what is on its way for a group whose replica is removed.
+    pub(super) fn forget(&self, group: GroupId) {
+        self.arrivals().remove(&group);
+    }
+
     fn arrivals(&self) -> MutexGuard<'_, BTreeMap<GroupId, Arrival>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

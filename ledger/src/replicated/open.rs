@@ -23,6 +23,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+
+/// How long somebody who speaks to a group that has no replica here waits while another one is started or
+/// removed: a small part of what a frame may take.
+const TURN_WITHIN: Duration = Duration::from_millis(100);
 
 /// Proposals under way at once. Each is a few kilobytes; at 10,000 a second it is half a second
 /// of work, and whoever comes then learns at once that it would be longer.
@@ -190,9 +195,10 @@ impl Replicated {
         let replica =
             Replica::start(node, group, timers, log.clone(), keeper, dialler, seed).await?;
         let heard_at = Arc::new(AtomicU64::new(core.clock.mono().0));
+        let led_at = Arc::new(AtomicU64::new(core.clock.mono().0));
         let (reader, look, given) =
             (Reader::start(replica.clone()), Arc::default(), Arc::default());
-        let here = Here { replica, log, reader, began_at, look, heard_at, given };
+        let here = Here { replica, log, reader, began_at, look, heard_at, led_at, given };
         core.here.write().unwrap_or_else(PoisonError::into_inner).insert(group, here.clone());
         core.tasks().spawn(self.clone().watch_role(here.clone()));
         Ok(here)
@@ -208,13 +214,25 @@ impl Replicated {
                 here.given.fetch_add(1, Ordering::Relaxed);
                 return Ok(here.clone());
             }
-            self.ensure_replica(group).await?;
+            self.replica_soon(group).await?;
         }
+    }
+
+    /// The replica of a group for somebody who waits, with others in the same frame: not while another one
+    /// is started or removed for long.
+    pub(super) async fn replica_soon(&self, group: GroupId) -> Result<Here, String> {
+        let turn = timeout(TURN_WITHIN, self.0.changing.lock()).await;
+        let _turn = turn.map_err(|_| "another replica is being started or removed")?;
+        self.replica(group).await
     }
 
     /// The replica of a group, started blank if there is none: a leader elsewhere knows of us.
     pub(super) async fn ensure_replica(&self, group: GroupId) -> Result<Here, String> {
         let _turn = self.0.changing.lock().await;
+        self.replica(group).await
+    }
+
+    async fn replica(&self, group: GroupId) -> Result<Here, String> {
         match self.here(group) {
             Some(here) => Ok(here),
             None => {

@@ -44,11 +44,13 @@ impl Replicated {
                     let here = match (words.kind, self.here(words.group)) {
                         (Kind::Append, _) => self.giving(words.group).await?,
                         (_, Some(here)) => here,
-                        (_, None) => self.ensure_replica(words.group).await?,
+                        (_, None) => self.replica_soon(words.group).await?,
                     };
                     let (answer, heard) = network::answer(&here.replica, &here.log, words).await?;
-                    if heard {
-                        here.heard_at.store(core.clock.mono().0, Ordering::Relaxed);
+                    match (heard, words.kind) {
+                        (false, _) => {}
+                        (true, Kind::Append) => here.hears(core.clock.mono()),
+                        (true, _) => here.heard_at.store(core.clock.mono().0, Ordering::Relaxed),
                     }
                     Ok(answer)
                 });

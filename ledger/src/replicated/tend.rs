@@ -78,7 +78,7 @@ impl Replicated {
             let leading: Vec<&Here> = all.iter().filter(|here| here.replica.role().leads).collect();
             for here in &leading {
                 // Who leads hears himself; should he lead no more, his patience begins now.
-                here.heard_at.store(self.0.clock.mono().0, Ordering::Relaxed);
+                here.hears(self.0.clock.mono());
                 let rarely = self.in_doubt(here, &mut memory);
                 if !rarely || beat % self.0.settings.timers.doubtful_beats() == 0 {
                     here.replica.heartbeat().await;
@@ -133,7 +133,7 @@ impl Replicated {
         let patience = least + (most - least) * (place * 1_000 + chance) / (places * 1_000);
         let now = self.0.clock.mono();
         let heard = MonoMs(here.heard_at.load(Ordering::Relaxed));
-        if now.since(heard) >= patience && here.replica.members().may_stand(self.0.me()) {
+        if now.since(heard) >= patience && here.may_stand(self.0.me()) {
             *asked += 1;
             here.heard_at.store(now.0, Ordering::Relaxed);
             here.replica.stand_for_election().await;
@@ -298,7 +298,7 @@ impl Replicated {
             let gone = now.since(*since) >= self.0.settings.grace_ms;
             if gone
                 && now.since(tends_since) >= HEARS_WITHIN_MS
-                && listed.standing == Standing::Active
+                && listed.standing != Standing::Dead
                 && self.replaceable(&known.cluster, living)
             {
                 tracing::info!(%node, "away for too long, to be replaced");

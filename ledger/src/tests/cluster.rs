@@ -121,6 +121,8 @@ pub(super) struct Cluster {
     machine: fn(GroupId) -> Box<dyn StateMachine>,
     /// What nodes run that run another build: the level that it knows and its machine.
     pub(super) builds: BTreeMap<NodeId, Build>,
+    /// Where nodes run that run somewhere in particular.
+    pub(super) zones: BTreeMap<NodeId, String>,
 }
 
 type Build = (Level, fn(GroupId) -> Box<dyn StateMachine>);
@@ -147,6 +149,7 @@ impl Cluster {
             retention: Retention::default(),
             machine,
             builds: BTreeMap::new(),
+            zones: BTreeMap::new(),
             initial: initial.clone(),
         };
         for node in initial {
@@ -175,6 +178,7 @@ impl Cluster {
         let initial = if founder { self.initial.clone() } else { BTreeSet::new() };
         let mut settings = Settings::founder(node, initial, GROUPS);
         settings.grace_ms = 3_000;
+        settings.zone = self.zones.get(&node).cloned().unwrap_or_default();
         settings.faults = self.faults;
         settings.retention = self.retention;
         let build = self.builds.get(&node).copied();

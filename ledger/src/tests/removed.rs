@@ -2,8 +2,8 @@
 
 use super::cluster::{Cluster, groups};
 use crate::peers::Receive;
-use crate::replicated::DiskId;
 use crate::replicated::wire::{Body, Frame, Reply};
+use crate::replicated::{DiskId, Standing};
 use proto::{GroupId, NodeId, codec};
 use std::time::Duration;
 
@@ -60,6 +60,40 @@ async fn a_replica_is_removed_once_its_leader_says_that_it_does_not_count_on_it(
         let leads = *other == leader;
         assert_eq!(counts(&cluster, node, group, *other).await, leads.then_some(false), "{other}");
     }
+}
+
+/// Its own log says that it votes, so it went on to ask for votes, and to name voters that had long gone.
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_never_heard_that_it_votes_no_more_is_removed_all_the_same() {
+    let cluster = Cluster::of(4).await;
+    cluster.until_whole().await;
+    let (all, group) = ((1..=4).map(NodeId).collect::<Vec<_>>(), GroupId(1));
+    let voter = |c: &Cluster| c.up[&NodeId(1)].known().borrow().plan[&group][1];
+    let node = voter(&cluster);
+    cluster.board.isolate(&[node], &all);
+    let asked = *all.iter().find(|other| **other != node).unwrap();
+    let mut tries = 0..100;
+    while !matches!(cluster.up[&asked].stand(node, Standing::Draining).await, Ok(Ok(_))) {
+        tries.next().expect("group 0 takes it");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let votes = |c: &Cluster, at: NodeId| {
+        let all = c.up[&at].replicas();
+        all.into_iter().find(|own| own.group == group).map(|own| own.voters.contains(&node))
+    };
+    for tries in 0.. {
+        let leader = cluster.leader(group).filter(|leader| *leader != node).unwrap_or(asked);
+        if counts(&cluster, node, group, leader).await == Some(false) {
+            break;
+        }
+        assert!(tries < 600, "the others do not go on without it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(votes(&cluster, node), Some(true), "it has not heard");
+
+    cluster.board.heal();
+    cluster.until("it is removed", |c| !holds(c, node, group)).await;
+    cluster.check_equal();
 }
 
 /// The removed replica's log is gone for certain; its snapshots came back with the power, and with them a

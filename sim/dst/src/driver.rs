@@ -235,11 +235,13 @@ impl Driver {
             let aboard = step == Step::End && city.plan.nexts && !city.is_closing();
             let takes = phone.dice().ms(if aboard { ABOARD_MS } else { takes });
             let there = outside::now() + takes;
-            while aboard && outside::now() + LOOKS_EVERY < there {
+            while aboard && outside::now() + LOOKS_EVERY < there && !city.is_closing() {
                 sleep(LOOKS_EVERY).await;
                 more.extend(take_more(city, phone, driver, answered).await);
             }
-            sleep(there.saturating_sub(outside::now())).await;
+            let hurries = aboard && city.is_closing();
+            let left = if hurries { LOOKS_EVERY } else { there.saturating_sub(outside::now()) };
+            sleep(left).await;
             if greedy {
                 more.extend(take_more(city, phone, driver, answered).await);
             }

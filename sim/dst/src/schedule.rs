@@ -21,9 +21,9 @@ const LONG_GAP_MS: std::ops::Range<u64> = 5_000..9_000;
 const LONG_GAPS: u32 = 15;
 /// In one of so many storms bookings may change to a better driver.
 const CHANGES_IN: u64 = 4;
-/// The remainders by sixteen of the storms in which drivers may take their next ride while on one: with clocks
-/// that are left alone and without.
-const NEXTS: [u64; 4] = [4, 7, 8, 10];
+/// The remainders by 32 of the storms in which drivers may take their next ride while on one: with clocks
+/// that are left alone and without, and none of those that once found something.
+const NEXTS: [u64; 8] = [4, 7, 8, 10, 19, 20, 24, 26];
 /// A wall clock jumps by so much, ahead or back.
 const JUMP_MS: i64 = 3_600_000;
 
@@ -108,7 +108,7 @@ impl Schedule {
         let (heal, end) = (Duration::from_millis(HEAL_MS), Duration::from_millis(END_MS));
         // An odd one, whose clocks are left alone.
         let changes = seed % CHANGES_IN == 1;
-        let nexts = NEXTS.contains(&(seed % 16));
+        let nexts = NEXTS.contains(&(seed % 32));
         Self { founders, sync_takes, riders, drivers, changes, nexts, faults, heal, end }
     }
 

@@ -121,6 +121,9 @@ async fn a_replica_that_was_removed_and_comes_back_in_the_same_term_has_its_vote
         assert!(again.knew_more_than(Some(&id(7))) && !again.knew_more_than(Some(&id(8))));
         again.append([Entry::new_blank(id(0))], IOFlushed::noop()).await.unwrap();
         assert!(again.knew_more_than(Some(&id(7))), "nor when it has been taught a little");
+        assert!(again.lacks(), "nor may it stand then");
+        again.append((1..9).map(|n| Entry::new_blank(id(n))), IOFlushed::noop()).await.unwrap();
+        assert!(!again.lacks(), "it knows all that it knew");
     }
 }
 
