@@ -153,7 +153,7 @@ pub struct Metrics {
     pub peers_connected: Gauge,
     /// Live members, this one included.
     pub members_live: Gauge,
-    /// Whether this node serves.
+    /// Whether new clients should come here, as `/readyz` says.
     pub ready: Gauge,
     /// Drivers in the queues of queue zones that are kept here.
     pub queued_drivers: Gauge,
@@ -252,7 +252,7 @@ impl Metrics {
             self.peers_connected.clone(),
         );
         r.register("members_live_count", "Live members", self.members_live.clone());
-        r.register("ready_bool", "1 if this node serves", self.ready.clone());
+        r.register("ready_bool", "1 if new clients should come here, as /readyz says", self.ready.clone());
         r.register("shells_count", "Actors by kind", self.shells.clone());
         let queued = self.queued_drivers.clone();
         r.register("queued_drivers_count", "Drivers in the queues kept here", queued);

@@ -52,6 +52,7 @@ async fn nonsense_is_refused_with_status_2_and_a_sentence_before_a_port_is_bound
         ("--node-id 3 --initial-nodes 1=127.0.0.1:1,2=127.0.0.1:2", "3="),
         ("--node-id 1 --initial-nodes 1=127.0.0.1:1 --peer 127.0.0.1:2", "--peer"),
         ("--node-id 1 --initial-nodes 1=10.0.0.1:7101", "HANSOM_CLUSTER_KEY"),
+        ("--node-id 4 --seeds 10.0.0.1:7101", "--peer"),
         ("--single --cluster-key short", "--cluster-key"),
         ("--single --peer 0.0.0.0:7101 --cluster-key 0123456789abcdef", "--peer-advertised"),
         ("--single --partitions 0", "--partitions"),

@@ -310,8 +310,17 @@ impl Args {
     }
 
     fn peer_address(&self, node: NodeId, bootstrap: &Bootstrap) -> Result<SocketAddr, ConfigError> {
-        let default =
-            || PEER_DEFAULT.parse().map_err(|_| ConfigError::new("no default for --peer"));
+        let default = || -> Result<SocketAddr, ConfigError> {
+            let elsewhere = |seed: &&SocketAddr| !seed.ip().is_loopback();
+            if let Bootstrap::Seeds(seeds) = bootstrap
+                && let Some(seed) = seeds.iter().find(elsewhere)
+            {
+                return Err(ConfigError::new(format!(
+                    "{seed} is on another machine, so say where this node is: --peer <its address>:7101"
+                )));
+            }
+            PEER_DEFAULT.parse().map_err(|_| ConfigError::new("no default for --peer"))
+        };
         let Bootstrap::Initial { nodes, .. } = bootstrap else {
             return self.peer.map_or_else(default, Ok);
         };

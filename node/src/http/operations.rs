@@ -40,7 +40,7 @@ pub(super) struct ReadyView {
     reasons: Vec<String>,
 }
 
-/// Whether this node serves clients, and if not, why.
+/// Whether new clients should come to this node, and if not, why.
 #[utoipa::path(
     get,
     path = "/readyz",

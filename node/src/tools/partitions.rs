@@ -1,6 +1,7 @@
 //! `hansom ring --partitions` and `hansom node drain`.
 
 use super::{Asking, Door, ToolError, ask, print, tell};
+use crate::cluster::ClusterView;
 use crate::cluster::partitions::PartitionsView;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -43,11 +44,18 @@ pub async fn drain(args: DrainArgs) -> ExitCode {
 async fn drained(args: DrainArgs) -> Result<String, ToolError> {
     let verb = if args.undo { "activate" } else { "drain" };
     let path = format!("/v1/cluster/nodes/{}/{verb}", args.id);
-    let mut view: PartitionsView = tell(&args.door, &path).await?;
+    let _told: PartitionsView = tell(&args.door, &path).await?;
     let name = format!("n{}", args.id);
     if args.undo || args.no_wait {
         return Ok(format!("{name} is {}", if args.undo { "active" } else { "draining" }));
     }
+    // Others know who votes only where they have a replica themselves.
+    let cluster: ClusterView = ask(&args.door, "/v1/cluster", &[]).await?;
+    let Some(leaver) = cluster.members.into_iter().find(|member| member.node == name) else {
+        return Ok(format!("{name} is draining, and not up: others take its replicas over"));
+    };
+    let door = Door { node: format!("http://{}", leaver.http), bearer: args.door.bearer };
+    let mut view: PartitionsView = ask(&door, "/v1/cluster/partitions", &[]).await?;
     let votes = |view: &PartitionsView| {
         let held = |p: &&crate::cluster::partitions::PartitionView| {
             p.voters.as_ref().is_some_and(|voters| voters.contains(&name))
@@ -64,7 +72,7 @@ async fn drained(args: DrainArgs) -> Result<String, ToolError> {
             return Ok(format!("{name} holds no replica any more; stop it when you like"));
         }
         tokio::time::sleep(LOOK_EVERY).await;
-        match ask::<PartitionsView>(&args.door, "/v1/cluster/partitions", &[]).await {
+        match ask::<PartitionsView>(&door, "/v1/cluster/partitions", &[]).await {
             Ok(now) => view = now,
             Err(error @ ToolError::Unreachable { .. }) => bar.suspend(|| print::talk(error)),
             Err(error @ ToolError::Refused { .. }) => return Err(error),
