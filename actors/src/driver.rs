@@ -256,12 +256,11 @@ pub fn accept(
             return Ok(());
         }
         Some(Commitment::Taken { offer: taken, accept_key, .. }) => {
-            match (taken.id == offer, *accept_key == key) {
-                (true, true) => return Ok(()),
-                (true, false) => return Err(Code::OfferAlreadyAccepted),
-                // One that was to be his next may have ended: then that is what he should hear.
-                (false, _) => {}
-            }
+            return match (taken.id == offer, *accept_key == key) {
+                (true, true) => Ok(()),
+                (true, false) => Err(Code::OfferAlreadyAccepted),
+                (false, _) => Err(Code::DriverBusy),
+            };
         }
         Some(Commitment::Held { .. }) | None => {}
     }
@@ -269,7 +268,6 @@ pub fn accept(
         Some(OfferEnd::Expired | OfferEnd::Declined) => Err(Code::OfferExpired),
         Some(OfferEnd::Taken) => Err(Code::OfferTaken),
         Some(OfferEnd::Done) => Err(Code::OfferAlreadyAccepted),
-        None if matches!(driver.current, Some(Commitment::Taken { .. })) => Err(Code::DriverBusy),
         None => Err(Code::OfferNotFound),
     }
 }

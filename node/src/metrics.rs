@@ -252,7 +252,11 @@ impl Metrics {
             self.peers_connected.clone(),
         );
         r.register("members_live_count", "Live members", self.members_live.clone());
-        r.register("ready_bool", "1 if new clients should come here, as /readyz says", self.ready.clone());
+        r.register(
+            "ready_bool",
+            "1 if new clients should come here, as /readyz says",
+            self.ready.clone(),
+        );
         r.register("shells_count", "Actors by kind", self.shells.clone());
         let queued = self.queued_drivers.clone();
         r.register("queued_drivers_count", "Drivers in the queues kept here", queued);

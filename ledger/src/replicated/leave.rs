@@ -74,7 +74,8 @@ impl Replicated {
         false
     }
 
-    /// Whether this node leads a group, as a quorum confirms now, and a node is among its members.
+    /// Whether a node is among the members of a group that this one leads, as a quorum confirms now. Who is to
+    /// vote no more listens first, until that is agreed on: whoever does not even listen is out for good.
     pub(super) async fn counts_on(&self, group: GroupId, node: NodeId) -> Result<bool, Refused> {
         let here = self.led(group)?;
         self.confirm(&here).await?;

@@ -294,7 +294,12 @@ async fn accept(
     (offer, booking): (OfferId, BookingId),
 ) -> Option<Taken> {
     let yes = json!({ "offer_id": offer.to_string() });
-    let said = in_time("accepting", phone.post("/v1/trips/accept", yes).await)?;
+    let said = phone.post("/v1/trips/accept", yes).await;
+    // Busy is who says yes to a next ride that is his no more; others are shown nothing while they are.
+    if city.plan.nexts && said.as_ref().is_err_and(|no| no.code == "DRIVER_BUSY") {
+        return None;
+    }
+    let said = in_time("accepting", said)?;
     if text(&said, "status") == "PROMISED" {
         return Some(Taken::Next(offer, booking));
     }
