@@ -1,5 +1,6 @@
 //! Nodes find each other, and any of them answers for everything.
 
+use crate::configuration::run;
 use crate::nodes::{Cluster, eventually, hansom, number};
 use crate::people::{At, SQUARE, north_of};
 use serde_json::{Value, json};
@@ -99,6 +100,22 @@ async fn a_cluster_whose_founders_are_all_gone_comes_back_after_all_its_nodes_di
     }
     cluster.settled().await;
     cluster.all_serve_all(&[rider]).await;
+}
+
+#[tokio::test]
+async fn a_drain_waits_until_the_node_that_leaves_has_no_vote_whoever_is_asked() {
+    let mut cluster = Cluster::start(3, &["--partitions=8"]).await;
+    let fourth = cluster.join().await;
+    cluster.spread().await;
+    let mut command = hansom();
+    command.args(["node", "drain", "1", "--node", &format!("http://{}", cluster.http(fourth))]);
+    let (status, out, talk) = run(command).await;
+    assert!(status == 0 && out.contains("n1 holds no replica any more"), "{out}{talk}");
+    let there = cluster.get(1, "/v1/cluster/partitions").await.expect(200);
+    for partition in there.json["partitions"].as_array().unwrap() {
+        let voters = partition["voters"].as_array().into_iter().flatten();
+        assert!(voters.into_iter().all(|voter| voter != "n1"), "{partition}");
+    }
 }
 
 #[tokio::test]

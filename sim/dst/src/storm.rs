@@ -49,6 +49,8 @@ pub struct Storm {
     /// have seen a sync fail, and stop yet.
     stopping: BTreeMap<usize, (usize, Duration)>,
     looked: Duration,
+    /// Since when no fault has begun or ended.
+    unchanged: Duration,
     healed: bool,
     equality: Equality,
     restarts: usize,
@@ -90,6 +92,7 @@ impl Storm {
             happened: BTreeMap::new(),
             stopping: BTreeMap::new(),
             looked: Duration::ZERO,
+            unchanged: Duration::ZERO,
             healed: false,
             equality: Equality::default(),
             restarts: 0,
@@ -346,6 +349,7 @@ impl Storm {
 
     /// The world has changed, by this fault.
     fn changed(&mut self, world: &mut World<'_, '_>, fault: usize) {
+        self.unchanged = world.now;
         self.links.apply(world.sim, world.cluster.size());
         world.city.service.borrow_mut().changed();
         world.city.takeovers.borrow_mut().disturbed(fault);

@@ -15,7 +15,8 @@ use std::time::Duration;
 pub(super) const STOPS_WITHIN: Duration = Duration::from_secs(2);
 
 impl Storm {
-    /// A node that had votes to write, while nothing else happened, must have noticed its disk.
+    /// A node that had votes to write, while nothing else had happened for as long as it may take, must have
+    /// noticed its disk. One whose peers are down or behind a slow link writes nothing.
     pub(super) fn judge_failing(
         &self,
         world: &World<'_, '_>,
@@ -27,7 +28,8 @@ impl Storm {
         let since = u64::try_from(began.as_millis()).unwrap_or(u64::MAX);
         let later = self.happened.values().any(|other| other.at_ms.is_some_and(|at| at > since));
         let alone = self.active.is_empty() && !later && cluster.on().contains(&victim);
-        if stopped || !alone || lasted < STOPS_WITHIN {
+        let calm = world.now.saturating_sub(self.unchanged.max(began));
+        if stopped || !alone || calm < STOPS_WITHIN {
             return;
         }
         let replicas = cluster.replicas();
