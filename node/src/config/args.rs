@@ -34,7 +34,8 @@ pub struct Args {
     #[arg(long, env = "HANSOM_INITIAL_NODES", value_name = "ID=ADDR,...", conflicts_with_all = ["seeds", "single"])]
     pub initial_nodes: Option<String>,
 
-    /// Peer addresses of nodes that run; for every node that is not among the first.
+    /// Peer addresses of nodes that run; for every node that is not among the first. Where they are on other
+    /// machines, --peer says where this one is.
     #[arg(long, env = "HANSOM_SEEDS", value_name = "ADDR,...", conflicts_with = "single")]
     pub seeds: Option<String>,
 

@@ -2,7 +2,7 @@
 
 use super::{Asking, Door, ToolError, ask, print, tell};
 use crate::cluster::ClusterView;
-use crate::cluster::partitions::PartitionsView;
+use crate::cluster::partitions::{PartitionView, PartitionsView};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -49,35 +49,74 @@ async fn drained(args: DrainArgs) -> Result<String, ToolError> {
     if args.undo || args.no_wait {
         return Ok(format!("{name} is {}", if args.undo { "active" } else { "draining" }));
     }
-    // Others know who votes only where they have a replica themselves.
-    let cluster: ClusterView = ask(&args.door, "/v1/cluster", &[]).await?;
-    let Some(leaver) = cluster.members.into_iter().find(|member| member.node == name) else {
-        return Ok(format!("{name} is draining, and not up: others take its replicas over"));
-    };
-    let door = Door { node: format!("http://{}", leaver.http), bearer: args.door.bearer };
-    let mut view: PartitionsView = ask(&door, "/v1/cluster/partitions", &[]).await?;
-    let votes = |view: &PartitionsView| {
-        let held = |p: &&crate::cluster::partitions::PartitionView| {
-            p.voters.as_ref().is_some_and(|voters| voters.contains(&name))
-        };
-        view.partitions.iter().filter(held).count()
-    };
-    let all = votes(&view).max(1);
-    let bar = indicatif::ProgressBar::new(all as u64);
+    let (mut all, mut draining) = (0, false);
+    let bar = indicatif::ProgressBar::new(1);
     loop {
-        let left = votes(&view);
-        bar.set_position(all.saturating_sub(left) as u64);
-        if left == 0 {
+        let Some(door) = door_of(&args.door, &name).await? else {
             bar.finish_and_clear();
-            return Ok(format!("{name} holds no replica any more; stop it when you like"));
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
+            return Ok(format!("{name} is draining, and not up: others take its replicas over"));
+        };
         match ask::<PartitionsView>(&door, "/v1/cluster/partitions", &[]).await {
-            Ok(now) => view = now,
+            Ok(view) if view.node != name => {
+                let problem = format!("{} answers there, not {name}; {}", view.node, ask_it(&name));
+                return Err(ToolError::Refused { node: door.node, problem });
+            }
+            Ok(view) => {
+                // It may hear of it a moment later.
+                draining |= stands(&view, &name, "draining");
+                if draining && !stands(&view, &name, "draining") {
+                    let problem = format!("{name} drains no more: somebody has taken it back");
+                    return Err(ToolError::Refused { node: door.node, problem });
+                }
+                let left = votes(&view, &name);
+                all = all.max(left);
+                bar.set_length(all as u64);
+                bar.set_position((all - left) as u64);
+                if left == 0 {
+                    bar.finish_and_clear();
+                    return Ok(format!("{name} holds no replica any more; stop it when you like"));
+                }
+            }
             Err(error @ ToolError::Unreachable { .. }) => bar.suspend(|| print::talk(error)),
             Err(error @ ToolError::Refused { .. }) => return Err(error),
         }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Where the node itself answers that is to leave; nothing if it is not up. Others know who votes only where
+/// they have a replica too.
+async fn door_of(asked: &Door, name: &str) -> Result<Option<Door>, ToolError> {
+    let cluster: ClusterView = ask(asked, "/v1/cluster", &[]).await?;
+    if cluster.node == name {
+        return Ok(Some(asked.clone()));
+    }
+    let Some(leaver) = cluster.members.into_iter().find(|member| member.node == name) else {
+        return Ok(None);
+    };
+    if asked.node.starts_with("https:") {
+        let problem =
+            format!("behind TLS nobody but {} can be asked; {}", cluster.node, ask_it(name));
+        return Err(ToolError::Refused { node: asked.node.clone(), problem });
+    }
+    let node = format!("http://{}", leaver.http);
+    Ok(Some(Door { node, bearer: asked.bearer.clone() }))
+}
+
+fn ask_it(name: &str) -> String {
+    format!("the drain goes on: run this again with --node at {name}, or with --no-wait")
+}
+
+fn stands(view: &PartitionsView, name: &str, standing: &str) -> bool {
+    view.nodes.iter().any(|node| node.node == name && node.standing == standing)
+}
+
+/// In how many partitions a node votes.
+fn votes(view: &PartitionsView, name: &str) -> usize {
+    let held = |p: &&PartitionView| {
+        p.voters.as_ref().is_some_and(|voters| voters.iter().any(|voter| voter == name))
+    };
+    view.partitions.iter().filter(held).count()
 }
 
 /// `hansom ring --partitions`.
