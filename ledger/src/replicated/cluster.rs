@@ -144,7 +144,14 @@ impl Cluster {
     /// nodes up to half of them.
     pub fn plan(&self) -> Plan {
         let active = || self.nodes.iter().filter(|(_, node)| node.standing == Standing::Active);
-        let ring = Ring::new(active().map(|(id, node)| (*id, 1, node.zone.as_str())));
+        // Who has not said where it runs shares no zone with anybody: were all of those one zone, the first
+        // nodes to be given zones would each have a replica of everything. No name has a NUL.
+        let alone = |id: &NodeId| format!("\0{id}");
+        let zone = |(id, node): (&NodeId, &Listed)| match node.zone.as_str() {
+            "" => alone(id),
+            named => named.into(),
+        };
+        let ring = Ring::new(active().map(|listed| (*listed.0, 1, zone(listed))));
         let mut leads: BTreeMap<NodeId, usize> = BTreeMap::new();
         let groups = std::iter::once(META).chain(self.slots().groups());
         groups
@@ -204,12 +211,18 @@ impl Cluster {
             // No part of this value.
             Change::SetSplits(..) | Change::SetPolicy(..) => return Ok(()),
             Change::Join(Join { node, disk, zone, level }) => {
-                if self.nodes.get(&node).is_some_and(|known| known.disk != disk) {
+                let known = self.nodes.get(&node);
+                if known.is_some_and(|known| known.disk != disk) {
                     return Err(Objection::OtherDisk);
                 }
                 self.carried_out_by(level)?;
-                let listed = Listed { disk, zone, standing: Standing::Active, level };
-                if self.nodes.get(&node) == Some(&listed) {
+                // Who drains and starts again has not been taken back by that.
+                let standing = match known.map(|known| known.standing) {
+                    Some(Standing::Draining) => Standing::Draining,
+                    Some(Standing::Active | Standing::Dead) | None => Standing::Active,
+                };
+                let listed = Listed { disk, zone, standing, level };
+                if known == Some(&listed) {
                     return Ok(());
                 }
                 self.nodes.insert(node, listed);

@@ -37,7 +37,7 @@ pub(super) struct Here {
     pub(super) look: Arc<Notify>,
     /// When a leader was last heard here, or a vote last given.
     pub(super) heard_at: Arc<AtomicU64>,
-    /// When a leader was last heard here.
+    /// When a leader was last heard here, or it was one that a quorum answers.
     pub(super) led_at: Arc<AtomicU64>,
     /// How often it was given something to keep, by whoever believed to lead.
     pub(super) given: Arc<AtomicU64>,
@@ -48,6 +48,15 @@ impl Here {
     pub(super) fn hears(&self, now: MonoMs) {
         self.heard_at.store(now.0, Ordering::Relaxed);
         self.led_at.store(now.0, Ordering::Relaxed);
+    }
+
+    /// It leads, and so hears himself: should he lead no more, his patience begins now. In doubt, he may have
+    /// been replaced long ago, by members who do not tell him.
+    pub(super) fn leads_at(&self, now: MonoMs, in_doubt: bool) {
+        self.heard_at.store(now.0, Ordering::Relaxed);
+        if !in_doubt {
+            self.led_at.store(now.0, Ordering::Relaxed);
+        }
     }
 
     /// Whether this node's replica may ask to be elected.

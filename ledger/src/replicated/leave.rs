@@ -49,10 +49,10 @@ impl Replicated {
         let wanted = known.plan.get(&group).is_none_or(|nodes| nodes.contains(&me));
         let led = MonoMs(here.led_at.load(Ordering::Relaxed));
         let listens = self.0.clock.mono().since(led) < DISMISSED_MS;
-        let leads = here.replica.role().leads;
-        // Whether its log says that it votes is no matter: it may not have heard the word that ended that.
-        let taught = !here.replica.members().voters.is_empty();
-        taught && !wanted && !listens && !leads && group != META
+        // Whether its log says that it votes is no matter: it may not have heard the word that ended that. Nor
+        // whether it leads, if no quorum answers: it may have handed over, and says nothing until it hears.
+        let begun = !here.replica.members().voters.is_empty() || here.log.was_removed();
+        begun && !wanted && !listens && group != META
     }
 
     /// Whether the group's leader says that it does not count on this node. Whoever may lead is asked, the

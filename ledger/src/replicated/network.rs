@@ -357,14 +357,16 @@ pub(crate) async fn answer(
         codec::decode(&words.bytes).map_err(|error| error.to_string())
     }
     let raft = &replica.raft;
-    if words.kind == Kind::HandOver && log.lacks() {
-        return Err("the replica that was removed from here knew more".into());
-    }
-    if matches!(words.kind, Kind::Vote | Kind::PreVote) {
-        let asked: VoteRequest<Types> = decoded(words)?;
-        if log.knew_more_than(asked.last_log_id.as_ref()) {
-            return Err("the replica that was removed from here knew more".into());
+    // Up to where a leader would know that this word makes one. Who is handed a group waits until it does.
+    let leads_from = match words.kind {
+        Kind::Append => None,
+        Kind::Vote | Kind::PreVote => Some(decoded::<VoteRequest<Types>>(words)?.last_log_id),
+        Kind::HandOver => {
+            Some(decoded::<TransferLeaderRequest<Types>>(words)?.last_log_id().copied())
         }
+    };
+    if leads_from.is_some_and(|last| log.knew_more_than(last.as_ref())) {
+        return Err("the replica that was removed from here knew more".into());
     }
     match words.kind {
         Kind::Append => {

@@ -76,11 +76,14 @@ impl Replicated {
             ticks.tick().await;
             let all = self.all_here();
             let leading: Vec<&Here> = all.iter().filter(|here| here.replica.role().leads).collect();
+            let mut doubtful = BTreeSet::new();
             for here in &leading {
-                // Who leads hears himself; should he lead no more, his patience begins now.
-                here.hears(self.0.clock.mono());
-                let rarely = self.in_doubt(here, &mut memory);
-                if !rarely || beat % self.0.settings.timers.doubtful_beats() == 0 {
+                if self.in_doubt(here, &mut memory) {
+                    doubtful.insert(here.replica.group);
+                }
+                let in_doubt = doubtful.contains(&here.replica.group);
+                here.leads_at(self.0.clock.mono(), in_doubt);
+                if !in_doubt || beat % self.0.settings.timers.doubtful_beats() == 0 {
                     here.replica.heartbeat().await;
                 }
             }
@@ -97,12 +100,14 @@ impl Replicated {
             for here in &all {
                 self.keep_short(here, &mut memory).await;
             }
+            for here in &leading {
+                self.publish(here, doubtful.contains(&here.replica.group));
+            }
+            let mut leading = leading;
+            leading.retain(|here| !doubtful.contains(&here.replica.group));
             // Each look begins with another group, so that none waits behind steps that fail.
             let first = beat / LOOK_EVERY % leading.len().max(1) as u64;
             for here in leading.iter().cycle().skip(first as usize).take(leading.len()) {
-                if self.doubt(here, &mut memory) {
-                    continue;
-                }
                 if let Ok(turn) = Arc::clone(&moves).try_acquire_owned()
                     && let Some(step) = self.next_step(here)
                 {
@@ -165,7 +170,7 @@ impl Replicated {
     fn in_doubt(&self, here: &Here, memory: &mut Memory) -> bool {
         let now = self.0.clock.mono();
         let since = *memory.leads_since.entry(here.replica.group).or_insert(now);
-        let alone = here.replica.members().voters.len() <= 1;
+        let alone = here.replica.members().voters.iter().all(|voter| *voter == self.0.me());
         let unconfirmed = here.replica.unconfirmed_ms().unwrap_or_else(|| now.since(since));
         !alone && unconfirmed > self.0.settings.timers.doubt_ms()
     }
@@ -173,15 +178,13 @@ impl Replicated {
     /// A leader whom no quorum answers stops acting as one, and says so here; it is published again once
     /// confirmed. It may have been replaced long ago by members that do not know it any more, so that
     /// nobody ever tells it: what it began would never end.
-    fn doubt(&self, here: &Here, memory: &mut Memory) -> bool {
+    fn publish(&self, here: &Here, doubtful: bool) {
         let group = here.replica.group;
-        let doubtful = self.in_doubt(here, memory);
         if doubtful {
             self.0.lead(group, None);
         } else if !self.0.leadership.borrow().contains_key(&group) {
             here.look.notify_one();
         }
-        doubtful
     }
 
     /// What group 0 agreed on, once this node has heard it. The plan of the founders is no ground
@@ -217,8 +220,9 @@ impl Replicated {
         next_step(&here.replica.members(), &lags, &wanted, &listen)
     }
 
-    /// Hands one group over to its successor, if that one has been fit for a while; at once if this node
-    /// has no vote in it, since then nobody can write there.
+    /// Hands one group over to its successor, if that one has been fit for a while; and, at once, each that
+    /// this node has no vote in, since then nobody can write there. Only where it is not in doubt: a leader
+    /// that hands over sends no heartbeats any more, and so would not hear that he was replaced.
     async fn give_back(&self, leading: &[&Here], living: &BTreeSet<NodeId>, memory: &mut Memory) {
         let known = self.agreed();
         let mut handed = false;
@@ -231,8 +235,9 @@ impl Replicated {
                 None => *looks = 0,
                 Some(node) => {
                     *looks += 1;
-                    if *looks >= enough && !handed {
-                        (*looks, handed) = (0, true);
+                    if *looks >= enough && (voted_out || !handed) {
+                        *looks = 0;
+                        handed |= !voted_out;
                         self.0.hand_overs.begin(group, self.0.clock.mono());
                         here.replica.hand_over(node).await;
                     }

@@ -41,6 +41,8 @@ struct Board {
     up: BTreeMap<NodeId, Replicated>,
     /// From whom to whom nothing gets through.
     cut: BTreeSet<(NodeId, NodeId)>,
+    /// Who seems dead to all others.
+    unseen: BTreeSet<NodeId>,
 }
 
 /// Connects everybody.
@@ -69,6 +71,19 @@ impl Switchboard {
     }
     pub(super) fn heal(&self) {
         self.board().cut.clear();
+    }
+    pub(super) fn lose_sight_of(&self, node: NodeId) {
+        self.board().unseen.insert(node);
+    }
+    /// Who lives, as one of them sees it.
+    fn living(&self, me: NodeId) -> BTreeSet<NodeId> {
+        let board = self.board();
+        board
+            .up
+            .keys()
+            .copied()
+            .filter(|node| *node == me || !board.unseen.contains(node))
+            .collect()
     }
     /// Who is up, cut off or not.
     pub(super) fn up(&self) -> Vec<Replicated> {
@@ -194,7 +209,7 @@ impl Cluster {
             clock: Arc::clone(&self.clock) as _,
             disk: DiskId(self.starts),
             peers: Arc::new(Line { me: node, board: board.clone() }),
-            living: Arc::new(move || board.board().up.keys().copied().collect()),
+            living: Arc::new(move || board.living(node)),
             new_machine: Arc::new(machine),
         };
         let ledger = Replicated::open(settings, parts).await?;

@@ -96,6 +96,44 @@ async fn a_replica_that_never_heard_that_it_votes_no_more_is_removed_all_the_sam
     cluster.check_equal();
 }
 
+/// It hands a group over to somebody who does not hear, and sends no heartbeats since. Dead to the others for
+/// a while, it is no member of the group any more when it could be heard again; nobody told it, and it stayed.
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_was_replaced_while_it_handed_over_is_removed() {
+    let cluster = Cluster::of(4).await;
+    cluster.until_whole().await;
+    cluster.until("group 0 is founded", |c| c.up[&NodeId(1)].known().borrow().agreed).await;
+    let (group, all) = (GroupId(1), (1..=4).map(NodeId).collect::<Vec<_>>());
+    let node = cluster.leader(group).unwrap();
+    let voters_at = |c: &Cluster, at: NodeId| {
+        let own = c.up[&at].replicas().into_iter().find(|own| own.group == group);
+        own.filter(|own| own.leads).map(|own| own.voters)
+    };
+    cluster.up[&node].stand(node, Standing::Draining).await.unwrap().unwrap();
+    let voted_out = |c: &Cluster| voters_at(c, node).is_some_and(|own| !own.contains(&node));
+    cluster.until("it leads without a vote", voted_out).await;
+    // Nothing is on its way to anybody any more.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    cluster.board.isolate(&[node], &all);
+    cluster.board.lose_sight_of(node);
+    let mut others = all.into_iter().filter(|other| *other != node);
+    let other = others.next().unwrap();
+    cluster
+        .until("it is dead and replaced", |c| {
+            let dead =
+                c.up[&other].known().borrow().cluster.nodes[&node].standing == Standing::Dead;
+            let members =
+                |at| c.up[&at].replicas().into_iter().find(|own| own.group == group && own.leads);
+            let led = [other].into_iter().chain(others.clone()).find_map(members);
+            dead && led.is_some_and(|led| !led.learners.contains(&node))
+        })
+        .await;
+
+    cluster.board.heal();
+    cluster.until("it is removed", |c| !holds(c, node, group)).await;
+    cluster.check_equal();
+}
+
 /// The removed replica's log is gone for certain; its snapshots came back with the power, and with them a
 /// replica that lacked what it had acknowledged, knew members of long ago, and was elected by another such.
 #[tokio::test(start_paused = true)]

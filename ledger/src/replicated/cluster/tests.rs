@@ -43,6 +43,29 @@ fn a_join_and_a_leave_move_only_what_they_must() {
     assert_eq!(moved, gained, "only the newcomer's replicas moved");
 }
 
+/// They were one zone of their own, next to which the first node of a new one has a replica of everything.
+#[test]
+fn nodes_that_are_given_zones_one_by_one_are_not_piled_upon() {
+    let mut cluster = cluster(6);
+    let before = cluster.plan();
+    for node in 1..=3 {
+        cluster.nodes.get_mut(&NodeId(node)).unwrap().zone = format!("z{node}");
+        assert_eq!(cluster.plan(), before, "each is alone in its zone, as it was");
+    }
+    for node in 4..=6 {
+        cluster.nodes.get_mut(&NodeId(node)).unwrap().zone = format!("z{}", node - 3);
+        let plan = cluster.plan();
+        for node in cluster.nodes.keys() {
+            let held = plan.values().filter(|nodes| nodes.contains(node)).count();
+            assert!((10..=60).contains(&held), "{node} has {held} of {}", plan.len());
+        }
+    }
+    for nodes in cluster.plan().values() {
+        let zones: BTreeSet<_> = nodes.iter().map(|node| &cluster.nodes[node].zone).collect();
+        assert_eq!(zones.len(), 3);
+    }
+}
+
 fn machine_of(nodes: u64) -> ClusterMachine {
     ClusterMachine {
         cluster: cluster(nodes),
@@ -89,6 +112,17 @@ fn the_level_rises_once_everybody_who_is_not_dead_knows_it_and_nobody_older_come
     tell(stand(4, Standing::Active)).unwrap();
     assert_eq!(tell(join(5, 5, 2)).unwrap().nodes.len(), 5);
     assert_eq!(tell(know(9, 2)), Err(Objection::Unknown));
+}
+
+#[test]
+fn who_drains_and_starts_again_still_drains() {
+    let mut machine = machine_of(5);
+    let mut tell = |change| tell(&mut machine, change).unwrap().nodes[&NodeId(4)].standing;
+    for standing in [Standing::Draining, Standing::Active, Standing::Dead] {
+        tell(Change::Stand(NodeId(4), standing));
+        let back = if standing == Standing::Dead { Standing::Active } else { standing };
+        assert_eq!(tell(join(4, 4, 1)), back, "{standing:?}");
+    }
 }
 
 #[test]

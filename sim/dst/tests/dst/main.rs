@@ -51,6 +51,7 @@ const FOUND: &[(u64, &str)] = &[
         "a booking made under a clock an hour ahead lived all its time again at each new leader",
     ),
     (1182, "a replica was removed while its leader, cut off from it, changed the members with it"),
+    (1235, "a leader that had been replaced kept another from handing over what it had no vote in"),
     (1283, "a leader handed over for ever to a replica that had been removed meanwhile"),
     (1536, "a booking made under a clock an hour ahead outlived the leader that should end it"),
 ];
