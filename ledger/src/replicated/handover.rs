@@ -27,8 +27,13 @@ impl HandOvers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Asked once more, the group is without a leader since the first time.
     pub(super) fn begin(&self, group: GroupId, now: MonoMs) {
-        self.inner().begun.insert(group, now);
+        let mut inner = self.inner();
+        let begun = inner.begun.entry(group).or_insert(now);
+        if now.since(*begun) > FAILED_MS {
+            *begun = now;
+        }
     }
 
     /// Another node leads the group. Says how long ago it was handed over, if it was.
@@ -73,10 +78,14 @@ mod tests {
         let (hand_overs, group) = (HandOvers::default(), GroupId(1));
         assert_eq!(hand_overs.end(group, MonoMs(5)), None, "nothing was handed over");
         hand_overs.begin(group, MonoMs(10));
+        hand_overs.begin(group, MonoMs(12));
         assert_eq!(hand_overs.end(group, MonoMs(17)), Some(7));
         assert_eq!(hand_overs.end(group, MonoMs(20)), None, "once");
         hand_overs.begin(group, MonoMs(30));
         assert_eq!(hand_overs.end(group, MonoMs(31 + FAILED_MS)), None, "it had failed");
-        assert_eq!(hand_overs.inner().gaps, [7]);
+        hand_overs.begin(group, MonoMs(50));
+        hand_overs.begin(group, MonoMs(60 + FAILED_MS));
+        assert_eq!(hand_overs.end(group, MonoMs(63 + FAILED_MS)), Some(3), "the first had failed");
+        assert_eq!(hand_overs.inner().gaps, [7, 3]);
     }
 }

@@ -90,7 +90,9 @@ impl Replicated {
         let _turn = core.changing.lock().await;
         {
             let mut all = core.here.write().unwrap_or_else(PoisonError::into_inner);
-            if here.given.load(Ordering::Relaxed) != given {
+            // Another look may have removed it since, and another replica may be there.
+            let same = all.get(&group).is_some_and(|now| Arc::ptr_eq(&now.given, &here.given));
+            if !same || here.given.load(Ordering::Relaxed) != given {
                 return;
             }
             all.remove(&group);

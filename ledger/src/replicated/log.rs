@@ -262,6 +262,7 @@ impl GroupLog {
         let left = {
             let mut tail = self.tail();
             let gone = tail.gone.max(tail.last());
+            tail.gone = gone;
             for index in std::mem::take(&mut tail.entries).into_keys() {
                 batch.delete(entry_key(self.group, index));
             }

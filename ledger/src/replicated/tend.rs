@@ -105,6 +105,7 @@ impl Replicated {
             }
             let mut leading = leading;
             leading.retain(|here| !doubtful.contains(&here.replica.group));
+            memory.fit.retain(|group, _| !doubtful.contains(group));
             // Each look begins with another group, so that none waits behind steps that fail.
             let first = beat / LOOK_EVERY % leading.len().max(1) as u64;
             for here in leading.iter().cycle().skip(first as usize).take(leading.len()) {
