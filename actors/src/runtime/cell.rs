@@ -18,6 +18,7 @@ use crate::cell::index::{Hits, PingOutcome, Query, Restood, Supply, Tally};
 use crate::cell::pressure::Pressure;
 use crate::geo;
 use h3o::{CellIndex, Resolution};
+use handover::Whose;
 use proto::record::ask::{AreaCount, Fix, Found, Wake};
 use proto::record::cell::{Demand, Ping, PingCounts, PingFate};
 use proto::record::driver::{Standing, VehicleType};
@@ -77,9 +78,7 @@ struct State {
     board: Board,
     pressure: Pressure,
     empty_ticks: u32,
-    /// Whether this node was its owner when last looked at, and since when somebody else is.
-    owned: bool,
-    foreign_since: Option<MonoMs>,
+    whose: Whose,
     /// Nobody looks here any more: it was empty for long, or belongs to somebody else.
     left: bool,
 }
@@ -99,8 +98,8 @@ pub(super) struct Left;
 impl Cell {
     fn new(ring_key: u64, born: MonoMs) -> Arc<Self> {
         let (supply, board, pressure) = (Supply::new(VERIFY_MS), Board::new(), Pressure::default());
-        let (empty_ticks, owned, foreign_since, left) = (0, false, None, false);
-        let state = State { supply, board, pressure, empty_ticks, owned, foreign_since, left };
+        let (empty_ticks, whose, left) = (0, Whose::default(), false);
+        let state = State { supply, board, pressure, empty_ticks, whose, left };
         Arc::new(Self { ring_key, born, state: Mutex::new(state) })
     }
 
@@ -122,8 +121,9 @@ impl Cell {
         pings: &[Ping],
         items: &[u32],
         fates: &mut [PingFate],
-        now: MonoMs,
+        as_owner: bool,
     ) -> Result<PingCounts, Left> {
+        let now = runtime.world().clock.mono();
         let mut state = self.state();
         if state.left {
             return Err(Left);
@@ -144,6 +144,9 @@ impl Cell {
             fates[item as usize] = fate;
             counts.count(fate);
         });
+        if as_owner && counts.applied > 0 {
+            state.whose.taken_for_owner();
+        }
         Ok(counts)
     }
 
@@ -288,7 +291,7 @@ impl Shell {
         state.board.expire(now);
         // A cell that is somebody else's must not claim those whom it has handed on. Whoever finds the
         // verifier's queue full stays as he is and is named again in a moment.
-        let asked = if state.foreign_since.is_none() { SWEEP_MAX } else { 0 };
+        let asked = if state.whose.is_kept() { SWEEP_MAX } else { 0 };
         for (driver, at) in state.supply.unverified(now, asked) {
             self.runtime.0.verifier.ask(driver, self.cell.ring_key, at);
         }

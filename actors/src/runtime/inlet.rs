@@ -100,16 +100,30 @@ impl Group {
         &self.items
     }
 
-    /// Applies them to this node's cell, whoever owns it: the sender's ring may be the newer one.
+    /// Applies them to this node's cell, whoever owns it: the sender's ring may be the newer one. If it is
+    /// the older one the cell's next look hands them on.
     pub fn apply(&mut self, runtime: &Runtime, pings: &[Ping], fates: &mut [PingFate]) {
-        let now = runtime.world().clock.mono();
+        self.tell(runtime, pings, fates, true);
+    }
+
+    /// Applies what the cell's owner has applied.
+    pub(super) fn apply_copies(
+        &mut self,
+        runtime: &Runtime,
+        pings: &[Ping],
+        fates: &mut [PingFate],
+    ) {
+        self.tell(runtime, pings, fates, false);
+    }
+
+    fn tell(&mut self, runtime: &Runtime, pings: &[Ping], fates: &mut [PingFate], as_owner: bool) {
         // A cell may leave between being found and being locked; the next one is a new one.
         for _ in 0..2 {
             if self.cell.is_none() {
                 self.cell = runtime.cell(self.ring_key);
             }
             let Some(cell) = &self.cell else { return };
-            match cell.apply(runtime, pings, &self.items, fates, now) {
+            match cell.apply(runtime, pings, &self.items, fates, as_owner) {
                 Ok(PingCounts { applied, stale, .. }) => {
                     let tally = &runtime.0.tally;
                     tally.pings_applied.fetch_add(applied.into(), Ordering::Relaxed);

@@ -113,7 +113,7 @@ impl Runtime {
         let mut fates = vec![PingFate::Refused; pings.len()];
         let mut groups = Groups::default();
         groups.sort(self, &pings);
-        groups.touched().for_each(|group| group.apply(self, &pings, &mut fates));
+        groups.touched().for_each(|group| group.apply_copies(self, &pings, &mut fates));
         for (ring_key, standing) in ask.standings {
             self.0.cells.tell_living(ring_key, super::cell::Message::CopyStanding(standing));
         }
