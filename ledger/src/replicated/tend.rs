@@ -78,10 +78,10 @@ impl Replicated {
             let leading: Vec<&Here> = all.iter().filter(|here| here.replica.role().leads).collect();
             let mut doubtful = BTreeSet::new();
             for here in &leading {
-                if self.in_doubt(here, &mut memory) {
+                let in_doubt = self.in_doubt(here, &mut memory);
+                if in_doubt {
                     doubtful.insert(here.replica.group);
                 }
-                let in_doubt = doubtful.contains(&here.replica.group);
                 here.leads_at(self.0.clock.mono(), in_doubt);
                 if !in_doubt || beat % self.0.settings.timers.doubtful_beats() == 0 {
                     here.replica.heartbeat().await;
@@ -176,7 +176,7 @@ impl Replicated {
         !alone && unconfirmed > self.0.settings.timers.doubt_ms()
     }
 
-    /// A leader whom no quorum answers stops acting as one, and says so here; it is published again once
+    /// Says here whether it leads: a leader whom no quorum answers stops acting as one until it is
     /// confirmed. It may have been replaced long ago by members that do not know it any more, so that
     /// nobody ever tells it: what it began would never end.
     fn publish(&self, here: &Here, doubtful: bool) {

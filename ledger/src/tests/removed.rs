@@ -105,12 +105,11 @@ async fn a_leader_that_was_replaced_while_it_handed_over_is_removed() {
     cluster.until("group 0 is founded", |c| c.up[&NodeId(1)].known().borrow().agreed).await;
     let (group, all) = (GroupId(1), (1..=4).map(NodeId).collect::<Vec<_>>());
     let node = cluster.leader(group).unwrap();
-    let voters_at = |c: &Cluster, at: NodeId| {
-        let own = c.up[&at].replicas().into_iter().find(|own| own.group == group);
-        own.filter(|own| own.leads).map(|own| own.voters)
+    let led = |c: &Cluster, at: NodeId| {
+        c.up[&at].replicas().into_iter().find(|own| own.group == group && own.leads)
     };
     cluster.up[&node].stand(node, Standing::Draining).await.unwrap().unwrap();
-    let voted_out = |c: &Cluster| voters_at(c, node).is_some_and(|own| !own.contains(&node));
+    let voted_out = |c: &Cluster| led(c, node).is_some_and(|own| !own.voters.contains(&node));
     cluster.until("it leads without a vote", voted_out).await;
     // Nothing is on its way to anybody any more.
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -122,10 +121,8 @@ async fn a_leader_that_was_replaced_while_it_handed_over_is_removed() {
         .until("it is dead and replaced", |c| {
             let dead =
                 c.up[&other].known().borrow().cluster.nodes[&node].standing == Standing::Dead;
-            let members =
-                |at| c.up[&at].replicas().into_iter().find(|own| own.group == group && own.leads);
-            let led = [other].into_iter().chain(others.clone()).find_map(members);
-            dead && led.is_some_and(|led| !led.learners.contains(&node))
+            let now = [other].into_iter().chain(others.clone()).find_map(|at| led(c, at));
+            dead && now.is_some_and(|now| !now.learners.contains(&node))
         })
         .await;
 
