@@ -178,7 +178,7 @@ impl Default for Policy {
             attempt_ms: 20_000,
             search_radii_m: [1_000, 3_000, 8_000],
             max_offers_per_attempt: 1,
-            claim_window_ms: 150,
+            claim_window_ms: 300,
             claim_reserve_ms: 500,
             pickup_cap_ms: 300_000,
             pickup_cap_by_cell: PlaceCaps::default(),

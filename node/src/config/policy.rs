@@ -60,7 +60,7 @@ policy_args! {
     attempt_ms: u32, "HANSOM_ATTEMPT_MS";
     /// How many offers of one booking may be out at once, 1 to 64 [default: 1]
     max_offers_per_attempt: u16, "HANSOM_MAX_OFFERS_PER_ATTEMPT";
-    /// How long claims on a contended driver are collected, in milliseconds [default: 150]
+    /// How long claims on a contended driver are collected, in milliseconds [default: 300]
     claim_window_ms: u32, "HANSOM_CLAIM_WINDOW_MS";
     /// How long a granted claim reserves its driver, in milliseconds [default: 500]
     claim_reserve_ms: u32, "HANSOM_CLAIM_RESERVE_MS";
