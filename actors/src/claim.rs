@@ -2,9 +2,11 @@
 //! it costs a claim, never a ride.
 //!
 //! A claim on a free driver whose neighbourhood has no other waiting booking is granted at once.
-//! Otherwise claims are collected for a short window and the best wins: least cost minus age, then
-//! the older booking id. The winner has the driver reserved until his offer is before him, or the
-//! reservation runs out.
+//! Otherwise the best claim of a short window wins: least cost minus favour, then the older booking id.
+//! Whoever is outbid hears of it at once and goes for its next candidate, whose window is open yet: so a
+//! burst of bookings settles among its drivers within one window (deferred acceptance; Gale and Shapley,
+//! College admissions and the stability of marriage, 1962). The winner has the driver reserved until his
+//! offer is before him, or the reservation runs out.
 //!
 //! A driver whose trip ends soon can be *counted on* by one booking at a time, the one with the best
 //! score; it is told so, and renews its claim every [`COUNTED_MS`]. Nothing follows from it when he is
@@ -14,9 +16,9 @@ use crate::policy::Policy;
 use proto::record::ask::ClaimAnswer;
 use proto::{BookingId, MonoMs};
 
-/// How many claims one window collects: as many bookings as a freed car wakes, twice over. The
-/// claims beyond it lose at once and go for their next candidate.
-pub const CLAIMS_MAX: usize = 16;
+/// How many bids of the booking that leads are kept: it repeats one when an answer was lost. Those beyond
+/// are told that they lost.
+pub const BIDS_MAX: usize = 4;
 
 /// How long a driver is counted on by a booking that does not say so again, in milliseconds: one
 /// renewal, made every two seconds, may be lost.
@@ -47,7 +49,8 @@ pub enum Effect {
 /// The claims on one driver.
 #[derive(Debug, Default)]
 pub struct Claims {
-    collecting: Vec<Claim>,
+    /// The bids of the booking that leads in the window that is open; none if none is.
+    leading: Vec<Claim>,
     closes_at: MonoMs,
     reserved: Option<(BookingId, MonoMs)>,
     /// Who counts on him, with what score, and until when.
@@ -71,14 +74,10 @@ impl Claims {
             let mine = holder == claim.booking;
             let busy = ClaimAnswer::Busy(Some(holder));
             out.push(answer(if mine { ClaimAnswer::Granted } else { busy }));
-        } else if !self.collecting.is_empty() {
-            if self.collecting.len() < CLAIMS_MAX {
-                self.collecting.push(claim);
-            } else {
-                out.push(answer(ClaimAnswer::Lost(None)));
-            }
+        } else if let Some(leader) = self.leading.first().copied() {
+            self.contend(claim, leader, out);
         } else if claim.contended {
-            self.collecting.push(claim);
+            self.leading.push(claim);
             self.closes_at = now.plus_ms(policy.claim_window_ms.into());
             out.push(Effect::WakeAt(self.closes_at));
         } else {
@@ -107,22 +106,14 @@ impl Claims {
 
     /// Closes the window if it is over. Early or late calls are harmless.
     pub fn tick(&mut self, now: MonoMs, free: bool, policy: &Policy, out: &mut Vec<Effect>) {
-        if self.collecting.is_empty() || now < self.closes_at {
+        if self.leading.is_empty() || now < self.closes_at {
             return;
         }
-        let mut claims = std::mem::take(&mut self.collecting);
-        claims.sort_by_key(|claim| (claim.score_ms, claim.booking, claim.ticket));
-        for (place, claim) in claims.into_iter().enumerate() {
-            match (free, place, self.holder(now)) {
-                (false, _, _) => out.push(Effect::Answer(claim.ticket, ClaimAnswer::Busy(None))),
-                (true, 0, None) => self.grant(now, claim, policy, out),
-                // The winner's own second bid, sent again after a lost answer.
-                (true, _, Some(holder)) if holder == claim.booking => {
-                    out.push(Effect::Answer(claim.ticket, ClaimAnswer::Granted));
-                }
-                (true, _, winner) => {
-                    out.push(Effect::Answer(claim.ticket, ClaimAnswer::Lost(winner)));
-                }
+        for claim in std::mem::take(&mut self.leading) {
+            if free {
+                self.grant(now, claim, policy, out);
+            } else {
+                out.push(Effect::Answer(claim.ticket, ClaimAnswer::Busy(None)));
             }
         }
     }
@@ -141,7 +132,25 @@ impl Claims {
 
     /// Whether nobody waits and nobody is reserved.
     pub fn is_idle(&self, now: MonoMs) -> bool {
-        self.collecting.is_empty() && self.holder(now).is_none()
+        self.leading.is_empty() && self.holder(now).is_none()
+    }
+
+    /// A claim beside the one that leads in the open window.
+    fn contend(&mut self, claim: Claim, leader: Claim, out: &mut Vec<Effect>) {
+        let lost = |to| ClaimAnswer::Lost(Some(to));
+        if claim.booking == leader.booking {
+            if self.leading.len() < BIDS_MAX {
+                self.leading.push(claim);
+            } else {
+                out.push(Effect::Answer(claim.ticket, lost(leader.booking)));
+            }
+        } else if (claim.score_ms, claim.booking) < (leader.score_ms, leader.booking) {
+            let outbid = self.leading.drain(..);
+            out.extend(outbid.map(|it| Effect::Answer(it.ticket, lost(claim.booking))));
+            self.leading.push(claim);
+        } else {
+            out.push(Effect::Answer(claim.ticket, lost(leader.booking)));
+        }
     }
 
     fn grant(&mut self, now: MonoMs, claim: Claim, policy: &Policy, out: &mut Vec<Effect>) {
@@ -177,16 +186,32 @@ mod tests {
     }
 
     #[test]
-    fn the_best_of_a_window_wins_and_the_others_are_told() {
+    fn the_best_of_a_window_wins_and_whoever_is_outbid_is_told_at_once() {
         let policy = Policy { claim_window_ms: 150, ..Policy::default() };
         let (mut claims, mut out) = (Claims::default(), Vec::new());
         claims.claim(MonoMs(0), claim(1, 50, true), true, &policy, &mut out);
         claims.claim(MonoMs(10), claim(2, 10, false), true, &policy, &mut out);
+        claims.claim(MonoMs(20), claim(3, 10, true), true, &policy, &mut out);
         claims.tick(MonoMs(149), true, &policy, &mut out);
-        assert_eq!(out, [Effect::WakeAt(MonoMs(150))]);
+        let lost = |ticket| Effect::Answer(ticket, ClaimAnswer::Lost(Some(booking(2))));
+        assert_eq!(out, [Effect::WakeAt(MonoMs(150)), lost(1), lost(3)]);
         claims.tick(MonoMs(150), true, &policy, &mut out);
-        let answers = [(2, ClaimAnswer::Granted), (1, ClaimAnswer::Lost(Some(booking(2))))];
-        assert_eq!(out[1..], answers.map(|(ticket, answer)| Effect::Answer(ticket, answer)));
+        assert_eq!(out[3..], [Effect::Answer(2, ClaimAnswer::Granted)]);
+    }
+
+    #[test]
+    fn a_bid_that_is_repeated_is_answered_like_the_first_and_bounded() {
+        let (mut claims, policy, mut out) = (Claims::default(), Policy::default(), Vec::new());
+        let bid = |ticket| Claim { ticket, ..claim(1, 50, true) };
+        for ticket in 1..=5 {
+            claims.claim(MonoMs(0), bid(ticket), true, &policy, &mut out);
+        }
+        let closes = MonoMs(0).plus_ms(policy.claim_window_ms.into());
+        let full = Effect::Answer(5, ClaimAnswer::Lost(Some(booking(1))));
+        assert_eq!(out, [Effect::WakeAt(closes), full]);
+        claims.tick(closes, false, &policy, &mut out);
+        let busy = [1, 2, 3, 4].map(|ticket| Effect::Answer(ticket, ClaimAnswer::Busy(None)));
+        assert_eq!(out[2..], busy, "somebody else has him by now");
     }
 
     #[test]
@@ -235,15 +260,24 @@ mod tests {
             let mut tickets: Vec<u64> = answers.iter().map(|(ticket, _)| *ticket).collect();
             tickets.sort_unstable();
             prop_assert_eq!(tickets, (1..=bids.len() as u64).collect::<Vec<_>>());
-            // A loser lost to a claim of no worse score.
-            let score = |ticket: u64| {
-                let claim = window.iter().find(|claim| claim.ticket == ticket);
-                claim.map_or(i64::MAX, |claim| claim.score_ms)
-            };
-            for (place, (ticket, answer)) in answers.iter().enumerate() {
-                if matches!(answer, ClaimAnswer::Lost(_)) {
-                    let won = answers[..place].iter().rev().find(|(_, a)| *a == ClaimAnswer::Granted);
-                    prop_assert!(won.is_some_and(|(winner, _)| score(*winner) <= score(*ticket)));
+            // A loser lost to a claim that is no worse; whoever leads at the end of the window is granted, and
+            // nobody who was outbid in it is better.
+            let of = |id: BookingId| window.iter().find(|claim| claim.booking == id).copied();
+            let mine = |ticket: u64| window.iter().find(|claim| claim.ticket == ticket).copied();
+            let mut outbid = Vec::new();
+            for (ticket, answer) in answers {
+                let loser = mine(ticket).unwrap();
+                match answer {
+                    ClaimAnswer::Lost(to) => {
+                        let to = to.and_then(of).unwrap();
+                        prop_assert!((to.score_ms, to.booking) < (loser.score_ms, loser.booking));
+                        outbid.push(loser);
+                    }
+                    ClaimAnswer::Granted => {
+                        let winner = loser;
+                        prop_assert!(outbid.drain(..).all(|it| it.score_ms >= winner.score_ms));
+                    }
+                    ClaimAnswer::Busy(_) => {}
                 }
             }
         }

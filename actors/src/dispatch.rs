@@ -60,7 +60,7 @@ pub const CANDIDATES: u16 = 32;
 /// did not find it among 32. At some 60 bytes each an answer stays below 8 KB.
 pub const CANDIDATES_MAX: u16 = 128;
 /// Lost claims before the booking steps back for a moment, for each offer that may be out at once.
-pub const CLAIM_ROUNDS: u32 = 3;
+pub const CLAIM_ROUNDS: u32 = 8;
 /// Claims, records and holds under way at once. The widest fan-out takes two rounds of them: some
 /// 20 ms of an idle node, and half a second where each claim waits for its window.
 pub const UNDER_WAY_MAX: usize = 32;
@@ -107,6 +107,8 @@ pub struct Dispatch {
     waiting: u32,
     /// Whether a queue answered the last search.
     queued: bool,
+    /// Whether the last search was the widest, and found no free driver who could come in time.
+    stranded: bool,
     /// When the driver that is counted on would be there; forgotten by the next search.
     counted_on: Option<MonoMs>,
     /// Since when each was counted on who was. A ride that has been about to end for long may never.
@@ -146,6 +148,7 @@ impl Dispatch {
             contended: false,
             waiting: 0,
             queued: false,
+            stranded: false,
             counted_on: None,
             awaited: BTreeMap::new(),
             rounds_lost: 0,
@@ -216,8 +219,8 @@ impl Dispatch {
 
     fn asks(&self, now: MonoMs) -> Asks {
         let (waiting, attempt, ride_ms) = (self.waiting, self.steps.now().number, self.ride_ms);
-        let let_down = self.let_down;
-        Asks { age_ms: self.age_ms(now), waiting, attempt, ride_ms, let_down }
+        let (let_down, stranded) = (self.let_down, self.stranded);
+        Asks { age_ms: self.age_ms(now), waiting, attempt, ride_ms, let_down, stranded }
     }
 
     /// The widest radius searched so far, in metres.

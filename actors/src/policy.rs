@@ -26,6 +26,8 @@ const REASSIGN_LEAST_MS: u32 = 100;
 
 /// The most that a last chance may weigh, in percent: more than ten times its time is "whoever else waits".
 const LAST_CHANCE_WEIGHT_MOST: u16 = 1_000;
+/// The most that being stranded may count, in milliseconds: an hour is before all others.
+const STRANDED_MOST_MS: u32 = 3_600_000;
 
 /// The values in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +73,12 @@ pub struct Policy {
     /// How much speaks for a booking there that drivers are wanted for by others too, in percent of how
     /// far it is into that part; in a crowd nothing does.
     pub last_chance_weight_pct: u16,
+    /// What speaks for a booking whose widest search found no free driver who could come in time, where a
+    /// driver who comes free is wanted by others too, in milliseconds of pickup time; they may have other
+    /// drivers to go for.
+    pub stranded_ms: u32,
+    /// From so many other bookings waiting nearby on it does not count: there most are stranded.
+    pub stranded_below: u16,
     /// From so many other bookings waiting nearby on, `crowded_age_weight_pct` counts instead and
     /// the pickup cap is `crowded_cap_pct` of itself; 0 is never.
     pub crowded_from: u16,
@@ -188,6 +196,8 @@ impl Default for Policy {
             ride_weight_pct: 10,
             last_chance_pct: 33,
             last_chance_weight_pct: 200,
+            stranded_ms: 300_000,
+            stranded_below: 80,
             crowded_from: 250,
             crowded_age_weight_pct: 20,
             crowded_cap_pct: 100,
@@ -272,6 +282,9 @@ impl Policy {
         }
         if self.last_chance_weight_pct > LAST_CHANCE_WEIGHT_MOST {
             return refuse("last_chance_weight_pct", "must be at most 1000");
+        }
+        if self.stranded_ms > STRANDED_MOST_MS {
+            return refuse("stranded_ms", "must be at most 3600000");
         }
         if self.fairness_pct > 100 || self.fairness_max_ms > FAIRNESS_MOST_MS {
             return refuse("fairness_pct, fairness_max_ms", "must be at most 100, and 600000");

@@ -40,6 +40,8 @@ impl Dispatch {
         for (place, candidate) in (1..).zip(&mut ranked) {
             candidate.rank = place;
         }
+        let nobody_free = !self.queued && ranked.iter().all(|candidate| candidate.soon);
+        self.stranded = nobody_free && self.steps.is_widest();
         self.steps.found(findings.candidates.len());
         let search = (self.steps.now().number, self.radius_m(), self.age_ms(now));
         self.trace.searched(search, &mut findings, &ranked, unfit);

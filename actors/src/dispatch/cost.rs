@@ -35,6 +35,8 @@ pub struct Asks {
     pub ride_ms: u64,
     /// It waited in vain for a driver who was on another ride.
     pub let_down: bool,
+    /// Its widest search found no free driver who could come in time.
+    pub stranded: bool,
 }
 
 /// Whether he would be bound: he has a rider aboard for so short a time that the policy lets him be
@@ -98,8 +100,8 @@ fn credit_ms(policy: &Policy, prospect: &Prospect) -> u64 {
 }
 
 /// What speaks for a booking where several want the same driver, in milliseconds of pickup time: a share
-/// of its waiting, less a share of its ride, and more where he may be its last chance. Where cars are
-/// scarce, one that is sent on a long ride is missing for as long elsewhere.
+/// of its waiting, less a share of its ride, and more where he may be its last chance, or nobody else is
+/// there for it. Where cars are scarce, one that is sent on a long ride is missing for as long elsewhere.
 pub fn favour_ms(policy: &Policy, asks: Asks, arrival_ms: u64) -> i64 {
     let weight = match crowded(policy, asks.waiting) {
         true => policy.crowded_age_weight_pct,
@@ -107,6 +109,14 @@ pub fn favour_ms(policy: &Policy, asks: Asks, arrival_ms: u64) -> i64 {
     };
     share(asks.age_ms.into(), weight) - share(asks.ride_ms, policy.ride_weight_pct)
         + last_chance_ms(policy, asks, arrival_ms)
+        + stranded_ms(policy, asks)
+}
+
+/// What speaks for a booking for which no free driver could come in time. Others that want the same one
+/// have somebody else, unless so many wait that few have.
+fn stranded_ms(policy: &Policy, asks: Asks) -> i64 {
+    let counts = asks.stranded && asks.waiting < policy.stranded_below.into();
+    if counts { policy.stranded_ms.into() } else { 0 }
 }
 
 /// What speaks for a booking that has hardly time for another driver than one who is there so long from
@@ -149,7 +159,7 @@ mod tests {
     }
 
     fn asks(age_ms: u32, waiting: u32) -> Asks {
-        Asks { age_ms, waiting, attempt: 1, ride_ms: 0, let_down: false }
+        Asks { age_ms, waiting, attempt: 1, ride_ms: 0, let_down: false, stranded: false }
     }
 
     #[test]
@@ -217,6 +227,15 @@ mod tests {
         let policy = Policy { pickup_within_ms: 0, booking_ttl_ms: 60_000, ..policy };
         let speaks = |age_ms| last_chance_ms(&policy, asks(age_ms, 9), 500_000);
         assert_eq!([speaks(40_200), speaks(50_200), speaks(60_000)], [0, 20_000, 39_600]);
+    }
+
+    #[test]
+    fn to_be_stranded_speaks_for_a_booking_where_few_others_wait() {
+        let policy = Policy { stranded_ms: 300_000, stranded_below: 10, ..Policy::default() };
+        let favour =
+            |stranded, waiting| favour_ms(&policy, Asks { stranded, ..asks(0, waiting) }, 0);
+        let favours = [favour(true, 9), favour(true, 10), favour(false, 0)];
+        assert_eq!(favours, [300_000, 0, 0]);
     }
 
     #[test]

@@ -52,6 +52,11 @@ impl Steps {
         self.steps.last().expect("one is under way from the beginning")
     }
 
+    /// Whether no radius is wider than that of the one under way.
+    pub(super) fn is_widest(&self) -> bool {
+        usize::from(self.now().number) >= ATTEMPTS
+    }
+
     /// A search of the one under way brought so many.
     pub(super) fn found(&mut self, candidates: usize) {
         let found = u16::try_from(candidates).unwrap_or(u16::MAX);
@@ -62,15 +67,15 @@ impl Steps {
 
     /// Takes the next radius, if there is a wider one.
     pub(super) fn widen(&mut self, now: MonoMs) -> bool {
-        let number = self.now().number;
-        let wider = usize::from(number) < ATTEMPTS;
-        if wider {
-            if let Some(step) = self.steps.last_mut() {
-                step.ended_at = Some(now);
-            }
-            self.push(now, number + 1);
+        if self.is_widest() {
+            return false;
         }
-        wider
+        let number = self.now().number;
+        if let Some(step) = self.steps.last_mut() {
+            step.ended_at = Some(now);
+        }
+        self.push(now, number + 1);
+        true
     }
 
     /// Takes the next radius if the one under way has lasted its time.

@@ -76,6 +76,10 @@ policy_args! {
     last_chance_pct: u16, "HANSOM_LAST_CHANCE_PCT";
     /// How much speaks for a booking there, in percent of how far it is into that part [default: 200]
     last_chance_weight_pct: u16, "HANSOM_LAST_CHANCE_WEIGHT_PCT";
+    /// What speaks for a booking for which no free driver could come in time, in milliseconds of pickup time [default: 300000]
+    stranded_ms: u32, "HANSOM_STRANDED_MS";
+    /// From so many others waiting nearby on it does not [default: 80]
+    stranded_below: u16, "HANSOM_STRANDED_BELOW";
     /// From so many others waiting nearby on, the two values for a crowd count; 0 is never [default: 250]
     crowded_from: u16, "HANSOM_CROWDED_FROM";
     /// How much waiting counts in a crowd, in percent [default: 20]
