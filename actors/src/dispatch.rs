@@ -176,7 +176,7 @@ impl Dispatch {
             return;
         }
         match event {
-            Event::Found(findings) => self.found(now, findings),
+            Event::Found(findings) => self.found(now, findings, out),
             Event::Claimed(driver, answer) => self.claimed(now, driver, answer, out),
             Event::Started(driver, offer) => self.started(now, driver, offer, out),
             Event::Held(offer, answer) => self.held(now, offer, answer, out),

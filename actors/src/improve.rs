@@ -2,12 +2,15 @@
 //! so much sooner that the rider, who sees a car come, is better off all the same. One-sided: nobody
 //! else is worse off, since the driver let go is free for others.
 //!
+//! And whether it should have a later one, for the sake of a booking that nobody but its driver can reach
+//! in time ([`Watch`] is asked to *yield* him): if the other comes not much later, and in time.
+//!
 //! The core only decides. The change itself is a command of the booking (`Reassign`): the new driver
 //! is taken before the old one is let go, so there is never nobody.
 
 mod watch;
 
-pub use watch::{Effect, Event, Start, Watch};
+pub use watch::{Effect, Event, Seen, Start, Watch};
 
 use crate::dispatch::{Prospect, cost};
 use crate::policy::Policy;
@@ -31,6 +34,32 @@ pub fn better<'a>(
     let free = prospects.into_iter().filter(|it| it.free_in_ms == 0 && it.eta_ms <= target_ms);
     free.filter(|it| it.eta_ms <= policy.pickup_cap_ms.into())
         .min_by_key(|it| (cost::cost_ms(policy, it), it.candidate.driver))
+}
+
+/// How much of a driver's way to the stranded rider counts beside what his own rider loses, in percent.
+const WAY_PCT: u64 = 25;
+
+/// What it costs, in milliseconds, if a driver who still takes `left_ms` to his rider goes to a stranded one
+/// instead, `way_ms` away, and another comes for his own in `instead_ms`; nothing if that may not be.
+pub fn loss_ms(policy: &Policy, left_ms: u64, instead_ms: u64, way_ms: u64) -> Option<u64> {
+    let later_ms = instead_ms.saturating_sub(left_ms);
+    let may = left_ms > policy.reassign_left_ms.into() && later_ms <= policy.yield_ms.into();
+    may.then(|| later_ms.saturating_add(way_ms.saturating_mul(WAY_PCT) / 100))
+}
+
+/// The driver to change to, so that the assigned one can fetch somebody who has nobody else: the one who is
+/// there first, of those who are free, if that is not too much later and within what the rider may wait.
+pub fn instead<'a>(
+    policy: &Policy,
+    (left_ms, within_ms, changes): (u64, u64, u16),
+    prospects: impl IntoIterator<Item = &'a Prospect>,
+) -> Option<&'a Prospect> {
+    if changes >= policy.changes_max() || left_ms <= policy.reassign_left_ms.into() {
+        return None;
+    }
+    let latest_ms = left_ms.saturating_add(policy.yield_ms.into()).min(within_ms);
+    let free = prospects.into_iter().filter(|it| it.free_in_ms == 0 && it.eta_ms <= latest_ms);
+    free.min_by_key(|it| (it.eta_ms, it.candidate.driver))
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ const REASSIGN_LEAST_MS: u32 = 100;
 
 /// The most that a last chance may weigh, in percent: more than ten times its time is "whoever else waits".
 const LAST_CHANCE_WEIGHT_MOST: u16 = 1_000;
+/// The latest that a rider may be fetched for another's sake, in milliseconds.
+const YIELD_MOST_MS: u32 = 3_600_000;
 /// The most that being stranded may count, in milliseconds: an hour is before all others.
 const STRANDED_MOST_MS: u32 = 3_600_000;
 
@@ -112,6 +114,9 @@ pub struct Policy {
     pub detour_pct: u32,
     /// Positions older than this are not matched, in milliseconds since the node received them.
     pub fresh_ms: u32,
+    /// How much later another driver may come for a rider whose own is on his way and could be in time for a
+    /// stranded booking, in milliseconds; 0 never takes a driver from anybody.
+    pub yield_ms: u32,
     /// How often a booking may change to a better driver before its pickup; 0 is never.
     pub reassign_max: u16,
     /// How much sooner he must be there, in milliseconds.
@@ -211,9 +216,10 @@ impl Default for Policy {
             speed_cms: 600,
             detour_pct: 130,
             fresh_ms: 10_000,
+            yield_ms: 0,
             reassign_max: 0,
             reassign_gain_ms: 45_000,
-            reassign_left_ms: 60_000,
+            reassign_left_ms: 20_000,
             reassign_rest_ms: 30_000,
             reassign_every_ms: 5_000,
             tariffs: Tariffs::default(),
@@ -234,6 +240,11 @@ pub struct PolicyError {
 }
 
 impl Policy {
+    /// How often a booking may change its driver before its pickup at all: to a better one, or once for one
+    /// that is stranded.
+    pub fn changes_max(&self) -> u16 {
+        self.reassign_max.max(u16::from(self.yield_ms > 0))
+    }
     /// What a ride from here to there would cost, in a straight line.
     pub fn quote(&self, kind: VehicleType, from: Point, to: Point) -> Quote {
         self.quote_drive(kind, straight_drive(from, to, self.speed_cms, self.detour_pct))
@@ -300,6 +311,9 @@ impl Policy {
         }
         if self.reassign_max > REASSIGN_MOST {
             return refuse("reassign_max", "must be at most 8");
+        }
+        if self.yield_ms > YIELD_MOST_MS {
+            return refuse("yield_ms", "must be at most 3600000");
         }
         if self.reassign_every_ms < REASSIGN_LEAST_MS {
             return refuse("reassign_every_ms", "must be at least 100");

@@ -7,7 +7,7 @@
 //! |---|---|---|---|---|
 //! | driver | driver id | claims, the offer timer, accepts under way | first message | idle for a while |
 //! | booking | booking id | the dispatch | creation, takeover | settled |
-//! | watch (`improve.rs`) | booking id | the search for a better driver | assignment, takeover | the driver is there or nearly |
+//! | watch (`improve.rs`) | booking id | the search for a better driver, or another | assignment, takeover, an appeal | the driver is there or nearly |
 //! | promise | booking id | nothing: it waits for a driver on another ride | his yes, takeover | he comes, or does not |
 //! | trip | trip id | the release under way | first step, takeover | released, idle |
 //! | trail | group | points of its trips for the next batch | first point | idle |
@@ -21,6 +21,7 @@
 //! **A crash** of a shell loses soft state only; the next message spawns it anew from the ledger.
 //!
 mod aboard;
+mod appeal;
 mod areas;
 mod atlas;
 mod booking;

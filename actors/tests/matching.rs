@@ -120,7 +120,7 @@ impl Town {
                 Effect::WakeAt(at) => self.send(at, Due::Booking(n, Event::Tick)),
                 Effect::Expire => self.send(soon, Due::Booking(n, Event::Settled(None))),
                 Effect::Release(driver, _) => self.release(driver),
-                Effect::EndOffer(..) | Effect::Finish => {}
+                Effect::EndOffer(..) | Effect::Appeal { .. } | Effect::Finish => {}
             }
         }
     }

@@ -9,7 +9,8 @@
 //! * One demand board for the city instead of one for each ring key: posts and wakes are by circle,
 //!   so the same bookings are woken.
 //! * A command takes two messages' time; no log, no disk.
-//! * A better driver before the pickup is swapped for at once; in a cluster he is asked first.
+//! * A better driver before the pickup is swapped for at once, and another for one that is yielded; in a
+//!   cluster he is asked first.
 
 mod cells;
 mod rides;
@@ -289,6 +290,7 @@ impl Run<'_, '_> {
                         self.queue.push(at_ms.max(now_ms), Due::Tick(rider, life, at_ms));
                     }
                 }
+                Effect::Appeal { within_ms } => self.appeal(now_ms, rider, within_ms),
                 Effect::EndOffer(..) => {}
             }
         }

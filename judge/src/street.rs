@@ -115,19 +115,35 @@ impl<'a> Street<'a> {
     pub fn call_off(&mut self, rider: usize, now_ms: u64) -> Option<usize> {
         let car = self.riders[rider].car?;
         let Does::Fetches(_, left_ms) = self.cars[car].does else { return None };
-        let (mut at, mut at_ms) = (self.cars[car].at, left_ms);
-        while at_ms < now_ms
-            && let Some(road) = self.roads.next(at, self.requests[rider].from)
-        {
-            (at, at_ms) = (road.to, at_ms + u64::from(road.ms));
-            self.deadhead_m += u64::from(road.metres);
-            self.driven_m += u64::from(road.metres);
-        }
+        let (at, at_ms, metres) = self.way_so_far(car, now_ms)?;
+        self.deadhead_m += metres;
+        self.driven_m += metres;
         let known = &mut self.cars[car];
         known.fetching_ms += at_ms - left_ms;
         (known.at, known.ready_ms, known.does) = (at, at_ms, Does::Idle);
         self.riders[rider].car = None;
         Some(car)
+    }
+
+    /// For whom a car is on its way, and how long it would need to another rider from there, in milliseconds.
+    pub fn eta_from_way_ms(&self, car: usize, rider: usize, now_ms: u64) -> Option<(usize, u64)> {
+        let Does::Fetches(of, _) = self.cars[car].does else { return None };
+        let (at, at_ms, _) = self.way_so_far(car, now_ms)?;
+        let drive_ms: u64 = self.roads.ms(at, self.requests[rider].from).into();
+        Some((of, at_ms.saturating_sub(now_ms) + drive_ms))
+    }
+
+    /// Where a car on its way to a rider comes to next, when, and how far it has driven by then, in metres.
+    fn way_so_far(&self, car: usize, now_ms: u64) -> Option<(u32, u64, u64)> {
+        let Does::Fetches(rider, left_ms) = self.cars[car].does else { return None };
+        let (mut at, mut at_ms, mut metres) = (self.cars[car].at, left_ms, 0);
+        while at_ms < now_ms
+            && let Some(road) = self.roads.next(at, self.requests[rider].from)
+        {
+            (at, at_ms) = (road.to, at_ms + u64::from(road.ms));
+            metres += u64::from(road.metres);
+        }
+        Some((at, at_ms, metres))
     }
 
     /// The car is there, if it was not called off since; gives it, and when its ride will be over.

@@ -1,5 +1,5 @@
 //! A booking changes to a better driver before the pickup, while the node that decides dies; and it
-//! keeps the one that has arrived.
+//! keeps the one that has arrived. Or to a later one, for the sake of a rider who has nobody else.
 
 use crate::nodes::{Cluster, eventually};
 use crate::people::{By, SQUARE, north_of};
@@ -146,5 +146,38 @@ async fn a_driver_who_has_arrived_keeps_his_rider() {
             (found.status == 200 && found.json["can_accept_bookings"] == true).then_some(())
         })
         .await;
+    }
+}
+
+/// Where somebody waits whom only the driver of another could reach within the cap of 300 s, 1,385 m.
+const STRANDED_M: f64 = 1_700.0;
+
+#[tokio::test]
+async fn a_driver_on_his_way_is_yielded_to_a_rider_whom_nobody_else_can_reach() {
+    let flags = ["--yield-ms", "60000", "--reassign-rest-ms", "500"];
+    let cluster = Cluster::start(3, &flags).await;
+    let ada = cluster.rider_at(HOME, "ada").await;
+    let dee = cluster.free_driver_at(1, "dee", north_of(SQUARE, 900.0)).await;
+    let adas = cluster.book(&ada, SQUARE).await;
+    let left = cluster.accept(&dee).await;
+    cluster.becomes(&format!("/v1/drivers/{dee}"), "current_trip_id", &*left).await;
+    // He would be at the square 22 s after dee, and cannot reach the other.
+    let eve = cluster.free_driver_at(3, "eve", north_of(SQUARE, -1_000.0)).await;
+    let cal = cluster.rider_at(1, "cal").await;
+    let cals = cluster.book(&cal, north_of(SQUARE, STRANDED_M)).await;
+
+    let offer = cluster.offer_before(&eve).await;
+    assert_eq!(offer["booking_id"], adas, "{offer}");
+    let trip = cluster.accept(&eve).await;
+    let path = format!("/v1/bookings/{adas}");
+    let changed = cluster.becomes(&path, "driver_id", &*eve).await;
+    assert_eq!((&changed["status"], &changed["trip_id"]), (&json!("ASSIGNED"), &json!(trip)));
+    let offer = cluster.offer_before(&dee).await;
+    assert_eq!(offer["booking_id"], cals, "{offer}");
+    let other = cluster.accept(&dee).await;
+    cluster.step(&eve, &trip, &["arrive", "start", "end"]).await;
+    cluster.step(&dee, &other, &["arrive", "start", "end"]).await;
+    for booking in [adas, cals] {
+        cluster.becomes(&format!("/v1/bookings/{booking}"), "status", "COMPLETED").await;
     }
 }

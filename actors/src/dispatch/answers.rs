@@ -13,7 +13,7 @@ use proto::record::explain::{Dropped, Fate, Filter};
 use proto::{DriverId, MonoMs, OfferId};
 
 impl Dispatch {
-    pub(super) fn found(&mut self, now: MonoMs, mut findings: Findings) {
+    pub(super) fn found(&mut self, now: MonoMs, mut findings: Findings, out: &mut Vec<Effect>) {
         if self.doing != Doing::Searching {
             return;
         }
@@ -49,6 +49,11 @@ impl Dispatch {
         self.found_some = !self.candidates.is_empty();
         if self.candidates.is_empty() {
             self.silent.clear();
+        }
+        if let Some(within_ms) = cost::appeal_ms(&self.policy, self.asks(now))
+            && self.flight.nothing_out()
+        {
+            out.push(Effect::Appeal { within_ms });
         }
         // Somebody free may be nearer in time than the end of a trip here: look farther first.
         let soon = self.candidates.first().is_some_and(|best| best.soon);

@@ -48,25 +48,41 @@ pub fn binds(policy: &Policy, prospect: &Prospect, asks: Asks) -> bool {
 
 /// Whether he may be offered to a booking, or counted on by it.
 pub fn fits(policy: &Policy, prospect: &Prospect, asks: Asks) -> Result<(), Filter> {
-    let Asks { age_ms, waiting, attempt, .. } = asks;
+    let Asks { age_ms, .. } = asks;
     let counted_on =
         prospect.free_in_ms <= policy.soon_ms.into() && may_wait(policy, prospect, age_ms);
     // Who is bound to come stops the booking's clock.
     if prospect.free_in_ms > 0 && !counted_on && !binds(policy, prospect, asks) {
         return Err(Filter::Busy);
     }
-    let crowd_pct = if crowded(policy, waiting) { policy.crowded_cap_pct } else { 100 };
-    let attempt_pct = policy.attempt_cap_pct[usize::from(attempt).clamp(1, ATTEMPTS) - 1];
-    let pct = u64::from(crowd_pct) * u64::from(attempt_pct);
-    let cap_ms = u64::from(policy.pickup_cap_ms) * pct / 10_000;
-    let within_ms = match policy.pickup_within_ms {
-        0 => u64::MAX,
-        limit => u64::from(limit.saturating_sub(age_ms)),
-    };
+    let (cap_ms, within_ms) = (cap_ms(policy, asks), within_ms(policy, age_ms));
     if prospect.eta_ms > cap_ms || arrival_ms(policy, prospect) > within_ms {
         return Err(Filter::PickupCap);
     }
     Ok(())
+}
+
+/// How long a driver may need to the pickup, in milliseconds.
+fn cap_ms(policy: &Policy, asks: Asks) -> u64 {
+    let crowd_pct = if crowded(policy, asks.waiting) { policy.crowded_cap_pct } else { 100 };
+    let attempt_pct = policy.attempt_cap_pct[usize::from(asks.attempt).clamp(1, ATTEMPTS) - 1];
+    let pct = u64::from(crowd_pct) * u64::from(attempt_pct);
+    u64::from(policy.pickup_cap_ms) * pct / 10_000
+}
+
+/// How long from now a driver may come for a booking that has waited so long, in milliseconds.
+pub fn within_ms(policy: &Policy, age_ms: u32) -> u64 {
+    match policy.pickup_within_ms {
+        0 => u64::MAX,
+        limit => u64::from(limit.saturating_sub(age_ms)),
+    }
+}
+
+/// How long a driver of another rider may need to a booking that nobody else can reach, in milliseconds;
+/// nothing if it must not ask for one.
+pub fn appeal_ms(policy: &Policy, asks: Asks) -> Option<u64> {
+    let may = policy.yield_ms > 0 && counts_as_stranded(policy, asks);
+    may.then(|| cap_ms(policy, asks).min(within_ms(policy, asks.age_ms)))
 }
 
 /// Whether a booking of this age may wait for the end of his ride: not if it would have expired by then.
@@ -112,11 +128,14 @@ pub fn favour_ms(policy: &Policy, asks: Asks, arrival_ms: u64) -> i64 {
         + stranded_ms(policy, asks)
 }
 
-/// What speaks for a booking for which no free driver could come in time. Others that want the same one
-/// have somebody else, unless so many wait that few have.
+/// What speaks for a booking for which no free driver could come in time.
 fn stranded_ms(policy: &Policy, asks: Asks) -> i64 {
-    let counts = asks.stranded && asks.waiting < policy.stranded_below.into();
-    if counts { policy.stranded_ms.into() } else { 0 }
+    if counts_as_stranded(policy, asks) { policy.stranded_ms.into() } else { 0 }
+}
+
+/// Others that want the same driver have somebody else, unless so many wait that few have.
+fn counts_as_stranded(policy: &Policy, asks: Asks) -> bool {
+    asks.stranded && asks.waiting < policy.stranded_below.into()
 }
 
 /// What speaks for a booking that has hardly time for another driver than one who is there so long from
@@ -236,6 +255,23 @@ mod tests {
             |stranded, waiting| favour_ms(&policy, Asks { stranded, ..asks(0, waiting) }, 0);
         let favours = [favour(true, 9), favour(true, 10), favour(false, 0)];
         assert_eq!(favours, [300_000, 0, 0]);
+    }
+
+    #[test]
+    fn a_stranded_booking_appeals_for_drivers_who_would_be_there_in_time() {
+        let policy = Policy {
+            yield_ms: 60_000,
+            stranded_below: 10,
+            pickup_within_ms: 250_000,
+            ..Policy::default()
+        };
+        let stranded = |age_ms, waiting| Asks { stranded: true, ..asks(age_ms, waiting) };
+        let appeals = [(0, 9), (100_000, 9), (0, 10)]
+            .map(|(age_ms, waiting)| appeal_ms(&policy, stranded(age_ms, waiting)));
+        assert_eq!(appeals, [Some(250_000), Some(150_000), None]);
+        assert_eq!(appeal_ms(&policy, asks(0, 9)), None, "somebody free could come");
+        let off = Policy { yield_ms: 0, ..policy };
+        assert_eq!(appeal_ms(&off, stranded(0, 0)), None);
     }
 
     #[test]

@@ -138,6 +138,12 @@ pub enum Effect {
     EndOffer(OfferId, OfferFate),
     /// Free the driver of an offer that can no longer become a trip.
     Release(DriverId, OfferId),
+    /// It is stranded: have one yielded who is on his way to another rider and would be here within so many
+    /// milliseconds. Nothing answers but the boards, if he comes free.
+    Appeal {
+        /// At most so long.
+        within_ms: u64,
+    },
     /// Record that the booking gave up. Answered by `Settled`.
     Expire,
     /// Come off the boards, and stop.

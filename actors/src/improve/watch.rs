@@ -1,11 +1,11 @@
 //! How one booking looks for a better driver while its own is on his way: a value that takes events
 //! and gives effects. Every few seconds it has a look; it claims the better one, offers the ride to him
-//! and waits for his answer. There is one question under way at a time, and one offer out at most.
+//! and waits for his answer. The same once when it is asked to yield the one it has. There is one question under way at a time, and one offer out at most.
 //!
 //! It frees nobody by itself, but where the booking has said for good that it keeps its driver: an
 //! accept that is on its way may still be told yes.
 
-use super::{better, look_in_ms};
+use super::{better, instead, look_in_ms};
 use crate::dispatch::{OFFER_GRACE_MS, Prospect, Ranked, cost};
 use crate::policy::Policy;
 use proto::record::Offer;
@@ -25,14 +25,28 @@ pub struct Start {
     pub passed_over: BTreeSet<DriverId>,
     /// The offer that was out when the last shell died.
     pub pending: Option<Offer>,
+    /// It begins because it is asked to yield its driver.
+    pub yields: bool,
+}
+
+/// What a look shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// How long its driver still takes, in milliseconds.
+    pub left_ms: u64,
+    /// How long another may take at most, in milliseconds.
+    pub within_ms: u64,
+    /// Who is near.
+    pub near: Vec<Prospect>,
 }
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A look is over: how long its driver still takes, in milliseconds, and who is near; nothing if
-    /// that can't be said.
-    Looked(Option<(u64, Vec<Prospect>)>),
+    /// A look is over; nothing if nobody can say.
+    Looked(Option<Seen>),
+    /// Somebody is stranded whom its driver could reach in time.
+    Yield,
     /// A claim on a driver came back; with nothing if nobody answered.
     Claimed(DriverId, Option<ClaimAnswer>),
     /// The offer to a driver is recorded, or was refused.
@@ -50,8 +64,12 @@ pub enum Event {
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// See where its driver is and who is near. Answered by `Looked`.
-    Look,
+    /// See where its driver is and who is near, or how far anybody free is where it is asked to yield him.
+    /// Answered by `Looked`.
+    Look {
+        /// It is asked to.
+        yields: bool,
+    },
     /// Claim a driver. Answered by `Claimed`.
     Claim(Ranked),
     /// Mint and record an offer of this attempt. Answered by `Started`.
@@ -71,7 +89,9 @@ pub enum Effect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Doing {
     Rests(MonoMs),
-    Looks,
+    Looks {
+        yields: bool,
+    },
     Claims(Ranked),
     Starts(DriverId),
     /// An offer is out until then.
@@ -92,11 +112,12 @@ pub struct Watch {
 impl Watch {
     /// A watch over a booking that has just got its driver, or from where its record says it is.
     pub fn begin(now: MonoMs, policy: Policy, start: Start, out: &mut Vec<Effect>) -> Self {
-        let Start { changes, attempt, passed_over, pending } = start;
+        let Start { changes, attempt, passed_over, pending, yields } = start;
         let rest_ms = policy.reassign_rest_ms.max(policy.reassign_every_ms);
         let mut watch = Self { policy, changes, attempt, passed_over, doing: Doing::Done };
         match pending {
             Some(offer) => watch.ask(now, offer, out),
+            None if yields => watch.look(yields, out),
             None if changes < watch.policy.reassign_max => {
                 watch.rest_until(now.plus_ms(rest_ms.into()), out);
             }
@@ -115,11 +136,9 @@ impl Watch {
                 }
                 self.finish(out);
             }
-            (Doing::Rests(until), Event::Tick) if now >= until => {
-                self.doing = Doing::Looks;
-                out.push(Effect::Look);
-            }
-            (Doing::Looks, Event::Looked(seen)) => self.looked(now, seen, out),
+            (Doing::Rests(until), Event::Tick) if now >= until => self.look(false, out),
+            (Doing::Rests(_), Event::Yield) => self.look(true, out),
+            (Doing::Looks { yields }, Event::Looked(seen)) => self.looked(now, yields, seen, out),
             (Doing::Claims(candidate), Event::Claimed(driver, answer))
                 if candidate.driver == driver =>
             {
@@ -162,13 +181,22 @@ impl Watch {
         }
     }
 
-    fn looked(&mut self, now: MonoMs, seen: Option<(u64, Vec<Prospect>)>, out: &mut Vec<Effect>) {
-        let Some((left_ms, mut near)) = seen else { return self.rest(now, out) };
-        if look_in_ms(&self.policy, left_ms, self.changes).is_none() {
+    fn look(&mut self, yields: bool, out: &mut Vec<Effect>) {
+        self.doing = Doing::Looks { yields };
+        out.push(Effect::Look { yields });
+    }
+
+    fn looked(&mut self, now: MonoMs, yields: bool, seen: Option<Seen>, out: &mut Vec<Effect>) {
+        let Some(Seen { left_ms, within_ms, mut near }) = seen else { return self.rest(now, out) };
+        if !yields && look_in_ms(&self.policy, left_ms, self.changes).is_none() {
             return self.finish(out);
         }
         near.retain(|it| !self.passed_over.contains(&it.candidate.driver));
-        match better(&self.policy, (left_ms, self.changes), &near) {
+        let other = match yields {
+            true => instead(&self.policy, (left_ms, within_ms, self.changes), &near),
+            false => better(&self.policy, (left_ms, self.changes), &near),
+        };
+        match other {
             Some(best) => {
                 let candidate = Ranked {
                     driver: best.candidate.driver,
@@ -204,7 +232,11 @@ impl Watch {
         self.rest(now, out);
     }
 
+    /// Until the next look for a better one, if it looks for one at all.
     fn rest(&mut self, now: MonoMs, out: &mut Vec<Effect>) {
+        if self.changes >= self.policy.reassign_max {
+            return self.finish(out);
+        }
         self.rest_until(now.plus_ms(self.policy.reassign_every_ms.into()), out);
     }
 

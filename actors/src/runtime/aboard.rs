@@ -78,9 +78,10 @@ impl Runtime {
         self.stands(driver).ends.is_some()
     }
 
-    /// Without that nobody has to know who has a rider aboard.
+    /// Without that nobody has to know who has a rider aboard: they are neither counted on, nor told from
+    /// those who may be yielded.
     fn counts_on_anybody(&self) -> bool {
         let policy = self.world().policy.load();
-        policy.soon_ms.max(policy.next_within_ms) > 0
+        policy.soon_ms.max(policy.next_within_ms).max(policy.yield_ms) > 0
     }
 }

@@ -224,6 +224,7 @@ impl Shell {
                         let _late = timeout(SETTLE_WITHIN, runtime.settle(driver, offer)).await;
                     });
                 }
+                Effect::Appeal { within_ms } => self.appeal(running, within_ms),
                 Effect::Expire => self.expire(myself, state).await,
                 Effect::WakeAt(at) => self.wake_at(myself, running, at),
                 Effect::Finish => {
@@ -256,6 +257,12 @@ impl Shell {
             let found = runtime.candidates(demand, passed_over).await;
             let _shell_gone = myself.cast(Message::Happened(Event::Found(found)));
         });
+    }
+
+    /// Once after a search at most, and shorter than the pause before the next.
+    fn appeal(&self, running: &Running, within_ms: u64) {
+        let (runtime, booking) = (self.runtime.clone(), running.booking.clone());
+        tokio::spawn(async move { runtime.appeal(&booking, within_ms).await });
     }
 
     fn claim(

@@ -6,6 +6,7 @@ use super::search::Wanted;
 use crate::dispatch::{Prospect, cost};
 use crate::geo::SEARCH_RADIUS_MAX_M;
 use proto::record::ask::Search;
+use proto::record::cell::Seek;
 
 /// Free drivers that each owner names, of whom nobody is used: a search ends early once it has as many
 /// as it was asked for, so with too few it would end before it has seen the riding ones.
@@ -26,7 +27,7 @@ impl Runtime {
             center,
             radius_m: widened_m,
             need,
-            free_only: true,
+            seek: Seek::Free,
             max: FREE_MAX,
             fresh_ms: fresh_ms.unwrap_or(policy.fresh_ms),
             ending_m,

@@ -1,6 +1,6 @@
 //! The shell of a booking whose driver is on his way: carries out what the core decides about a better
-//! one. It lives while the policy allows a change and the driver has not arrived, and looks once every
-//! few seconds. What it knows is soft, but for the offer that is out, which the record names.
+//! one, or about another where it is asked to yield the one it has. It lives while the policy allows a change
+//! and the driver has not arrived, and looks once every few seconds; or for one look where it is only asked. What it knows is soft, but for the offer that is out, which the record names.
 //!
 //! # Not done
 //! * A booking whose partition changed its leader is looked after only if an offer of it was out.
@@ -8,14 +8,14 @@
 
 use super::settle::SETTLE_WITHIN;
 use super::{REDRIVE_MS, Runtime, World, count, trip};
-use crate::booking::{change, pending};
-use crate::dispatch::{Prospect, Ranked};
+use crate::booking::{attempts, change, pending};
+use crate::dispatch::{CANDIDATES_MAX, Prospect, Ranked, cost};
 use crate::geo::distance_m;
-use crate::improve::{Effect, Event, Start, Watch};
-use crate::policy::Policy;
+use crate::improve::{Effect, Event, Seen, Start, Watch};
 use crate::runtime::search::Wanted;
 use proto::code::Refusal;
 use proto::record::ask::{Fix, Fixes, OfferNews, Whereabouts};
+use proto::record::cell::Seek;
 use proto::record::command::{Command, OfferFate};
 use proto::record::{Booking, BookingState, Offer, Trip, TripState};
 use proto::{BookingId, Code, DriverId, MonoMs, OfferId, Point, TripId};
@@ -34,6 +34,8 @@ pub(super) enum Message {
     Assigned(TripId),
     /// A trip of the booking is no longer on its way to the pickup.
     Moved(TripId),
+    /// Somebody is stranded whom this driver of the booking could reach in time.
+    Yield(DriverId),
     /// Something happened.
     Happened(Event),
     /// A driver's side says an offer ended.
@@ -74,7 +76,7 @@ impl Actor for Shell {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::TakeUp => self.take_up(&myself, state).await,
+            Message::TakeUp => self.take_up(&myself, state, None).await,
             Message::Assigned(trip) => {
                 let left = state.as_ref().map(|running| running.trip).filter(|left| *left != trip);
                 if let Some(left) = left {
@@ -83,7 +85,7 @@ impl Actor for Shell {
                     self.runtime.tell_trip(left, trip::Message::TakeUp);
                 }
                 if left.is_some() || state.is_none() {
-                    self.take_up(&myself, state).await;
+                    self.take_up(&myself, state, None).await;
                 }
             }
             // The end of a trip that the booking has left is no news of the one it has.
@@ -91,6 +93,13 @@ impl Actor for Shell {
                 self.step(&myself, state, Event::Kept).await;
             }
             Message::Moved(_) => {}
+            Message::Yield(driver) if state.is_none() => {
+                self.take_up(&myself, state, Some(driver)).await;
+            }
+            Message::Yield(driver) if state.as_ref().is_some_and(|it| it.driver == driver) => {
+                self.step(&myself, state, Event::Yield).await;
+            }
+            Message::Yield(_) => {} // it has another by now
             Message::Happened(event) => self.step(&myself, state, event).await,
             Message::News(offer, news) => self.step(&myself, state, Event::News(offer, news)).await,
             Message::Due => self.step(&myself, state, Event::Tick).await,
@@ -100,8 +109,13 @@ impl Actor for Shell {
 }
 
 impl Shell {
-    /// Begins from where the record says the booking is.
-    async fn take_up(&self, myself: &ActorRef<Message>, state: &mut State) {
+    /// Begins from where the record says the booking is; if it is asked to yield a driver, for that.
+    async fn take_up(
+        &self,
+        myself: &ActorRef<Message>,
+        state: &mut State,
+        yields: Option<DriverId>,
+    ) {
         *state = None;
         let booking = match self.runtime.booking(self.id).await {
             Ok(booking) => booking,
@@ -119,6 +133,7 @@ impl Shell {
             attempt: booking.attempt,
             passed_over: offered.chain(booking.passed_over.iter().copied()).collect(),
             pending: pending(&booking).next().cloned(),
+            yields: yields == Some(driver),
         };
         let World { clock, policy, .. } = self.runtime.world();
         let mut effects = Vec::new();
@@ -140,7 +155,7 @@ impl Shell {
         for effect in effects {
             let Some(running) = state else { return };
             match effect {
-                Effect::Look => self.look(myself, running),
+                Effect::Look { yields } => self.look(myself, running, yields),
                 Effect::Claim(candidate) => self.claim(myself, candidate),
                 Effect::Start(candidate, attempt) => {
                     self.start(myself, running, candidate, attempt);
@@ -168,11 +183,11 @@ impl Shell {
         myself.send_after(Duration::from_millis(wait_ms), || Message::Due);
     }
 
-    fn look(&self, myself: &ActorRef<Message>, running: &Running) {
+    fn look(&self, myself: &ActorRef<Message>, running: &Running, yields: bool) {
         let (runtime, myself) = (self.runtime.clone(), myself.clone());
         let (driver, booking) = (running.driver, running.booking.clone());
         tokio::spawn(async move {
-            let seen = runtime.who_is_nearer(driver, &booking).await;
+            let seen = runtime.who_else(driver, &booking, yields).await;
             let _shell_gone = myself.cast(Message::Happened(Event::Looked(seen)));
         });
     }
@@ -196,8 +211,8 @@ impl Shell {
         attempt: u16,
     ) {
         let offer = self.runtime.new_offer(&running.booking, candidate, attempt);
-        let Policy { reassign_max: max, reassign_rest_ms: rest_ms, .. } =
-            **self.runtime.world().policy.load();
+        let policy = self.runtime.world().policy.load();
+        let (max, rest_ms) = (policy.changes_max(), policy.reassign_rest_ms);
         let command = Command::Reassign { offer: offer.clone(), max, rest_ms };
         let (runtime, myself, id) = (self.runtime.clone(), myself.clone(), self.id);
         tokio::spawn(async move {
@@ -272,16 +287,20 @@ impl Runtime {
         }
     }
 
+    /// Asks a booking to yield the driver whom it has; if it has him no more, nothing happens.
+    pub(super) fn ask_to_yield(&self, booking: BookingId, driver: DriverId) {
+        if self.world().policy.load().yield_ms > 0 {
+            self.tell_watch(booking, Message::Yield(driver));
+        }
+    }
+
     fn tell_watch(&self, id: BookingId, message: Message) {
         self.0.watches.tell(id, message, || (Shell { runtime: self.clone(), id }, ()));
     }
 
-    /// How long a booking's driver still takes, and who is free within his distance.
-    async fn who_is_nearer(
-        &self,
-        driver: DriverId,
-        booking: &Booking,
-    ) -> Option<(u64, Vec<Prospect>)> {
+    /// How long a booking's driver still takes, and who is free within his distance; or, where it is asked
+    /// to yield him, at any.
+    async fn who_else(&self, driver: DriverId, booking: &Booking, yields: bool) -> Option<Seen> {
         let World { policy, eta, clock, .. } = self.world();
         let (policy, pickup) = (policy.load_full(), booking.pickup.point);
         let Fix { point, .. } = self.seen_at(driver).await?;
@@ -289,10 +308,10 @@ impl Runtime {
         let widest_m = policy.search_radii_m.last().copied().unwrap_or_default();
         let wanted = Wanted {
             center: pickup,
-            radius_m: distance_m(pickup, point).clamp(1, widest_m),
+            radius_m: if yields { widest_m } else { distance_m(pickup, point).clamp(1, widest_m) },
             need: Some(booking.need),
-            free_only: true,
-            max: NEAR_MAX,
+            seek: Seek::Free,
+            max: if yields { CANDIDATES_MAX } else { NEAR_MAX },
             fresh_ms: None,
             within_ms: 0,
         };
@@ -303,7 +322,9 @@ impl Runtime {
         let etas_ms = eta.to_one(&policy, &places, pickup);
         let now = clock.wall();
         let near = near.into_iter().zip(etas_ms);
-        Some((left_ms, near.map(|(car, eta_ms)| Prospect::free(car, eta_ms, now)).collect()))
+        let near = near.map(|(car, eta_ms)| Prospect::free(car, eta_ms, now)).collect();
+        let age_ms = u32::try_from(attempts::age_ms(booking, now)).unwrap_or(u32::MAX);
+        Some(Seen { left_ms, within_ms: cost::within_ms(&policy, age_ms), near })
     }
 
     /// Where a driver was seen last: his partition knows the cell, the cell the place.

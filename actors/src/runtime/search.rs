@@ -11,7 +11,7 @@ use membership::KeyNear;
 use proto::code::Refusal;
 use proto::record::ask::{Found, Search};
 use proto::record::booking::Need;
-use proto::record::cell::{Candidate, Demand, Ending};
+use proto::record::cell::{Candidate, Demand, Ending, Seek};
 use proto::record::explain::{Asked, DROPPED_MAX, Dropped};
 use proto::{DriverId, NodeId, Point};
 use std::collections::BTreeMap;
@@ -33,8 +33,8 @@ pub struct Wanted {
     pub radius_m: u32,
     /// What the drivers must be able to do; nothing to see all.
     pub need: Option<Need>,
-    /// Only drivers that can be matched now.
-    pub free_only: bool,
+    /// Whom.
+    pub seek: Seek,
     /// At most so many.
     pub max: u16,
     /// Positions older than this are left out, in milliseconds; nothing for the policy's own.
@@ -69,10 +69,10 @@ impl Runtime {
     /// other owners that still can.
     pub async fn nearby(&self, wanted: Wanted) -> Nearby {
         let world = self.world();
-        let Wanted { center, radius_m, need, free_only, max, fresh_ms, within_ms } = wanted;
+        let Wanted { center, radius_m, need, seek, max, fresh_ms, within_ms } = wanted;
         let fresh_ms = fresh_ms.unwrap_or(world.policy.load().fresh_ms);
         let ending_m = 0;
-        let mut query = Query { center, radius_m, need, free_only, fresh_ms, max, ending_m };
+        let mut query = Query { center, radius_m, need, seek, fresh_ms, max, ending_m };
         let near = world.membership.view().keys_within(center, radius_m);
         let (mine, others): (Vec<KeyNear>, _) =
             near.into_iter().partition(|key| key.owner == world.node);
@@ -98,7 +98,7 @@ impl Runtime {
             center,
             radius_m,
             need,
-            free_only,
+            seek,
             max,
             fresh_ms,
             ending_m,
@@ -136,7 +136,7 @@ impl Runtime {
             center: pickup,
             radius_m,
             need: Some(need),
-            free_only: true,
+            seek: Seek::Free,
             max: asked_max,
             fresh_ms: policy.fresh_ms,
             ending_m: cost::ending_m(&policy),

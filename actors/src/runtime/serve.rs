@@ -177,6 +177,10 @@ pub(super) async fn serve(
             encoded(runtime.promise(command, booking, offer).await)
         }
         Request::EndPromise(ask) => encoded(runtime.end_promise(ask).await),
+        Request::YieldDriver(ask) => {
+            runtime.ask_to_yield(ask.booking, ask.driver);
+            encoded(Ok(()))
+        }
         Request::TellBooking(ask) => {
             let news = booking::Message::News(ask.offer, ask.news);
             if !runtime.0.bookings.tell_living(ask.booking, news) {
@@ -342,9 +346,8 @@ fn pings(runtime: &Runtime, batch: &PingBatch) -> Result<PingFates, Refusal> {
 fn search(runtime: &Runtime, ask: Search) -> Result<Found, Refusal> {
     let world = runtime.world();
     let now = world.clock.mono();
-    let Search { center, radius_m, need, free_only, max, fresh_ms, ending_m, post, copies, .. } =
-        ask;
-    let query = Query { center, radius_m, need, free_only, fresh_ms, max, ending_m };
+    let Search { center, radius_m, need, seek, max, fresh_ms, ending_m, post, copies, .. } = ask;
+    let query = Query { center, radius_m, need, seek, fresh_ms, max, ending_m };
     // Asker and asked may see different rings for a moment: what either of them means counts.
     let mut ring_keys: BTreeSet<u64> = ask.ring_keys.into_iter().collect();
     let mut owned = BTreeSet::new();

@@ -196,6 +196,7 @@ fn say(effect: &Effect) -> String {
         Effect::Search { radius_m } => format!("search {radius_m}m"),
         Effect::EndOffer(offer, fate) => format!("end {offer} {fate:?}"),
         Effect::Release(driver, offer) => format!("release {driver} from {offer}"),
+        Effect::Appeal { within_ms } => format!("appeal within {within_ms}ms"),
         Effect::Expire => "expire".into(),
         Effect::Finish => "finish".into(),
         Effect::WakeAt(at) => format!("wake at {}ms", at.0),

@@ -1,19 +1,21 @@
 //! What happens around a ride: who is found for it, who comes, who comes instead, and nodes that die.
 
 use super::{Due, NODES, PING_MS, REFILL_MS, Run, TAKEOVER_MS, booking, car_of, driver};
-use crate::street::{DWELL_MS, Does};
+use crate::street::{DWELL_MS, Does, Rider};
 use actors::cell::index::Query;
-use actors::dispatch::{self, Event, Findings, Prospect, Ranked, cost};
+use actors::dispatch::{self, CANDIDATES_MAX, Event, Findings, Prospect, Ranked, cost};
 use actors::{geo, improve};
 use proto::record::Offer;
 use proto::record::ask::OfferNews;
 use proto::record::booking::Need;
-use proto::record::cell::{Candidate, Demand, Ending};
+use proto::record::cell::{Candidate, Demand, Ending, Seek};
 use proto::record::driver::{Capabilities, VehicleType};
 use proto::{MonoMs, OfferId, Slot, WallMs};
 
 /// Drivers that are looked at when a better one is looked for.
 const BETTER_MAX: u16 = 8;
+/// Those who could be yielded, at most; as in `actors::runtime`.
+const FETCHING_MAX: usize = 16;
 
 impl Run<'_, '_> {
     /// A search of the cells, with what the shell adds: driving times, and trips that end soon.
@@ -43,8 +45,8 @@ impl Run<'_, '_> {
         (max, ending_m): (u16, u32),
     ) -> (Vec<Candidate>, Vec<Ending>, bool) {
         let center = self.place(self.street.requests[rider].from);
-        let (need, free_only, fresh_ms) = (Some(need()), true, u32::MAX);
-        let query = Query { center, radius_m, need, free_only, fresh_ms, max, ending_m };
+        let (need, seek, fresh_ms) = (Some(need()), Seek::Free, u32::MAX);
+        let query = Query { center, radius_m, need, seek, fresh_ms, max, ending_m };
         self.cells.near(&query, MonoMs(now_ms))
     }
 
@@ -178,10 +180,7 @@ impl Run<'_, '_> {
         let Some(in_ms) = improve::look_in_ms(policy, left_ms, known.swaps) else { return };
         let radius_m = self.ours.policy.search_radii_m[1];
         let (near, ..) = self.near(now_ms, rider, radius_m, (BETTER_MAX, 0));
-        let free = near.into_iter().filter(|candidate| {
-            let car = car_of(candidate.driver);
-            self.is_free(car) && self.desks[car].claims.holder(MonoMs(now_ms)).is_none()
-        });
+        let free = near.into_iter().filter(|candidate| self.is_to_be_had(now_ms, candidate));
         let prospects: Vec<Prospect> =
             free.map(|candidate| self.prospect(now_ms, rider, candidate)).collect();
         let better = improve::better(policy, (left_ms, known.swaps), &prospects);
@@ -189,6 +188,51 @@ impl Run<'_, '_> {
             self.queue.push(now_ms + in_ms, Due::Improve(rider, leg));
             return;
         };
+        self.swap(now_ms, rider, (old, new));
+    }
+
+    /// A stranded booking has the driver of another yielded, if somebody free could come for that one.
+    pub(super) fn appeal(&mut self, now_ms: u64, rider: usize, within_ms: u64) {
+        let in_time: Vec<(usize, usize, u64)> = (0..self.street.cars.len())
+            .filter_map(|car| {
+                let (of, way_ms) = self.street.eta_from_way_ms(car, rider, now_ms)?;
+                (way_ms <= within_ms).then_some((car, of, way_ms))
+            })
+            .collect();
+        if in_time.len() > FETCHING_MAX {
+            return;
+        }
+        let policy = &self.ours.policy;
+        let radius_m = policy.search_radii_m[2];
+        let (near, ..) = self.near(now_ms, rider, radius_m, (CANDIDATES_MAX, 0));
+        let free: Vec<Candidate> =
+            near.into_iter().filter(|it| self.is_to_be_had(now_ms, it)).collect();
+        let policy = &self.ours.policy;
+        let losses = in_time.into_iter().filter_map(|(old, of, way_ms)| {
+            let Rider { pickup_ms, swaps, .. } = self.street.riders[of];
+            let others = free.iter().map(|it| self.prospect(now_ms, of, *it)).collect::<Vec<_>>();
+            let soonest_ms = others.iter().map(|it| it.eta_ms).min()?;
+            let left_ms = pickup_ms.saturating_sub(now_ms);
+            let loss_ms = improve::loss_ms(policy, left_ms, soonest_ms, way_ms)?;
+            let age_ms = now_ms - self.street.requests[of].at_ms;
+            let age_ms = u32::try_from(age_ms).unwrap_or(u32::MAX);
+            let left = (left_ms, cost::within_ms(policy, age_ms), swaps);
+            let new = car_of(improve::instead(policy, left, &others)?.candidate.driver);
+            Some((loss_ms, old, of, new))
+        });
+        if let Some((_, old, of, new)) = losses.min() {
+            self.swap(now_ms, of, (old, new));
+        }
+    }
+
+    /// Whether nobody has this driver, and no claim on him was granted.
+    fn is_to_be_had(&self, now_ms: u64, candidate: &Candidate) -> bool {
+        let car = car_of(candidate.driver);
+        self.is_free(car) && self.desks[car].claims.holder(MonoMs(now_ms)).is_none()
+    }
+
+    /// Sends another car to a rider instead of the one that is on its way, which is free then.
+    fn swap(&mut self, now_ms: u64, rider: usize, (old, new): (usize, usize)) {
         self.street.call_off(rider, now_ms);
         self.street.riders[rider].swaps += 1;
         self.send(now_ms, rider, new);

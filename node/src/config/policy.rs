@@ -106,11 +106,13 @@ policy_args! {
     detour_pct: u32, "HANSOM_DETOUR_PCT";
     /// Positions older than this are not matched, in milliseconds [default: 10000]
     fresh_ms: u32, "HANSOM_FRESH_MS";
+    /// How much later another driver may come for a rider whose own could be in time for one who has nobody, in milliseconds; 0 takes a driver from nobody [default: 0]
+    yield_ms: u32, "HANSOM_YIELD_MS";
     /// How often a booking may change to a better driver before its pickup, at most 8; 0 is never [default: 0]
     reassign_max: u16, "HANSOM_REASSIGN_MAX";
     /// How much sooner he must be there, in milliseconds [default: 45000]
     reassign_gain_ms: u32, "HANSOM_REASSIGN_GAIN_MS";
-    /// A driver nearer to the pickup than this keeps it, in milliseconds of driving [default: 60000]
+    /// A driver nearer to the pickup than this keeps it, in milliseconds of driving [default: 20000]
     reassign_left_ms: u32, "HANSOM_REASSIGN_LEFT_MS";
     /// How long a booking keeps each driver at least, in milliseconds [default: 30000]
     reassign_rest_ms: u32, "HANSOM_REASSIGN_REST_MS";

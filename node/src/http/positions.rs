@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use proto::code::Refusal;
-use proto::record::cell::{Ping, PingCounts};
+use proto::record::cell::{Ping, PingCounts, Seek};
 use proto::{Code, DriverId};
 
 /// The most positions in one request.
@@ -112,13 +112,13 @@ pub(super) async fn nearby(State(app): State<App>, Asked(around): Asked<Around>)
     let radius_m = around.radius_m.unwrap_or(RADIUS_M);
     let max = around.limit.unwrap_or(SHOWN);
     within_sight(radius_m, max)?;
-    let (need, free_only) = (around.need()?, around.free_only);
+    let (need, seek) = (around.need()?, Seek::free_only(around.free_only));
     let within_s = around.within_s.unwrap_or(0);
     if within_s > WITHIN_MAX_S {
         return Err(Problem::bad("within_s", format!("must be 0 to {WITHIN_MAX_S}")));
     }
     let (fresh_ms, within_ms) = (None, within_s * 1_000);
-    let wanted = Wanted { center, radius_m, need, free_only, max, fresh_ms, within_ms };
+    let wanted = Wanted { center, radius_m, need, seek, max, fresh_ms, within_ms };
     let mut nearby = app.router.nearby(wanted).await?;
     nearby.partial |= app.facts.ready().is_err();
     Ok(Json(NearbyView::of(nearby)).into_response())

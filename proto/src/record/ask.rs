@@ -9,7 +9,7 @@ pub use answers::{
 };
 
 use super::booking::Need;
-use super::cell::{Candidate, Demand, PingFates};
+use super::cell::{Candidate, Demand, PingFates, Seek};
 use super::command::{Idempotency, TripStep};
 use super::driver::{Standing, Vehicle};
 use super::explain::Explanation;
@@ -290,8 +290,8 @@ asks! {
         radius_m: u32,
         /// What they must be able to do; nothing to see all.
         need: Option<Need>,
-        /// Only drivers that can be matched now.
-        free_only: bool,
+        /// Whom.
+        seek: Seek,
         /// At most so many.
         max: u16,
         /// Positions older than this are left out, in milliseconds.
@@ -546,4 +546,13 @@ asks! {
         /// The offer.
         offer: OfferId,
     } -> Booking, |ask| Route::Slot(ask.booking.slot());
+
+    /// Asks a booking whose driver is on his way to go without him, for one that nobody else can reach in
+    /// time. It does so if another comes not much later. Soft: nobody waits for it.
+    YieldDriver {
+        /// Which.
+        booking: BookingId,
+        /// The driver; nothing happens if it has another.
+        driver: DriverId,
+    } -> (), |ask| Route::Slot(ask.booking.slot());
 }

@@ -110,6 +110,24 @@ pub struct Demand {
     pub favour_ms: i64,
 }
 
+/// Whom a search is for. The first two have the bytes of the flag that was here before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seek {
+    /// Everybody.
+    All,
+    /// Who can be matched now.
+    Free,
+    /// Who is on his way to a rider, as far as is known: bound, and nobody aboard.
+    Fetching,
+}
+
+impl Seek {
+    /// Only who can be matched now, or everybody.
+    pub const fn free_only(only: bool) -> Self {
+        if only { Self::Free } else { Self::All }
+    }
+}
+
 /// A driver found by a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {

@@ -41,7 +41,7 @@ const STORMY: &[&str] = &[
     "4000",
 ];
 
-/// Bookings look often for a better driver, who need not be much better.
+/// Bookings look often for a better driver, who need not be much better, and yield the one they have.
 const CHANGING: &[&str] = &[
     "--reassign-max",
     "2",
@@ -53,6 +53,8 @@ const CHANGING: &[&str] = &[
     "300",
     "--reassign-every-ms",
     "200",
+    "--yield-ms",
+    "60000",
 ];
 
 /// Drivers may take their next ride while on one, and cross the city in seconds, so that rides end soon.

@@ -9,7 +9,7 @@ use crate::cell::{spare_of, unmet};
 use crate::geo::{Flat, SEARCH_RADIUS_MAX_M, distance_m, distance_within};
 use h3o::CellIndex;
 use proto::record::booking::Need;
-use proto::record::cell::{Candidate, Ending};
+use proto::record::cell::{Candidate, Ending, Seek};
 use proto::record::driver::{DriverStatus, Standing};
 use proto::record::explain::{DROPPED_MAX, Dropped, Filter};
 use proto::{MonoMs, Point, WallMs};
@@ -23,8 +23,8 @@ pub struct Query {
     pub radius_m: u32,
     /// What the drivers must be able to do; nothing to see all.
     pub need: Option<Need>,
-    /// Only drivers that can be matched now.
-    pub free_only: bool,
+    /// Whom.
+    pub seek: Seek,
     /// Drivers not heard of for longer than this are left out, in milliseconds.
     pub fresh_ms: u32,
     /// At most so many.
@@ -96,6 +96,9 @@ impl Supply {
                 if full && flat.surely_beyond(entry.point, within_m) {
                     continue;
                 }
+                if query.seek == Seek::Fetching && self.ends.contains_key(slot) {
+                    continue; // somebody is aboard
+                }
                 let filter = match entry.candidate(query, radius_m, now) {
                     Ok(candidate) => {
                         let idle_since = at_second(self.idle_since_s[*slot as usize]);
@@ -142,10 +145,10 @@ impl Entry {
     /// serve it.
     fn ending(&self, query: &Query, ends: Point, radius_m: u32, now: MonoMs) -> Option<Ending> {
         let left_m = distance_within(self.point, ends, query.ending_m)?;
-        let free_only = false;
+        let seek = Seek::All;
         // He is asked for as from where his ride ends.
         let there = Self { point: ends, ..*self };
-        let car = there.candidate(&Query { free_only, ..*query }, radius_m, now).ok()?;
+        let car = there.candidate(&Query { seek, ..*query }, radius_m, now).ok()?;
         Some(Ending { car: Candidate { point: self.point, ..car }, ends, left_m })
     }
 
@@ -154,7 +157,12 @@ impl Entry {
         let known = self.known.ok_or(Filter::Unknown)?;
         let Known { version, capabilities, kind, status, seats_free, accepts_pct } = known;
         let Self { driver, point, at, seen, .. } = *self;
-        if query.free_only && status != DriverStatus::Free {
+        let sought = match query.seek {
+            Seek::Free => status == DriverStatus::Free,
+            Seek::Fetching => status == DriverStatus::Taken,
+            Seek::All => true,
+        };
+        if !sought {
             return Err(match status {
                 DriverStatus::Offline => Filter::Offline,
                 DriverStatus::Free | DriverStatus::Held | DriverStatus::Taken => Filter::Busy,

@@ -6,7 +6,7 @@ use crate::geo::distance_m;
 use h3o::LatLng;
 use proptest::prelude::*;
 use proto::record::booking::Need;
-use proto::record::cell::Candidate;
+use proto::record::cell::{Candidate, Seek};
 use proto::record::driver::{Capabilities, DriverStatus, Standing, VehicleType};
 use proto::record::explain::{DROPPED_MAX, Filter};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
@@ -57,8 +57,8 @@ fn free_at(points: &[Point]) -> Supply {
 
 fn query() -> Query {
     let (center, radius_m) = (around(0, 0), 5_000);
-    let (free_only, fresh_ms, max, ending_m) = (true, 10_000, 32, 0);
-    Query { center, radius_m, need: None, free_only, fresh_ms, max, ending_m }
+    let (seek, fresh_ms, max, ending_m) = (Seek::Free, 10_000, 32, 0);
+    Query { center, radius_m, need: None, seek, fresh_ms, max, ending_m }
 }
 
 fn ids(found: &[Candidate]) -> Vec<u64> {
@@ -159,7 +159,7 @@ fn a_driver_without_standing_is_never_nominated() {
     let mut supply = Supply::new(VERIFY_MS);
     let outcome = supply.ping(&ping(1, around(0, 0), 1), MonoMs(0));
     assert_eq!(outcome, PingOutcome::Applied { moved: true, ask: true });
-    let all = Query { free_only: false, ..query() };
+    let all = Query { seek: Seek::All, ..query() };
     assert!(supply.search(&all, MonoMs(0)).is_empty());
     supply.restand(&standing(1, DriverStatus::Offline, 1), MonoMs(0));
     assert_eq!(ids(&supply.search(&all, MonoMs(0))), [1]);
@@ -173,7 +173,7 @@ fn what_a_replica_says_counts_until_the_leader_speaks() {
     supply.ping(&ping(1, around(0, 0), 1), MonoMs(0));
     let heard = supply.hearsay(&standing(1, Held, 3), MonoMs(0));
     assert_eq!(heard, Restood::Noted);
-    let all = Query { free_only: false, ..query() };
+    let all = Query { seek: Seek::All, ..query() };
     assert_eq!(ids(&supply.search(&all, MonoMs(0))), [1], "he is found without a leader's word");
     let soon = MonoMs(ASK_AGAIN_MS);
     assert_eq!(supply.unverified(soon, 9).len(), 1, "and is asked about again soon");

@@ -5,7 +5,7 @@ use crate::queue::watch::{Sight, Word};
 use crate::runtime::{Runtime, Wanted};
 use futures_util::future::join_all;
 use proto::record::ask::GetDriver;
-use proto::record::cell::Candidate;
+use proto::record::cell::{Candidate, Seek};
 use proto::record::queue::QUEUE_MAX;
 use proto::{DriverId, ZoneId};
 
@@ -27,7 +27,7 @@ impl Runtime {
             center,
             radius_m: radius_m.saturating_add(OUTSKIRTS_M),
             need: None,
-            free_only: false,
+            seek: Seek::All,
             max: u16::try_from(SIGHTS_MAX).unwrap_or(u16::MAX),
             fresh_ms: None,
             within_ms: 0,

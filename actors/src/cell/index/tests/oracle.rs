@@ -89,7 +89,11 @@ impl Oracle {
                     && need.seats <= standing.seats_free
             });
             let fresh = now.since(seen) <= u64::from(query.fresh_ms);
-            let free = status == DriverStatus::Free || !query.free_only;
+            let free = match query.seek {
+                Seek::Free => status == DriverStatus::Free,
+                Seek::Fetching => status == DriverStatus::Taken && standing.ends.is_none(),
+                Seek::All => true,
+            };
             if fits && fresh && free && distance_m <= query.radius_m {
                 let spare = query.need.map_or(0, |need| {
                     (0..32).filter(|bit| can_beyond(standing, need, *bit)).count()
@@ -198,13 +202,14 @@ fn any_query() -> impl Strategy<Value = Query> {
         seats,
     });
     let need = prop::option::of(need);
+    let seek = prop_oneof![Just(Seek::Free), Just(Seek::Fetching), Just(Seek::All)];
     let ending_m = prop_oneof![Just(0), 0..2_000_u32];
-    (any_point(), 0..9_000_u32, need, any::<bool>(), 0..20_000_u32, 0..12_u16, ending_m).prop_map(
-        |(center, radius_m, need, free_only, fresh_ms, max, ending_m)| Query {
+    (any_point(), 0..9_000_u32, need, seek, 0..20_000_u32, 0..12_u16, ending_m).prop_map(
+        |(center, radius_m, need, seek, fresh_ms, max, ending_m)| Query {
             center,
             radius_m,
             need,
-            free_only,
+            seek,
             fresh_ms,
             max,
             ending_m,
@@ -283,7 +288,7 @@ proptest! {
                     let found = supply.search(&query, now);
                     prop_assert_eq!(&found, &oracle.search(&query, now));
                     // Once there are enough free ones the index looks no farther.
-                    if query.free_only && query.ending_m > 0 && found.len() < query.max.into() {
+                    if query.seek == Seek::Free && query.ending_m > 0 && found.len() < query.max.into() {
                         let told = supply.search_and_tell(&query, now);
                         let ending: Vec<(DriverId, Point)> =
                             told.ending.iter().map(|it| (it.car.driver, it.ends)).collect();
