@@ -123,6 +123,10 @@ pub struct Dispatch {
     /// Drivers whose shell did not answer a claim: their node is probably down, though the cells
     /// still name them. Passed over until nobody else is found.
     silent: BTreeSet<DriverId>,
+    /// Whose bookings were asked to yield them; forgotten when nobody else is left to ask for.
+    appealed: BTreeSet<DriverId>,
+    /// Whether an appeal is under way.
+    appeals: bool,
     trace: Trace,
 }
 
@@ -158,6 +162,8 @@ impl Dispatch {
             offers_made,
             passed_over,
             silent: BTreeSet::new(),
+            appealed: BTreeSet::new(),
+            appeals: false,
             trace: Trace::default(),
             policy,
         };
@@ -189,6 +195,7 @@ impl Dispatch {
                 self.look_again(now);
             }
             Event::Woken(prospect) => self.woken(now, &prospect),
+            Event::Appealed(asked) => self.was_appealed(asked),
             Event::Settled(won) => {
                 self.doing = Doing::Done;
                 for (offer, Out { driver, .. }) in self.flight.take_out() {

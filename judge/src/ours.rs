@@ -290,7 +290,11 @@ impl Run<'_, '_> {
                         self.queue.push(at_ms.max(now_ms), Due::Tick(rider, life, at_ms));
                     }
                 }
-                Effect::Appeal { within_ms } => self.appeal(now_ms, rider, within_ms),
+                Effect::Appeal { within_ms, but_not } => {
+                    let asked = self.appeal(now_ms, rider, within_ms, &but_not);
+                    let appealed = Due::Step(rider, life, Event::Appealed(asked));
+                    self.queue.push(at_ms, appealed);
+                }
                 Effect::EndOffer(..) => {}
             }
         }

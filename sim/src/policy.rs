@@ -15,19 +15,21 @@ const OFFER_SHOWN_MS: u64 = 10_000;
 /// How long one search radius is tried.
 const ATTEMPT_MS: u64 = 20_000;
 /// How long claims on a contended driver are collected.
-const CLAIM_WINDOW_MS: u64 = 150;
+const CLAIM_WINDOW_MS: u64 = 300;
 /// The longest drive to a pickup.
 const PICKUP_CAP_MS: u64 = 300_000;
 /// Whoever has so little left to drive with his rider is counted on ...
 const SOON_MS: u64 = 5_000;
 /// ... who takes so long to get out.
 const SOON_MARGIN_MS: u64 = 30_000;
+/// What speaks for a booking that nobody free could reach in time.
+const STRANDED_MS: u64 = 300_000;
 
 /// A policy of dispatch, as far as flags of a node can say it. Durations are city time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Policy {
     /// The nearest idle car at once or never: nobody's claim waits for another one's, neither waiting
-    /// nor the ride counts, no busy car is counted on, and a booking that found nobody ends.
+    /// nor the ride nor a last chance counts, no busy car is counted on, and a booking that found nobody ends.
     Nearest,
     /// What ships, without a claim window: a driver goes to who asks first.
     FirstCome,
@@ -84,6 +86,8 @@ impl Policy {
                 pairs.insert("--claim-window-ms", "0".into());
                 pairs.insert("--age-weight-pct", "0".into());
                 pairs.insert("--ride-weight-pct", "0".into());
+                pairs.insert("--last-chance-pct", "0".into());
+                pairs.insert("--stranded-ms", "0".into());
                 pairs.insert("--crowded-from", "0".into());
                 pairs.insert("--soon-ms", "0".into());
                 pairs.insert("--booking-ttl-ms", scaled(AT_ONCE_MS));
@@ -94,7 +98,7 @@ impl Policy {
 }
 
 /// As far as nodes search at all, in metres.
-const RADIUS_MAX_M: u64 = 5_000;
+const RADIUS_MAX_M: u64 = 8_000;
 
 type Pairs = BTreeMap<&'static str, String>;
 
@@ -115,6 +119,7 @@ fn usual(habits: &Habits, roads: Assumption) -> Pairs {
         ("--pickup-cap-ms", scaled(PICKUP_CAP_MS)),
         ("--soon-ms", scaled(SOON_MS)),
         ("--soon-margin-ms", scaled(SOON_MARGIN_MS)),
+        ("--stranded-ms", scaled(STRANDED_MS)),
         // The nodes estimate in wall time, where the cars are as much faster.
         ("--speed-cms", whole32(f64::from(roads.speed_cms) * habits.speed).max(1).to_string()),
         ("--detour-pct", roads.detour_pct.max(100).to_string()),
@@ -141,9 +146,9 @@ mod tests {
         let text = flags(&Habits::usual(30.0), roads, &[]).join(" ");
         assert_eq!(
             text,
-            "--attempt-ms 667 --booking-ttl-ms 10000 --claim-window-ms 5 --detour-pct 140 \
+            "--attempt-ms 667 --booking-ttl-ms 10000 --claim-window-ms 10 --detour-pct 140 \
              --offer-shown-ms 333 --offer-ttl-ms 500 --pickup-cap-ms 10000 --soon-margin-ms 1000 \
-             --soon-ms 167 --speed-cms 13500"
+             --soon-ms 167 --speed-cms 13500 --stranded-ms 10000"
         );
     }
 

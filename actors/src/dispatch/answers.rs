@@ -50,11 +50,7 @@ impl Dispatch {
         if self.candidates.is_empty() {
             self.silent.clear();
         }
-        if let Some(within_ms) = cost::appeal_ms(&self.policy, self.asks(now))
-            && self.flight.nothing_out()
-        {
-            out.push(Effect::Appeal { within_ms });
-        }
+        self.appeal(now, out);
         // Somebody free may be nearer in time than the end of a trip here: look farther first.
         let soon = self.candidates.first().is_some_and(|best| best.soon);
         if soon && self.flight.nothing_out() && self.steps.widen(now) {
@@ -72,6 +68,26 @@ impl Dispatch {
             (false, false) => self.rebid_at(now, REBID_MS),
             (false, true) => now.plus_ms(REBID_MS),
         };
+    }
+
+    /// Asks for somebody else's driver, if nobody free could come.
+    fn appeal(&mut self, now: MonoMs, out: &mut Vec<Effect>) {
+        let within_ms = cost::appeal_ms(&self.policy, self.asks(now));
+        if let Some(within_ms) = within_ms.filter(|_| !self.appeals && self.flight.nothing_out()) {
+            self.appeals = true;
+            out.push(Effect::Appeal { within_ms, but_not: self.appealed.clone() });
+        }
+    }
+
+    /// He may come free or not; if he does not, another is asked for.
+    pub(super) fn was_appealed(&mut self, asked: Option<DriverId>) {
+        self.appeals = false;
+        match asked {
+            Some(driver) => {
+                self.appealed.insert(driver);
+            }
+            None => self.appealed.clear(),
+        }
     }
 
     /// What a driver costs, or why he may not be offered this booking.

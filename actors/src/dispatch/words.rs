@@ -100,6 +100,8 @@ pub enum Event {
     News(OfferId, OfferNews),
     /// A car came free nearby.
     Woken(Prospect),
+    /// This driver's booking was asked to yield him, or there was nobody to ask for.
+    Appealed(Option<DriverId>),
     /// The booking no longer looks for a driver: won by an offer, or called off or expired.
     Settled(Option<OfferId>),
     /// Time passed.
@@ -138,11 +140,13 @@ pub enum Effect {
     EndOffer(OfferId, OfferFate),
     /// Free the driver of an offer that can no longer become a trip.
     Release(DriverId, OfferId),
-    /// It is stranded: have one yielded who is on his way to another rider and would be here within so many
-    /// milliseconds. Nothing answers but the boards, if he comes free.
+    /// It is stranded: ask for one who is on his way to another rider. Answered by `Appealed`; if he comes free
+    /// the boards tell.
     Appeal {
-        /// At most so long.
+        /// How long he may need, in milliseconds.
         within_ms: u64,
+        /// Who was asked for before, in vain.
+        but_not: BTreeSet<DriverId>,
     },
     /// Record that the booking gave up. Answered by `Settled`.
     Expire,

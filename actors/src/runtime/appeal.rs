@@ -3,7 +3,7 @@
 //! to yield him. The other decides by what it sees then, and changes its driver as for a better one: the
 //! new one is taken before the old one is let go. Who is let go wakes those who wait, this one before others.
 //!
-//! Nothing here is bound to happen. An appeal that is lost is made again after the next search.
+//! Nothing here is bound to happen: after the next search another is asked for.
 
 use super::search::Wanted;
 use super::{Runtime, World};
@@ -18,6 +18,7 @@ use proto::record::cell::{Candidate, Seek};
 use proto::record::driver::Standing;
 use proto::record::{Booking, Commitment};
 use proto::{BookingId, DriverId, Point};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -28,26 +29,42 @@ const FETCHING_MAX: usize = 16;
 const NAMED_MAX: u16 = 64;
 /// How long an appeal may take, in milliseconds: another is made after the next search.
 const APPEAL_MS: u64 = 1_000;
-/// How long a record may take, in milliseconds.
-const READ_MS: u32 = 400;
+/// How long a record may take, or the word to the other booking, in milliseconds.
+const ASK_MS: u32 = 400;
 
 impl Runtime {
-    /// Asks the booking that loses least to yield its driver, if there is one.
-    pub(super) async fn appeal(&self, booking: &Booking, within_ms: u64) {
-        let found = self.who_could_yield(booking, within_ms);
-        let Ok(Some(ask)) = timeout(Duration::from_millis(APPEAL_MS), found).await else { return };
-        let _lost = self.world().router.ask(ask, self.background()).await;
+    /// Asks the booking that loses least to yield its driver; says whom, if there is one.
+    pub(super) async fn appeal(
+        &self,
+        booking: &Booking,
+        within_ms: u64,
+        but_not: &BTreeSet<DriverId>,
+    ) -> Option<DriverId> {
+        let found = self.who_could_yield(booking, within_ms, but_not);
+        let ask = timeout(Duration::from_millis(APPEAL_MS), found).await.ok()??;
+        let driver = ask.driver;
+        let _lost = self.world().router.ask(ask, self.background().within_ms(ASK_MS)).await;
+        Some(driver)
     }
 
-    async fn who_could_yield(&self, booking: &Booking, within_ms: u64) -> Option<YieldDriver> {
+    async fn who_could_yield(
+        &self,
+        booking: &Booking,
+        within_ms: u64,
+        but_not: &BTreeSet<DriverId>,
+    ) -> Option<YieldDriver> {
         let World { policy, eta, .. } = self.world();
         let (policy, pickup) = (policy.load_full(), booking.pickup.point);
         let near = self.around(&policy, pickup, (Seek::Fetching, NAMED_MAX, None)).await;
         let places: Vec<Point> = near.iter().map(|car| car.point).collect();
         let etas_ms = eta.to_one(&policy, &places, pickup);
         let in_time = near.into_iter().zip(etas_ms).filter(|(_, eta_ms)| *eta_ms <= within_ms);
-        let in_time: Vec<(Candidate, u64)> = in_time.collect();
-        if in_time.is_empty() || in_time.len() > FETCHING_MAX {
+        let mut in_time: Vec<(Candidate, u64)> = in_time.collect();
+        if in_time.len() > FETCHING_MAX {
+            return None;
+        }
+        in_time.retain(|(car, _)| !but_not.contains(&car.driver));
+        if in_time.is_empty() {
             return None;
         }
         let read = in_time.iter().map(|(car, _)| self.on_his_way_to(car.driver, booking.need));
@@ -82,7 +99,7 @@ impl Runtime {
 
     /// Which booking a driver is on his way to, and where it waits, if his car would do for another need.
     async fn on_his_way_to(&self, driver: DriverId, need: Need) -> Option<(BookingId, Point)> {
-        let context = self.background().within_ms(READ_MS);
+        let context = self.background().within_ms(ASK_MS);
         let record = self.world().router.ask(GetDriver { driver }, context).await.ok()?;
         let Some(Commitment::Taken { offer, trip: Some(_), .. }) = &record.current else {
             return None;

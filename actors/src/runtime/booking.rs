@@ -12,8 +12,9 @@ use proto::record::cell::{Candidate, Demand};
 use proto::record::command::Command;
 use proto::record::explain::Explanation;
 use proto::record::{Attempt, Booking, BookingState, Offer};
-use proto::{BookingId, Code, MonoMs, OfferId};
+use proto::{BookingId, Code, DriverId, MonoMs, OfferId};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -224,7 +225,9 @@ impl Shell {
                         let _late = timeout(SETTLE_WITHIN, runtime.settle(driver, offer)).await;
                     });
                 }
-                Effect::Appeal { within_ms } => self.appeal(running, within_ms),
+                Effect::Appeal { within_ms, but_not } => {
+                    self.appeal(myself, running, within_ms, but_not);
+                }
                 Effect::Expire => self.expire(myself, state).await,
                 Effect::WakeAt(at) => self.wake_at(myself, running, at),
                 Effect::Finish => {
@@ -259,10 +262,19 @@ impl Shell {
         });
     }
 
-    /// Once after a search at most, and shorter than the pause before the next.
-    fn appeal(&self, running: &Running, within_ms: u64) {
-        let (runtime, booking) = (self.runtime.clone(), running.booking.clone());
-        tokio::spawn(async move { runtime.appeal(&booking, within_ms).await });
+    fn appeal(
+        &self,
+        myself: &ActorRef<Message>,
+        running: &Running,
+        within_ms: u64,
+        but_not: BTreeSet<DriverId>,
+    ) {
+        let (runtime, myself) = (self.runtime.clone(), myself.clone());
+        let booking = running.booking.clone();
+        tokio::spawn(async move {
+            let asked = runtime.appeal(&booking, within_ms, &but_not).await;
+            let _shell_gone = myself.cast(Message::Happened(Event::Appealed(asked)));
+        });
     }
 
     fn claim(

@@ -185,9 +185,9 @@ impl Shell {
 
     fn look(&self, myself: &ActorRef<Message>, running: &Running, yields: bool) {
         let (runtime, myself) = (self.runtime.clone(), myself.clone());
-        let (driver, booking) = (running.driver, running.booking.clone());
+        let (driver, trip, booking) = (running.driver, running.trip, running.booking.clone());
         tokio::spawn(async move {
-            let seen = runtime.who_else(driver, &booking, yields).await;
+            let seen = runtime.who_else((driver, trip), &booking, yields).await;
             let _shell_gone = myself.cast(Message::Happened(Event::Looked(seen)));
         });
     }
@@ -299,8 +299,16 @@ impl Runtime {
     }
 
     /// How long a booking's driver still takes, and who is free within his distance; or, where it is asked
-    /// to yield him, at any.
-    async fn who_else(&self, driver: DriverId, booking: &Booking, yields: bool) -> Option<Seen> {
+    /// to yield him, at any. Who was only asked has not heard whether the driver is there.
+    async fn who_else(
+        &self,
+        (driver, trip): (DriverId, TripId),
+        booking: &Booking,
+        yields: bool,
+    ) -> Option<Seen> {
+        if yields && self.trip(trip).await.ok()?.state != TripState::Assigned {
+            return None;
+        }
         let World { policy, eta, clock, .. } = self.world();
         let (policy, pickup) = (policy.load_full(), booking.pickup.point);
         let Fix { point, .. } = self.seen_at(driver).await?;

@@ -41,6 +41,12 @@ impl Stage {
                 let start = Start { offers_made, ..Start::default() };
                 self.dispatch = Some(Dispatch::begin(now, policy, start, &mut out));
             }
+            // Of a policy that has drivers yielded.
+            ["appeals"] => {
+                let policy = Policy { yield_ms: 60_000, ..Policy::default() };
+                let start = Start::default();
+                self.dispatch = Some(Dispatch::begin(now, policy, start, &mut out));
+            }
             // Of a policy that binds drivers; the booking may have waited for one in vain.
             ["binds", within, waited @ ..] => {
                 let next_within_ms =
@@ -118,6 +124,8 @@ impl Stage {
             ["held", id, "nothing"] => Event::Held(offer_id(id), None),
             ["news", id, "declined"] => Event::News(offer_id(id), OfferNews::Declined),
             ["news", id, "expired"] => Event::News(offer_id(id), OfferNews::Expired),
+            ["appealed", "nobody"] => Event::Appealed(None),
+            ["appealed", who] => Event::Appealed(Some(driver(who))),
             ["woken", car] => Event::Woken(candidate(car).unwrap()),
             ["settled"] => Event::Settled(None),
             ["settled", "by", id] => Event::Settled(Some(offer_id(id))),
@@ -196,7 +204,10 @@ fn say(effect: &Effect) -> String {
         Effect::Search { radius_m } => format!("search {radius_m}m"),
         Effect::EndOffer(offer, fate) => format!("end {offer} {fate:?}"),
         Effect::Release(driver, offer) => format!("release {driver} from {offer}"),
-        Effect::Appeal { within_ms } => format!("appeal within {within_ms}ms"),
+        Effect::Appeal { within_ms, but_not } => {
+            let but_not: Vec<String> = but_not.iter().map(|it| format!(" not {it}")).collect();
+            format!("appeal within {within_ms}ms{}", but_not.concat())
+        }
         Effect::Expire => "expire".into(),
         Effect::Finish => "finish".into(),
         Effect::WakeAt(at) => format!("wake at {}ms", at.0),

@@ -10,7 +10,8 @@ use proto::record::ask::OfferNews;
 use proto::record::booking::Need;
 use proto::record::cell::{Candidate, Demand, Ending, Seek};
 use proto::record::driver::{Capabilities, VehicleType};
-use proto::{MonoMs, OfferId, Slot, WallMs};
+use proto::{DriverId, MonoMs, OfferId, Slot, WallMs};
+use std::collections::BTreeSet;
 
 /// Drivers that are looked at when a better one is looked for.
 const BETTER_MAX: u16 = 8;
@@ -192,16 +193,23 @@ impl Run<'_, '_> {
     }
 
     /// A stranded booking has the driver of another yielded, if somebody free could come for that one.
-    pub(super) fn appeal(&mut self, now_ms: u64, rider: usize, within_ms: u64) {
-        let in_time: Vec<(usize, usize, u64)> = (0..self.street.cars.len())
+    pub(super) fn appeal(
+        &mut self,
+        now_ms: u64,
+        rider: usize,
+        within_ms: u64,
+        but_not: &BTreeSet<DriverId>,
+    ) -> Option<DriverId> {
+        let mut in_time: Vec<(usize, usize, u64)> = (0..self.street.cars.len())
             .filter_map(|car| {
                 let (of, way_ms) = self.street.eta_from_way_ms(car, rider, now_ms)?;
                 (way_ms <= within_ms).then_some((car, of, way_ms))
             })
             .collect();
         if in_time.len() > FETCHING_MAX {
-            return;
+            return None;
         }
+        in_time.retain(|(car, ..)| !but_not.contains(&driver(*car)));
         let policy = &self.ours.policy;
         let radius_m = policy.search_radii_m[2];
         let (near, ..) = self.near(now_ms, rider, radius_m, (CANDIDATES_MAX, 0));
@@ -220,9 +228,9 @@ impl Run<'_, '_> {
             let new = car_of(improve::instead(policy, left, &others)?.candidate.driver);
             Some((loss_ms, old, of, new))
         });
-        if let Some((_, old, of, new)) = losses.min() {
-            self.swap(now_ms, of, (old, new));
-        }
+        let (_, old, of, new) = losses.min()?;
+        self.swap(now_ms, of, (old, new));
+        Some(driver(old))
     }
 
     /// Whether nobody has this driver, and no claim on him was granted.
