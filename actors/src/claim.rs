@@ -16,9 +16,9 @@ use crate::policy::Policy;
 use proto::record::ask::ClaimAnswer;
 use proto::{BookingId, MonoMs};
 
-/// How many bids of the booking that leads are kept: it repeats one when an answer was lost. Those beyond
+/// How many claims of the booking that leads are kept: it repeats one when an answer was lost. Those beyond
 /// are told that they lost.
-pub const BIDS_MAX: usize = 4;
+pub const REPEATS_MAX: usize = 4;
 
 /// How long a driver is counted on by a booking that does not say so again, in milliseconds: one
 /// renewal, made every two seconds, may be lost.
@@ -49,7 +49,7 @@ pub enum Effect {
 /// The claims on one driver.
 #[derive(Debug, Default)]
 pub struct Claims {
-    /// The bids of the booking that leads in the window that is open; none if none is.
+    /// The claims of the booking that leads in the window that is open; none if none is.
     leading: Vec<Claim>,
     closes_at: MonoMs,
     reserved: Option<(BookingId, MonoMs)>,
@@ -139,7 +139,7 @@ impl Claims {
     fn contend(&mut self, claim: Claim, leader: Claim, out: &mut Vec<Effect>) {
         let lost = |to| ClaimAnswer::Lost(Some(to));
         if claim.booking == leader.booking {
-            if self.leading.len() < BIDS_MAX {
+            if self.leading.len() < REPEATS_MAX {
                 self.leading.push(claim);
             } else {
                 out.push(Effect::Answer(claim.ticket, lost(leader.booking)));
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bid_that_is_repeated_is_answered_like_the_first_and_bounded() {
+    fn a_claim_that_is_repeated_is_answered_like_the_first_and_bounded() {
         let (mut claims, policy, mut out) = (Claims::default(), Policy::default(), Vec::new());
         let bid = |ticket| Claim { ticket, ..claim(1, 50, true) };
         for ticket in 1..=5 {

@@ -36,6 +36,11 @@ pub fn better<'a>(
         .min_by_key(|it| (cost::cost_ms(policy, it), it.candidate.driver))
 }
 
+/// Drivers on their way to others who could come to a stranded booking in time, at most. Where more could, one
+/// of them will be free for it soon, and nobody is asked to yield: a prototype made some 40 % of the changes so,
+/// for as many riders (docs/matching.md).
+pub const FETCHING_MAX: usize = 16;
+
 /// How much of a driver's way to the stranded rider counts beside what his own rider loses, in percent.
 const WAY_PCT: u64 = 25;
 

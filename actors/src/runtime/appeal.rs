@@ -9,7 +9,7 @@ use super::search::Wanted;
 use super::{Runtime, World};
 use crate::cell::meets;
 use crate::dispatch::CANDIDATES_MAX;
-use crate::improve;
+use crate::improve::{self, FETCHING_MAX};
 use crate::policy::Policy;
 use futures_util::future::join_all;
 use proto::record::ask::{GetDriver, YieldDriver};
@@ -22,9 +22,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Those who could come in time, at most. Where more could, one of them will be free for it soon: so a
-/// third of the changes was made that would be made otherwise, for as many riders (docs/matching.md).
-const FETCHING_MAX: usize = 16;
 /// Whom a search names of them: some who are near are far by road.
 const NAMED_MAX: u16 = 64;
 /// How long an appeal may take, in milliseconds: another is made after the next search.

@@ -1,6 +1,7 @@
 //! The shell of a booking whose driver is on his way: carries out what the core decides about a better
 //! one, or about another where it is asked to yield the one it has. It lives while the policy allows a change
-//! and the driver has not arrived, and looks once every few seconds; or for one look where it is only asked. What it knows is soft, but for the offer that is out, which the record names.
+//! and the driver has not arrived, and looks once every few seconds; or for one look where it is only
+//! asked. What it knows is soft, but for the offer that is out, which the record names.
 //!
 //! # Not done
 //! * A booking whose partition changed its leader is looked after only if an offer of it was out.

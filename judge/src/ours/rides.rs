@@ -15,8 +15,6 @@ use std::collections::BTreeSet;
 
 /// Drivers that are looked at when a better one is looked for.
 const BETTER_MAX: u16 = 8;
-/// Those who could be yielded, at most; as in `actors::runtime`.
-const FETCHING_MAX: usize = 16;
 
 impl Run<'_, '_> {
     /// A search of the cells, with what the shell adds: driving times, and trips that end soon.
@@ -206,7 +204,7 @@ impl Run<'_, '_> {
                 (way_ms <= within_ms).then_some((car, of, way_ms))
             })
             .collect();
-        if in_time.len() > FETCHING_MAX {
+        if in_time.len() > improve::FETCHING_MAX {
             return None;
         }
         in_time.retain(|(car, ..)| !but_not.contains(&driver(*car)));
