@@ -40,6 +40,9 @@ struct OnRoads {
 impl Eta for OnRoads {
     fn to_one(&self, policy: &Policy, from: &[Point], to: Point) -> Vec<u64> {
         let mut answers = StraightLine.to_one(policy, from, to);
+        if from.is_empty() {
+            return answers; // where cars are scarce most searches end so
+        }
         let Ok(to) = self.roads.snap(to) else { return answers };
         let snapped = from.iter().map(|place| self.roads.snap(*place).ok());
         let (places, on): (Vec<usize>, Vec<Snap>) =

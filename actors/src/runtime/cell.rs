@@ -19,7 +19,7 @@ use crate::cell::pressure::Pressure;
 use crate::geo;
 use h3o::{CellIndex, Resolution};
 use handover::Whose;
-use proto::record::ask::{AreaCount, Fix, Found, Wake};
+use proto::record::ask::{AreaCount, Fix, Wake};
 use proto::record::cell::{Demand, Ping, PingCounts, PingFate};
 use proto::record::driver::{Standing, VehicleType};
 use proto::slot::frozen_hash;
@@ -150,22 +150,23 @@ impl Cell {
         Ok(counts)
     }
 
-    /// Who is near. A demand is put up, and told who else waits and who was left out.
-    pub(super) fn search(&self, query: &Query, post: Option<Demand>, now: MonoMs) -> Found {
+    /// Who is near, and what of a demand is put up here.
+    pub(super) fn search(&self, query: &Query, post: Option<Demand>, now: MonoMs) -> Hits {
         let mut state = self.state();
         let State { supply, board, pressure, .. } = &mut *state;
-        let Some(demand) = post else {
-            let Hits { candidates, ending, dropped } = supply.find(query, now, false);
-            return Found { candidates, ending, waiting: 0, dropped };
-        };
-        let Demand { booking, pickup, radius_m, need, age_ms, .. } = demand;
-        let waiting = board.waiting_near(pickup, radius_m, booking, now);
+        let Some(demand) = post else { return supply.find(query, now, false) };
+        let Demand { pickup, need, age_ms, .. } = demand;
         let is_new = board.post(demand, now) && age_ms < NEW_MS;
         if let Some(area) = self.area_of(pickup).filter(|_| is_new) {
             pressure.count(area, need.kind, now);
         }
-        let Hits { candidates, ending, dropped } = supply.search_and_tell(query, now);
-        Found { candidates, ending, waiting, dropped }
+        supply.search_and_tell(query, now)
+    }
+
+    /// How many other bookings wait within the circle of one, of those that stand here.
+    pub(super) fn waiting_near(&self, demand: &Demand, now: MonoMs) -> u32 {
+        let Demand { booking, pickup, radius_m, .. } = *demand;
+        self.state().board.waiting_near(pickup, radius_m, booking, now)
     }
 
     /// The r7 cell of a place, if the place belongs to this ring key.

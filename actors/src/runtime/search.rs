@@ -183,7 +183,7 @@ impl Runtime {
         let ends: Vec<Point> = ending.iter().map(|it| it.ends).collect();
         let prospect = |(it, eta_ms): (Ending, u64)| {
             // One millisecond at least: he is not free yet.
-            let free_in_ms = eta.drive(policy, it.car.point, it.ends).ms.max(1);
+            let free_in_ms = eta.to_one(policy, &[it.car.point], it.ends)[0].max(1);
             let car = Candidate { point: it.ends, ..it.car };
             Prospect { free_in_ms, ..Prospect::free(car, eta_ms, now) }
         };

@@ -6,7 +6,7 @@ use super::search::{Nearby, merge};
 use super::store::Stands;
 use super::world::Context;
 use super::{Runtime, booking, cell, driver, improve, promise};
-use crate::cell::index::Query;
+use crate::cell::index::{Hits, Query};
 use crate::trip::Mover;
 use futures_util::future::join_all;
 use proto::code::{Code, Refusal};
@@ -342,7 +342,8 @@ fn pings(runtime: &Runtime, batch: &PingBatch) -> Result<PingFates, Refusal> {
 }
 
 /// Asks this node's cells within the circle, those that are the asked owner's. A demand is posted to every cell that the ring
-/// gives this node, even one that nobody has pinged yet.
+/// gives this node, even one that nobody has pinged yet; who else waits is counted in the nearest of them, where all stand who
+/// look as far.
 fn search(runtime: &Runtime, ask: Search) -> Result<Found, Refusal> {
     let world = runtime.world();
     let now = world.clock.mono();
@@ -350,7 +351,7 @@ fn search(runtime: &Runtime, ask: Search) -> Result<Found, Refusal> {
     let query = Query { center, radius_m, need, seek, fresh_ms, max, ending_m };
     // Asker and asked may see different rings for a moment: what either of them means counts.
     let mut ring_keys: BTreeSet<u64> = ask.ring_keys.into_iter().collect();
-    let mut owned = BTreeSet::new();
+    let mut owned = Vec::new();
     if copies {
         let warm = |key: &u64| runtime.0.cells.living(*key).is_some_and(|cell| cell.is_warm(now));
         if !ring_keys.iter().all(warm) {
@@ -358,17 +359,20 @@ fn search(runtime: &Runtime, ask: Search) -> Result<Found, Refusal> {
         }
     } else {
         let near = world.membership.view().keys_within(center, radius_m);
-        owned
-            .extend(near.into_iter().filter(|key| key.owner == world.node).map(|key| key.ring_key));
+        let mine = near.into_iter().filter(|key| key.owner == world.node);
+        owned.extend(mine.map(|key| key.ring_key));
         ring_keys.extend(&owned);
     }
+    let cell_of = |ring_key: u64| match post {
+        Some(_) if owned.contains(&ring_key) => runtime.cell(ring_key),
+        Some(_) | None => runtime.0.cells.living(ring_key),
+    };
+    let nearest = owned.first().copied().and_then(cell_of);
+    let waiting = nearest.zip(post).map_or(0, |(cell, demand)| cell.waiting_near(&demand, now));
     let found = ring_keys.into_iter().filter_map(|ring_key| {
-        let cell = match post {
-            Some(_) if owned.contains(&ring_key) => runtime.cell(ring_key),
-            Some(_) | None => runtime.0.cells.living(ring_key),
-        };
-        cell.map(|cell| Ok(cell.search(&query, post, now)))
+        let Hits { candidates, ending, dropped } = cell_of(ring_key)?.search(&query, post, now);
+        Some(Ok(Found { candidates, ending, waiting, dropped }))
     });
-    let Nearby { candidates, ending, waiting, dropped, .. } = merge(found.map(Some), max);
+    let Nearby { candidates, ending, dropped, .. } = merge(found.map(Some), max);
     Ok(Found { candidates, ending, waiting, dropped })
 }
