@@ -7,6 +7,10 @@ use node::clock::SystemClock;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+/// A dispatch makes and drops many small things on two threads at once.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A dispatch cluster: a ring of equal nodes that matches riders with drivers, carries each trip
 /// to its end, and survives any of them dying.
 #[derive(Debug, Parser)]

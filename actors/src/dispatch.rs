@@ -5,7 +5,7 @@
 //! search the cells -> rank by estimated pickup time, drop those over the cap
 //!   -> claim the best -> record the offer -> hold the driver -> wait for his answer
 //!   lost, busy, declined, expired -> the next candidate; none left -> a wider radius
-//!   nobody -> stand on the cells' demand boards, search again after 1 s, then every 2 s
+//!   nobody, or all lost -> stand on the cells' demand boards, search again after 1 s, then every 2 s
 //! ```
 //!
 //! As many offers are out at once as the policy says; one by default. Their claims, records and
@@ -114,7 +114,7 @@ pub struct Dispatch {
     /// Since when each was counted on who was. A ride that has been about to end for long may never.
     awaited: BTreeMap<DriverId, MonoMs>,
     rounds_lost: u32,
-    /// Pauses in a row, with no offer between them.
+    /// Searches in a row that found nobody, or were the widest, with no offer between them.
     fruitless: u32,
     next_search_at: MonoMs,
     flight: Flight,
@@ -347,10 +347,9 @@ impl Dispatch {
         }
     }
 
-    /// When to search again: the pause doubles each time until an offer is made.
-    fn rebid_at(&mut self, now: MonoMs, pause_ms: u64) -> MonoMs {
-        let doubled = pause_ms << self.fruitless.min(2);
-        self.fruitless = self.fruitless.saturating_add(1);
+    /// When to search again: the pause doubles with each search in vain until an offer is made.
+    fn rebid_at(&self, now: MonoMs, pause_ms: u64) -> MonoMs {
+        let doubled = pause_ms << self.fruitless.saturating_sub(1).min(2);
         now.plus_ms(doubled.min(REBID_MAX_MS))
     }
 

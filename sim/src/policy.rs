@@ -41,6 +41,8 @@ pub enum Policy {
 
 /// How long a booking looks for a driver under [`Policy::Nearest`]: as long as one has to answer.
 const AT_ONCE_MS: u64 = OFFER_TTL_MS;
+/// How far it looks: as far as what ships looks at last, which is farther than a car comes within anybody's patience.
+const AT_ONCE_RADII_M: &str = "8000,8000,8000";
 
 impl Policy {
     /// Its name on the command line and in tables.
@@ -61,8 +63,8 @@ impl Policy {
         }
     }
 
-    /// The flags for `hansom node`. All policies look at once as far as a car can come from within
-    /// the riders' patience, and send nobody who would come later: that is what they are judged by.
+    /// The flags for `hansom node`. No policy sends anybody who would come after the riders' patience: that
+    /// is what they are judged by.
     pub(crate) fn flags(
         self,
         habits: &Habits,
@@ -70,13 +72,9 @@ impl Policy {
         split: &[CellIndex],
     ) -> Vec<String> {
         let scaled = |city_ms: u64| whole32(city_ms as f64 / habits.speed).max(1).to_string();
-        let reach_m = habits.patience_ms * u64::from(roads.speed_cms)
-            / (u64::from(roads.detour_pct.max(100)) * 1_000);
-        let reach_m = reach_m.clamp(1_000, RADIUS_MAX_M);
         let mut pairs = usual(habits, roads);
         pairs.insert("--pickup-cap-ms", scaled(habits.patience_ms));
         pairs.insert("--pickup-within-ms", scaled(habits.patience_ms));
-        pairs.insert("--search-radii-m", format!("{reach_m},{reach_m},{reach_m}"));
         match self {
             Self::Ours | Self::Straight => {}
             Self::FirstCome => {
@@ -90,15 +88,13 @@ impl Policy {
                 pairs.insert("--stranded-ms", "0".into());
                 pairs.insert("--crowded-from", "0".into());
                 pairs.insert("--soon-ms", "0".into());
+                pairs.insert("--search-radii-m", AT_ONCE_RADII_M.into());
                 pairs.insert("--booking-ttl-ms", scaled(AT_ONCE_MS));
             }
         }
         line(pairs, split)
     }
 }
-
-/// As far as nodes search at all, in metres.
-const RADIUS_MAX_M: u64 = 8_000;
 
 type Pairs = BTreeMap<&'static str, String>;
 
@@ -153,18 +149,19 @@ mod tests {
     }
 
     #[test]
-    fn policies_look_as_far_as_a_car_can_come_from_and_the_nearest_is_sent_at_once() {
+    fn nobody_is_sent_after_the_patience_and_the_nearest_is_sent_at_once() {
         let roads = Assumption { speed_cms: 450, detour_pct: 150 };
         let text = |policy: Policy| policy.flags(&Habits::usual(30.0), roads, &[]).join(" ");
         for policy in [Policy::Nearest, Policy::FirstCome, Policy::Straight, Policy::Ours] {
-            // 300 s at 4.5 m/s, by a detour of a half: 900 m; but a kilometre at least.
-            assert!(text(policy).contains("--search-radii-m 1000,1000,1000"), "{policy:?}");
             assert!(text(policy).contains("--pickup-within-ms 10000"), "{policy:?}");
         }
         let nearest = text(Policy::Nearest);
-        assert!(
-            nearest.contains("--booking-ttl-ms 500") && nearest.contains("--claim-window-ms 0")
-        );
-        assert!(text(Policy::Ours).contains("--booking-ttl-ms 10000"));
+        for flag in
+            ["--booking-ttl-ms 500", "--claim-window-ms 0", "--search-radii-m 8000,8000,8000"]
+        {
+            assert!(nearest.contains(flag), "{flag}");
+        }
+        let ours = text(Policy::Ours);
+        assert!(ours.contains("--booking-ttl-ms 10000") && !ours.contains("--search-radii-m"));
     }
 }

@@ -63,11 +63,9 @@ impl Dispatch {
         // for the boards, or a moment.
         let nobody = self.candidates.is_empty() && self.flight.nothing_out();
         let wider = nobody && self.steps.widen(now);
-        self.next_search_at = match (wider, self.found_some) {
-            (true, _) => now,
-            (false, false) => self.rebid_at(now, REBID_MS),
-            (false, true) => now.plus_ms(REBID_MS),
-        };
+        let in_vain = !wider && (!self.found_some || self.steps.is_widest());
+        self.fruitless = self.fruitless.saturating_add(u32::from(in_vain));
+        self.next_search_at = if wider { now } else { self.rebid_at(now, REBID_MS) };
     }
 
     /// Asks for somebody else's driver, if nobody free could come.
